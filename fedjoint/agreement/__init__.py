@@ -1,0 +1,1 @@
+"""The signed document that fixes everything a run may do."""

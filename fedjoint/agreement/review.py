@@ -1,0 +1,59 @@
+"""What a holder checks before it signs: the terms against its own policy, which nobody else can change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedjoint.agreement.terms import Terms
+from fedjoint.errors import AgreementError
+from fedjoint.strict import strict
+
+__all__ = ["HolderPolicy", "require_acceptable", "review"]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class HolderPolicy:
+    """The limits that a holder sets for itself.
+
+    Args:
+        maximum_epsilon: The most that one run may spend of it.
+        maximum_delta: The largest delta it accepts.
+        allow_no_privacy: Whether a run without noise is acceptable: research on public data only.
+        allow_insecure_noise: Whether reproducible, and therefore not private, noise is acceptable.
+    """
+
+    maximum_epsilon: float = 8.0
+    maximum_delta: float = 1e-3
+    allow_no_privacy: bool = False
+    allow_insecure_noise: bool = False
+
+
+def review(terms: Terms, policy: HolderPolicy) -> tuple[str, ...]:
+    """All objections of a holder's policy against terms, in words; empty if it may sign."""
+    privacy, objections = terms.privacy, []
+    if privacy.mode == "none":
+        if not policy.allow_no_privacy:
+            objections.append("privacy.mode is none: updates would leave without noise, and the policy forbids it")
+        return tuple(objections)
+    if privacy.epsilon is not None and privacy.epsilon > policy.maximum_epsilon:
+        objections.append(f"privacy.epsilon = {privacy.epsilon:g} is above the policy's {policy.maximum_epsilon:g}")
+    if privacy.delta is not None and privacy.delta > policy.maximum_delta:
+        objections.append(f"privacy.delta = {privacy.delta:g} is above the policy's {policy.maximum_delta:g}")
+    if privacy.insecure_seed is not None and not policy.allow_insecure_noise:
+        objections.append("privacy.insecure_seed makes the noise predictable, and the policy forbids it")
+    return tuple(objections)
+
+
+def require_acceptable(terms: Terms, policy: HolderPolicy, holder_id: str) -> None:
+    """Refuse terms that the policy forbids.
+
+    Raises:
+        AgreementError: names every objection.
+    """
+    objections = review(terms, policy)
+    if objections:
+        raise AgreementError(
+            f"'{holder_id}' does not sign: " + "; ".join(objections),
+            remedy="Change the terms, or the holder its policy.",
+        )

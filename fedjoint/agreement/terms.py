@@ -1,0 +1,272 @@
+"""What the parties agree to: everything a run may do, as frozen records.
+
+A run may do nothing that is not written here. The terms are identified by the SHA-256 of their canonical JSON
+(:mod:`fedjoint.agreement.signing`); each constructor refuses what could never be run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from fedjoint.agreement.schema import Schema
+from fedjoint.errors import InvalidValue
+from fedjoint.identity.keys import PublicIdentity
+from fedjoint.strict import strict
+
+__all__ = [
+    "MAX_HOLDERS",
+    "DataTerms",
+    "EncryptionTerms",
+    "HolderTerms",
+    "ModelTerms",
+    "MoneyTerms",
+    "PrivacyTerms",
+    "Terms",
+    "TrainingTerms",
+    "ValuationTerms",
+]
+
+MAX_HOLDERS = 200
+
+
+def _in_range(name: str, value: float, low: float, high: float) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InvalidValue(f"{name} = {value}", expected=f"a number from {low:g} to {high:g}")
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class HolderTerms:
+    """One holder and its certified number of examples (public: it is the holder's weight in the sum)."""
+
+    identity: PublicIdentity
+    num_examples: int
+
+    def __post_init__(self) -> None:
+        _in_range(f"num_examples of {self.identity.id}", self.num_examples, 1, 1e9)
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class DataTerms:
+    """Which data: name, schema with its public constants, licence and citation."""
+
+    name: str
+    schema: Schema
+    licence: str = ""
+    citation: str = ""
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ModelTerms:
+    """Which model: ``linear`` (logistic, softmax or linear regression by the target's task) or ``mlp``."""
+
+    kind: Literal["linear", "mlp"] = "linear"
+    hidden: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.kind == "mlp") != bool(self.hidden):
+            raise InvalidValue(
+                f"model.hidden = {list(self.hidden)} for kind '{self.kind}'", expected="widths for mlp, none for linear"
+            )
+        for width in self.hidden:
+            _in_range("model.hidden", width, 1, 4096)
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class TrainingTerms:
+    """How the model is trained: federated averaging of clipped updates.
+
+    Args:
+        rounds: 1 to 10,000.
+        local_steps: Gradient steps of a holder in a round.
+        sampling_rate: Probability with which each record takes part in a step (Poisson); 1: full batch.
+        learning_rate: Of the holders' SGD, in units of the mean gradient.
+        server_learning_rate: Multiplies the averaged update.
+        minimum_holders: Below this number of updates a round is not opened and the run ends; at least 2.
+        seed: Of the model's start and, without privacy, of the sampling.
+    """
+
+    rounds: int = 20
+    local_steps: int = 1
+    sampling_rate: float = 1.0
+    learning_rate: float = 0.5
+    server_learning_rate: float = 1.0
+    minimum_holders: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _in_range("training.rounds", self.rounds, 1, 10_000)
+        _in_range("training.local_steps", self.local_steps, 1, 10_000)
+        _in_range("training.sampling_rate", self.sampling_rate, 1e-6, 1)
+        _in_range("training.learning_rate", self.learning_rate, 1e-9, 1e3)
+        _in_range("training.server_learning_rate", self.server_learning_rate, 1e-9, 1e3)
+        _in_range("training.minimum_holders", self.minimum_holders, 2, MAX_HOLDERS)
+        _in_range("training.seed", self.seed, 0, 2**53 - 1)
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class PrivacyTerms:
+    """How records are protected (add-or-remove adjacency, unit: one record).
+
+    Args:
+        mode: ``local``: each holder adds full noise (DP-SGD); ``none``: research baseline.
+        epsilon: The most that a holder may spend in this run, at ``delta``.
+        delta: In (0, 1); below 1 / number of records.
+        clip_norm: Bound on the L2 norm of one record's gradient.
+        noise_multiplier: Standard deviation of the noise in units of ``clip_norm``.
+        insecure_seed: Makes the noise reproducible, and therefore not private; the report says so in red.
+    """
+
+    mode: Literal["local", "none"]
+    epsilon: float | None = None
+    delta: float | None = None
+    clip_norm: float | None = None
+    noise_multiplier: float | None = None
+    insecure_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        values = {
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "clip_norm": self.clip_norm,
+            "noise_multiplier": self.noise_multiplier,
+        }
+        if self.mode == "none":
+            given = [name for name, value in values.items() if value is not None]
+            if given:
+                raise InvalidValue(
+                    f"privacy.{given[0]} is set and privacy.mode is none", remedy="Choose privacy=local, or remove it."
+                )
+            return
+        for name, value in values.items():
+            if value is None:
+                raise InvalidValue(f"privacy.{name} is missing", expected=f"a number, as mode {self.mode} adds noise")
+            low, high = (1e-12, 1 - 1e-12) if name == "delta" else (1e-6, 1e6)
+            _in_range(f"privacy.{name}", value, low, high)
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class EncryptionTerms:
+    """How updates are encrypted: exact BFV words (TenSEAL's SEAL), N = 4096, one 60-bit prime.
+
+    Args:
+        scheme: ``seal`` (both polynomials travel) or ``seeded`` (the second travels as its seed).
+        bound: Largest absolute value of a coordinate of a weighted update; a larger one is clipped.
+        value_bits: Bits of fixed point for one value, 8 to 24.
+    """
+
+    scheme: Literal["seal", "seeded"] = "seal"
+    bound: float = 1.0
+    value_bits: int = 16
+
+    def __post_init__(self) -> None:
+        _in_range("encryption.bound", self.bound, 1e-9, 1e6)
+        _in_range("encryption.value_bits", self.value_bits, 8, 24)
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ValuationTerms:
+    """How contributions are measured, frozen before training.
+
+    Args:
+        method: ``aumann_shapley``: on the ciphertexts (architecture: <g, d_i> along the path of each round).
+        utility: ``negative_loss``: minus the mean loss on the exchange's reference set.
+        quadrature_points: Gauss-Legendre nodes a round, 1 to 32.
+        reference_sha256: Commits the coordinator to the reference set.
+        reference_num_examples: Its size.
+    """
+
+    method: Literal["aumann_shapley"] = "aumann_shapley"
+    utility: Literal["negative_loss"] = "negative_loss"
+    quadrature_points: int = 4
+    reference_sha256: str
+    reference_num_examples: int
+
+    def __post_init__(self) -> None:
+        _in_range("valuation.quadrature_points", self.quadrature_points, 1, 32)
+        _in_range("valuation.reference_num_examples", self.reference_num_examples, 1, 1e9)
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class MoneyTerms:
+    """How revenue is split: rates in basis points (1/10,000) of gross, in one ISO 4217 currency."""
+
+    currency: str = "CNY"
+    exchange_fee_bp: int = 1_000
+    reserve_premium_bp: int = 300
+
+    def __post_init__(self) -> None:
+        if len(self.currency) != 3 or not (
+            self.currency.isascii() and self.currency.isupper() and self.currency.isalpha()
+        ):
+            raise InvalidValue(f"money.currency = '{self.currency}'", expected="an ISO 4217 code such as CNY")
+        _in_range("money.exchange_fee_bp", self.exchange_fee_bp, 0, 10_000)
+        _in_range("money.reserve_premium_bp", self.reserve_premium_bp, 0, 10_000 - self.exchange_fee_bp)
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """The whole agreement of one run."""
+
+    format: Literal["fedjoint-agreement-1"] = "fedjoint-agreement-1"
+    title: str
+    purpose: str
+    coordinator: PublicIdentity
+    holders: tuple[HolderTerms, ...]
+    data: DataTerms
+    model: ModelTerms
+    training: TrainingTerms
+    privacy: PrivacyTerms
+    encryption: EncryptionTerms
+    valuation: ValuationTerms
+    money: MoneyTerms
+
+    def __post_init__(self) -> None:
+        identities = [holder.identity for holder in self.holders] + [self.coordinator]
+        _in_range("number of holders", len(self.holders), 2, MAX_HOLDERS)
+        for name, values in (
+            ("id", [i.id for i in identities]),
+            ("signing key", [i.signing_key for i in identities]),
+            ("sealing key", [i.sealing_key for i in identities]),
+        ):
+            if len(set(values)) != len(values):
+                raise InvalidValue(
+                    f"two parties have the same {name}", expected="one legal person, one party, keys of its own"
+                )
+        if self.training.minimum_holders > len(self.holders):
+            raise InvalidValue(
+                f"training.minimum_holders = {self.training.minimum_holders} and there are {len(self.holders)} holders",
+                expected="at most the number of holders",
+            )
+
+    def holder(self, holder_id: str) -> HolderTerms:
+        """The terms of one holder.
+
+        Raises:
+            InvalidValue: no holder of that id is in the agreement.
+        """
+        for holder in self.holders:
+            if holder.identity.id == holder_id:
+                return holder
+        raise InvalidValue(
+            f"'{holder_id}' is no holder of this agreement", expected="one of: " + ", ".join(self.holder_ids)
+        )
+
+    @property
+    def holder_ids(self) -> tuple[str, ...]:
+        """Ids of the holders in the agreement's order."""
+        return tuple(holder.identity.id for holder in self.holders)
+
+    def weight(self, holder_id: str) -> float:
+        """The holder's certified fraction of all examples, in (0, 1]."""
+        return self.holder(holder_id).num_examples / sum(holder.num_examples for holder in self.holders)

@@ -1,0 +1,50 @@
+"""The holder's Flower ClientApp: it translates; the holder decides.
+
+No exception's text leaves a holder unless it was written for that: foreign errors can carry data.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from flwr.app import Context, Error, Message
+from flwr.clientapp import ClientApp
+
+from fedjoint.errors import FedjointError
+from fedjoint.flower.messages import REFUSED, SILENT, from_record, to_record
+from fedjoint.training.holder import Holder
+from fedjoint.training.plan import TASKS, Kind
+
+__all__ = ["make_client_app"]
+
+_log = logging.getLogger(__name__)
+
+
+def make_client_app(open_holder: Callable[[Context], Holder]) -> ClientApp:
+    """A ClientApp that serves one holder, or in simulation several.
+
+    Args:
+        open_holder: Finds the holder that a node belongs to. It is the node that says so, never the message.
+    """
+    app = ClientApp()
+    for kind in TASKS:
+        serve = _serve(kind, open_holder)
+        (app.train() if kind == "train" else app.query(kind))(serve)
+    return app
+
+
+def _serve(kind: Kind, open_holder: Callable[[Context], Holder]) -> Callable[[Message, Context], Message]:
+    def serve(message: Message, context: Context) -> Message:
+        try:
+            reply = open_holder(context).answer(kind, from_record(message.content, TASKS[kind]))
+            return Message(to_record(reply), reply_to=message)
+        except FedjointError as refusal:
+            return Message(Error(REFUSED, f"{refusal.code}\n{refusal}"), reply_to=message)
+        except Exception as failure:  # nothing of it may leave the holder
+            _log.exception("task '%s' failed", kind)
+            return Message(
+                Error(SILENT, f"holder.failed\n{type(failure).__name__}; see the holder's own log"), reply_to=message
+            )
+
+    return serve

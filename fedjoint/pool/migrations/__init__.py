@@ -1,0 +1,1 @@
+"""The ledger database's versions, applied by Alembic when a store is opened."""

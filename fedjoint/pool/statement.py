@@ -1,0 +1,268 @@
+"""What a holder is told about its money: complete, signed, and verified offline with the coordinator's public key.
+
+A signed statement is ``{"statement": ..., "jws": ...}``: the facts in plain JSON, and a compact JWS (RFC 7515, alg
+``Ed25519`` of RFC 9864) whose payload is their canonical JSON (RFC 8785), so that any JOSE library can check it too.
+Its file holds the canonical JSON of that document (:func:`fedjoint.agreement.canonical.canonical_bytes`).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
+from fedjoint.errors import IdentityError, PoolError
+from fedjoint.identity.keys import Identity, PublicIdentity
+from fedjoint.pool.accounts import payable
+from fedjoint.pool.money import check_minor, minor_digits
+from fedjoint.pool.waterfall import Settlement, Step, check_steps
+from fedjoint.strict import build, plain, strict
+
+__all__ = [
+    "MAX_STATEMENT_BYTES",
+    "RunFacts",
+    "Statement",
+    "read_statement",
+    "sign_statement",
+    "statement_of",
+    "verify_statement",
+]
+
+MAX_STATEMENT_BYTES = 1 << 20
+_MAX_UTILITY = 1e15
+#: In the signed header: a signature of anything else is none of a statement.
+_TYPE = "fedjoint-statement+json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+#: A share of floats is exact: the widest has some 640 digits above and below.
+_SHARE = re.compile(r"(0|[1-9][0-9]{0,699})/([1-9][0-9]{0,699})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What the statements of all holders of a run have in common; the fields are those of :class:`Statement`."""
+
+    run_id: str
+    agreement_sha256: str
+    period: str
+    utility_gain: float
+    method: str
+    privacy: str
+    record_head: str | None = None
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """What one run and one revenue meant for one holder.
+
+    Args:
+        holder: Its party id.
+        run_id: Of the run.
+        agreement_sha256: Of the agreement it ran under.
+        period: What time it is for, in words.
+        currency: ISO 4217 code; all amounts in its minor units.
+        contribution: The holder's, in units of the utility, within ±1e15; negative is paid zero.
+        utility_gain: Of the whole run: what the contributions add up to.
+        share: The holder's exact fraction of what is distributed, ``numerator/denominator`` in lowest terms.
+        steps: The waterfall: gross, then what it was divided into.
+        payout_minor: The holder's part.
+        balance_brought_minor: What it was owed before.
+        balance_carried_minor: What it is owed now: brought plus payout.
+        method: How contributions were measured.
+        privacy: What the measurement revealed, and how the records were protected.
+        record_head: SHA-256 of the run record's last line when this was made, if it had one.
+
+    Raises:
+        PoolError: a field is malformed, or the figures contradict each other.
+
+    Guarantees:
+        The steps add up to gross, the payout is what the share gives (within the unit that rounding carries), and
+        brought plus payout is carried.
+    """
+
+    format: Literal["fedjoint-statement-1"] = "fedjoint-statement-1"
+    holder: str
+    run_id: str
+    agreement_sha256: str
+    period: str
+    currency: str
+    contribution: float
+    utility_gain: float
+    share: str
+    steps: tuple[Step, ...]
+    payout_minor: int
+    balance_brought_minor: int
+    balance_carried_minor: int
+    method: str
+    privacy: str
+    record_head: str | None = None
+
+    def __post_init__(self) -> None:
+        payable(self.holder)
+        minor_digits(self.currency)
+        for name, text, longest in (
+            ("run_id", self.run_id, 127),
+            ("period", self.period, 80),
+            ("method", self.method, 500),
+            ("privacy", self.privacy, 2_000),
+        ):
+            if not 1 <= len(text) <= longest:
+                raise PoolError(f"a statement's {name} has {len(text)} characters", expected=f"1 to {longest}")
+        for name, digest in (("agreement_sha256", self.agreement_sha256), ("record_head", self.record_head)):
+            if digest is not None and not _SHA256.fullmatch(digest):
+                raise PoolError(f"a statement's {name} is '{digest[:80]}'", expected="64 lower-case hex digits")
+        for name, value in (("contribution", self.contribution), ("utility_gain", self.utility_gain)):
+            # Larger floats look like integers beyond 2^53 in JSON, which have no canonical form.
+            if not abs(value) <= _MAX_UTILITY:
+                raise PoolError(f"a statement's {name} is {value}", expected=f"a number within ±{_MAX_UTILITY:g}")
+        for name in ("payout_minor", "balance_brought_minor", "balance_carried_minor"):
+            check_minor(name, getattr(self, name))
+        self._check_figures()
+
+    def _check_figures(self) -> None:
+        """Refuse a statement that does not add up."""
+        if self.balance_brought_minor + self.payout_minor != self.balance_carried_minor:
+            raise PoolError(
+                f"the statement of '{self.holder}' carries {self.balance_carried_minor}",
+                expected=f"brought {self.balance_brought_minor} plus payout {self.payout_minor}",
+            )
+        share, distributed = _fraction(self.share), check_steps(self.steps)
+        if (share > 0) != (self.contribution > 0):
+            raise PoolError(
+                f"the share of '{self.holder}' does not fit its contribution",
+                expected="above zero for a positive contribution, zero for any other",
+            )
+        # One unit for this rounding, and one for the remainder brought from before.
+        if abs(self.payout_minor - share * distributed) >= 2:
+            raise PoolError(f"the payout of '{self.holder}' is not its share of {distributed} minor units")
+
+
+def _fraction(share: str) -> Fraction:
+    """Read ``numerator/denominator`` in lowest terms, from 0/1 to 1/1."""
+    found = _SHARE.fullmatch(share)
+    value = Fraction(int(found[1]), int(found[2])) if found else None
+    if value is None or value > 1 or _written(value) != share:
+        raise PoolError(f"share '{share[:80]}'", expected="numerator/denominator in lowest terms, at most 1/1")
+    return value
+
+
+def _written(share: Fraction) -> str:
+    return f"{share.numerator}/{share.denominator}"
+
+
+def statement_of(
+    settlement: Settlement, holder: str, *, facts: RunFacts, contribution: float, balance_brought_minor: int = 0
+) -> Statement:
+    """The statement of one holder of a settlement.
+
+    Args:
+        settlement: What became of the revenue.
+        holder: One of its holders.
+        facts: What is the same for all of them.
+        contribution: The holder's, in units of the utility: the one that the settlement was made with.
+        balance_brought_minor: What the holder was owed before, in minor units.
+
+    Raises:
+        PoolError: no such holder, or figures that contradict each other.
+    """
+    payout = settlement.payouts_minor.get(holder)
+    if payout is None:
+        expected = f"one of: {', '.join(settlement.payouts_minor)}"
+        raise PoolError(f"'{holder}' has no part in the settlement", expected=expected)
+    return Statement(
+        holder=holder,
+        run_id=facts.run_id,
+        agreement_sha256=facts.agreement_sha256,
+        period=facts.period,
+        currency=settlement.currency,
+        contribution=contribution,
+        utility_gain=facts.utility_gain,
+        share=_written(settlement.shares.get(holder, Fraction(0))),
+        steps=settlement.steps,
+        payout_minor=payout,
+        balance_brought_minor=balance_brought_minor,
+        balance_carried_minor=balance_brought_minor + payout,
+        method=facts.method,
+        privacy=facts.privacy,
+        record_head=facts.record_head,
+    )
+
+
+def sign_statement(statement: Statement, coordinator: Identity) -> dict[str, Any]:
+    """Make the document that a holder keeps: the statement and the coordinator's signature.
+
+    Returns:
+        ``{"statement": ..., "jws": ...}``, plain JSON.
+    """
+    jws = coordinator.sign_jws(_TYPE, canonical_bytes(statement))
+    return {"statement": plain(statement), "jws": jws}
+
+
+def verify_statement(document: Mapping[str, Any], coordinator: PublicIdentity) -> Statement:
+    """Check a signed statement with nothing but the coordinator's public key.
+
+    Args:
+        document: What :func:`sign_statement` made.
+        coordinator: Whose signature it must be.
+
+    Raises:
+        PoolError: not such a document, figures that contradict each other, or a signature of another statement.
+        IdentityError: the signature is not the coordinator's.
+    """
+    if set(document) != {"statement", "jws"} or not isinstance(document["jws"], str):
+        raise PoolError("this is no signed statement", expected="an object with 'statement' and 'jws'")
+    statement = build(Statement, document["statement"], error=PoolError, where="statement")
+    if _signed_payload(document["jws"], coordinator) != canonical_bytes(statement):
+        raise PoolError(
+            f"the statement of '{statement.holder}' is not the one that was signed",
+            remedy="It was altered: ask the coordinator for it again.",
+        )
+    return statement
+
+
+def read_statement(data: bytes, coordinator: PublicIdentity) -> Statement:
+    """Read a statement's file, in which no byte may differ from what was written.
+
+    Raises:
+        PoolError: too large, not canonical JSON, or as :func:`verify_statement`.
+        IdentityError: as :func:`verify_statement`.
+    """
+    if len(data) > MAX_STATEMENT_BYTES:
+        raise PoolError(f"the statement has {len(data)} bytes", expected=f"at most {MAX_STATEMENT_BYTES}")
+    document = parse_canonical(data, error=PoolError, where="statement")
+    if not isinstance(document, dict):
+        raise PoolError("this is no signed statement", expected="an object with 'statement' and 'jws'")
+    return verify_statement(document, coordinator)
+
+
+def _signed_payload(jws: str, coordinator: PublicIdentity) -> bytes:
+    """The payload of a compact JWS that the coordinator made for a statement."""
+    from joserfc import errors, jwk
+    from joserfc.jws import deserialize_compact
+
+    key = jwk.OKPKey.import_key(
+        {"kty": "OKP", "crv": "Ed25519", "x": _base64url(bytes.fromhex(coordinator.signing_key))}
+    )
+    try:
+        signed = deserialize_compact(jws, key, algorithms=["Ed25519"])
+        # Base64 has spare bits at its end: of the spellings of one signature only the right one is accepted.
+        signature = jws.rpartition(".")[2]
+        if signed.headers() != {"alg": "Ed25519", "typ": _TYPE, "kid": coordinator.id} or signature != _base64url(
+            base64.urlsafe_b64decode(signature + "==")
+        ):
+            raise ValueError(jws)
+    except (errors.JoseError, ValueError):
+        raise IdentityError(
+            f"the statement's signature is not that of '{coordinator.id}'",
+            remedy="It was altered or signed by another party: ask the coordinator for it again.",
+        ) from None
+    return bytes(signed.payload)
+
+
+def _base64url(data: bytes) -> str:
+    """Base64url without padding (RFC 7515)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,113 @@
+"""From a decrypted sum to the next model: the same arithmetic, to the bit, at every holder and at the coordinator."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from fedjoint.agreement.terms import Terms
+from fedjoint.encryption.fixed_point import dequantise_sum
+from fedjoint.encryption.parameters import Parameters
+from fedjoint.errors import TrainingError
+
+__all__ = [
+    "apply_sum",
+    "count_of_parameters",
+    "encryption_parameters",
+    "model_bytes",
+    "model_from_bytes",
+    "sum_bytes",
+    "sum_from_bytes",
+    "total_weight",
+]
+
+Model = npt.NDArray[np.float32]
+Levels = npt.NDArray[np.uint64]
+
+
+def count_of_parameters(terms: Terms) -> int:
+    """Number of parameters D of the agreed model."""
+    widths = [terms.data.schema.width, *terms.model.hidden, terms.data.schema.target.outputs]
+    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
+
+
+def encryption_parameters(terms: Terms) -> Parameters:
+    """The public parameters of the encryption, derived from the agreement alone."""
+    return Parameters(
+        scheme=terms.encryption.scheme,
+        num_parameters=count_of_parameters(terms),
+        max_holders=len(terms.holders),
+        bound=terms.encryption.bound,
+        value_bits=terms.encryption.value_bits,
+        rounds=terms.training.rounds,
+    )
+
+
+def total_weight(terms: Terms, contributors: Iterable[str]) -> float:
+    """Sum of the certified weights of those whose updates are in a sum, in (0, 1]."""
+    return float(sum(terms.weight(holder) for holder in contributors))
+
+
+def apply_sum(model: Model, levels: Levels, contributors: tuple[str, ...], terms: Terms) -> Model:
+    """The model after a round: ``w' = w + server rate * (sum of weighted updates) / (weight of the contributors)``.
+
+    Args:
+        model: float32 [D], before the round.
+        levels: The decrypted sum, uint64 [D], in fixed-point levels.
+        contributors: Ids of the holders in the sum, sorted.
+        terms: The agreement.
+
+    Returns:
+        float32 [D]; computed in float64 and rounded once, so that every party gets the same bits.
+
+    Raises:
+        TrainingError: the model is no longer finite.
+
+    Source: McMahan et al. (2017), FedAvg, with certified sizes as weights.
+    """
+    total = dequantise_sum(levels, len(contributors), encryption_parameters(terms))
+    rate = terms.training.server_learning_rate / total_weight(terms, contributors)
+    after = (model.astype(np.float64) + rate * total).astype(np.float32)
+    if not np.isfinite(after).all():
+        raise TrainingError("the model is no longer finite", remedy="Lower training.learning_rate.")
+    return after
+
+
+def model_bytes(model: Model) -> bytes:
+    """A model as little-endian float32."""
+    return model.astype("<f4").tobytes()
+
+
+def model_from_bytes(data: bytes, terms: Terms) -> Model:
+    """Read what :func:`model_bytes` wrote.
+
+    Raises:
+        TrainingError: another length than the agreed model's, or a value that is not finite.
+    """
+    expected = 4 * count_of_parameters(terms)
+    if len(data) != expected:
+        raise TrainingError(f"a model of {len(data)} bytes", expected=f"{expected} bytes")
+    model = np.frombuffer(data, "<f4").astype(np.float32)
+    if not np.isfinite(model).all():
+        raise TrainingError("a model with values that are not finite")
+    return model
+
+
+def sum_bytes(levels: Levels) -> bytes:
+    """A decrypted sum as little-endian uint64."""
+    return levels.astype("<u8").tobytes()
+
+
+def sum_from_bytes(data: bytes, terms: Terms) -> Levels:
+    """Read what :func:`sum_bytes` wrote.
+
+    Raises:
+        TrainingError: another length than the agreed model's.
+    """
+    expected = 8 * count_of_parameters(terms)
+    if len(data) != expected:
+        raise TrainingError(f"a decrypted sum of {len(data)} bytes", expected=f"{expected} bytes")
+    return np.frombuffer(data, "<u8").astype(np.uint64)

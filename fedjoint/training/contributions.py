@@ -1,0 +1,153 @@
+"""Contributions in a run: path gradients folded into ciphertexts, opened by two holders at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedjoint.encryption.ciphertext import Ciphertext
+from fedjoint.encryption.frames import pack_frame
+from fedjoint.errors import ValuationError
+from fedjoint.identity.keys import Identity
+from fedjoint.training.aggregate import Model, total_weight
+from fedjoint.training.coordinator import Log, Reference
+from fedjoint.training.opening import MINIMUM_OPENERS
+from fedjoint.training.plan import Channel, ContributionsReply, ContributionsTask, Parcel, Refusal, SampleToOpen
+from fedjoint.training.session import Session
+from fedjoint.valuation.aumann_shapley import path_gradient
+from fedjoint.valuation.encrypted import (
+    EncryptedContributions,
+    MaskedContribution,
+    OpenedContribution,
+    contribution_of,
+)
+
+__all__ = ["Contributions", "PathValuation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contributions:
+    """What the holders' updates added, in units of the utility.
+
+    Args:
+        by_holder: A number for each holder of the agreement; 0 for one that never contributed.
+        numbers_opened: How many numbers of each holder left encryption (1 unless gradients grew a lot).
+        openers: The holders that opened them alike.
+    """
+
+    by_holder: Mapping[str, float]
+    numbers_opened: int
+    openers: tuple[str, ...]
+
+
+class PathValuation:
+    """The Aumann-Shapley valuation of a run, round by round.
+
+    Args:
+        session: The run.
+        reference: Gives the utility's gradient.
+    """
+
+    def __init__(self, session: Session, reference: Reference) -> None:
+        self._session, self._reference = session, reference
+        self._encrypted = EncryptedContributions(session.parameters)
+
+    def add_round(self, updates: Mapping[str, Ciphertext], before: Model, after: Model) -> None:
+        """Fold the gradient along the round's path into each contributor's ciphertext."""
+        terms = self._session.terms
+        gradient = path_gradient(
+            self._reference.gradient,
+            before.astype(np.float64),
+            after.astype(np.float64),
+            points=terms.valuation.quadrature_points,
+        )
+        rate = terms.training.server_learning_rate / total_weight(terms, updates)
+        self._encrypted.add_round(updates, gradient, rate=rate)
+
+    def open(
+        self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log
+    ) -> Contributions:
+        """Have holders decrypt the masked numbers, compare, and take the masks off.
+
+        Args:
+            channel: How holders are reached.
+            key_id: Of the run's key.
+            coordinator: Signs what holders are asked to open.
+            holders: Who has the key; asked two at a time until two have answered.
+            log: Writes the run record.
+
+        Raises:
+            ValuationError: fewer than two holders opened them, or two did differently.
+        """
+        masked = self._encrypted.masked()
+        task = self._task(masked, key_id, coordinator)
+        replies: dict[str, ContributionsReply] = {}
+        waiting = list(holders)
+        while len(replies) < MINIMUM_OPENERS and waiting:
+            asked, waiting = waiting[: MINIMUM_OPENERS - len(replies)], waiting[MINIMUM_OPENERS - len(replies) :]
+            for holder, reply in channel.exchange("open_contributions", dict.fromkeys(asked, task)):
+                if isinstance(reply, Refusal):
+                    log("contributions.refused", {"holder": holder, "code": reply.code})
+                else:
+                    self._check(holder, reply.body, task.body)
+                    replies[holder] = reply.body
+        values = self._agreed(replies)
+        opened = self._encrypted.opened(masked, values)
+        contributions = self._contributions(opened, tuple(sorted(replies)))
+        log("contributions.opened", _facts(opened, contributions, replies))
+        return contributions
+
+    def _task(self, masked: Sequence[MaskedContribution], key_id: str, coordinator: Identity) -> Parcel:
+        samples = tuple(SampleToOpen(holder=item.holder, part=item.part) for item in masked)
+        frames = [
+            pack_frame(item.sample, header=self._session.frame("sample", number, key_id), sender=coordinator)
+            for number, item in enumerate(masked)
+        ]
+        blobs = {sample.blob: frame for sample, frame in zip(samples, frames, strict=True)}
+        return Parcel(body=ContributionsTask(**self._session.address, samples=samples), blobs=blobs)
+
+    def _check(self, holder: str, reply: ContributionsReply, task: ContributionsTask) -> None:
+        facts = {"samples": [sample.blob for sample in task.samples], "values": list(reply.values)}
+        self._session.check(holder, "contributions", facts, reply.signature)
+
+    def _agreed(self, replies: Mapping[str, ContributionsReply]) -> list[int]:
+        said = {reply.values for reply in replies.values()}
+        if len(replies) < MINIMUM_OPENERS or len(said) > 1:
+            raise ValuationError(
+                f"{len(replies)} holders opened the contributions to {len(said)} different results",
+                expected=f"{MINIMUM_OPENERS} holders and the same result",
+                remedy="Nobody is paid on numbers that holders do not agree on: compare their logs.",
+            )
+        values = said.pop()
+        if not all(value.isascii() and value.isdigit() and len(value) <= 20 for value in values):
+            raise ValuationError("an opened contribution is no whole number")
+        return [int(value) for value in values]
+
+    def _contributions(self, opened: Sequence[OpenedContribution], openers: tuple[str, ...]) -> Contributions:
+        modulus = self._session.parameters.plain_modulus
+        by_holder = {
+            holder: contribution_of([part for part in opened if part.holder == holder], plain_modulus=modulus)
+            for holder in self._session.terms.holder_ids
+        }
+        return Contributions(by_holder=by_holder, numbers_opened=self._encrypted.num_parts, openers=openers)
+
+
+def _facts(
+    opened: Sequence[OpenedContribution], contributions: Contributions, replies: Mapping[str, ContributionsReply]
+) -> dict[str, object]:
+    return {
+        "parts": [
+            {
+                "holder": part.holder,
+                "part": part.part,
+                "opened": str(part.opened),
+                "mask": str(part.mask),
+                "factor": part.factor,
+            }
+            for part in opened
+        ],
+        "openers": {holder: reply.signature for holder, reply in sorted(replies.items())},
+        "contributions": dict(contributions.by_holder),
+    }

@@ -1,0 +1,311 @@
+"""The coordinator of a run: it asks, adds ciphertexts, follows the model that holders release, and writes the record.
+
+It holds no decryption key and imports no library that could use one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.encryption.ciphertext import Ciphertext, add
+from fedjoint.encryption.frames import pack_frame, parse_frame
+from fedjoint.errors import FedjointError, TrainingError
+from fedjoint.identity.keys import Identity
+from fedjoint.strict import plain
+from fedjoint.training.aggregate import (
+    Model,
+    apply_sum,
+    model_bytes,
+)
+from fedjoint.training.ceremony import exchange_key, join_holders
+from fedjoint.training.opening import MINIMUM_OPENERS, Openings
+from fedjoint.training.plan import (
+    Channel,
+    Opening,
+    OpenTask,
+    Parcel,
+    Refusal,
+    RoundReceipt,
+    RoundReply,
+    RoundTask,
+)
+from fedjoint.training.session import Session
+
+__all__ = ["Coordinator", "Log", "Reference", "RoundSummary"]
+
+#: Writes an event (type, body) to the run record.
+Log = Callable[[str, Mapping[str, Any]], object]
+Gradient = npt.NDArray[np.float64]
+
+
+class Reference(Protocol):
+    """The exchange's reference set, on which the model's worth is measured."""
+
+    def loss(self, model: npt.NDArray[np.floating[Any]]) -> float:
+        """Mean loss of a model."""
+        ...
+
+    def gradient(self, model: npt.NDArray[np.floating[Any]]) -> Gradient:
+        """Gradient of the mean loss, float64 [D]."""
+        ...
+
+    def metrics(self, model: npt.NDArray[np.floating[Any]]) -> Mapping[str, float | None]:
+        """What people read: AUC, accuracy."""
+        ...
+
+
+class ContributionAccount(Protocol):
+    """Adds up contributions, encrypted, round by round."""
+
+    def add_round(self, updates: Mapping[str, Ciphertext], before: Model, after: Model) -> None:
+        """Account for a round whose sum is known, given the models before and after it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundSummary:
+    """What a round came to.
+
+    Args:
+        round: From 1.
+        contributors: Whose updates are in the sum, sorted.
+        refusals: Who did not take part, and why.
+        metrics: The model after it, on the reference set.
+        loss: The reference loss after it.
+        receipts: What each contributor signed.
+    """
+
+    round: int
+    contributors: tuple[str, ...]
+    refusals: Mapping[str, Refusal]
+    metrics: Mapping[str, float | None]
+    loss: float
+    receipts: Mapping[str, RoundReceipt]
+
+
+@dataclass(kw_only=True)
+class _Round:
+    """A round whose updates are in and whose sum is not yet opened."""
+
+    number: int
+    updates: dict[str, Ciphertext] = field(default_factory=dict)
+    receipts: dict[str, RoundReceipt] = field(default_factory=dict)
+    signatures: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+    frame: bytes = b""
+
+    @property
+    def contributors(self) -> tuple[str, ...]:
+        return tuple(sorted(self.updates))
+
+
+class Coordinator:
+    """Runs one agreement over a channel.
+
+    Args:
+        identity: The coordinator's keys (for signing; no decryption key exists here).
+        session: The run.
+        start: The agreed model's start, float32 [D].
+        channel: How holders are reached.
+        reference: The exchange's reference set.
+        contributions: Where contributions add up.
+        log: Writes the run record.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        session: Session,
+        *,
+        start: Model,
+        channel: Channel,
+        reference: Reference,
+        contributions: ContributionAccount,
+        log: Log,
+    ) -> None:
+        self._identity, self._session, self._terms = identity, session, session.terms
+        self._channel, self._reference = channel, reference
+        self._contributions, self._log = contributions, log
+        self._model_round: dict[str, int] = {}
+        self.key_id = ""
+        self.model = start
+        self.end = "all agreed rounds were trained"
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Ids of the holders that joined and have the key."""
+        return tuple(self._model_round)
+
+    def prepare(self) -> None:
+        """Have holders join and share a key.
+
+        Raises:
+            TrainingError: fewer than the agreed minimum take part.
+        """
+        joined = join_holders(self._channel, self._session, self._log)
+        key_id, ready = exchange_key(self._channel, self._session, joined, self._log)
+        self.key_id, self._model_round = key_id, dict.fromkeys(ready, 0)
+
+    def rounds(self) -> Iterator[RoundSummary]:
+        """Train round by round; each is given out once its sum is opened, with the model in :attr:`model`.
+
+        Raises:
+            TrainingError: no round at all could be trained, or a sum was opened differently by two holders.
+        """
+        pending: _Round | None = None
+        active = set(self._model_round)
+        for number in range(1, self._terms.training.rounds + 1):
+            current, openings = self._exchange_round(number, sorted(active), pending)
+            active -= {
+                holder for holder, refusal in current.refusals.items() if refusal.code == "privacy.budget_exhausted"
+            }
+            if pending is not None:
+                yield self._close(pending, openings)
+            pending = current
+            if len(current.updates) < self._terms.training.minimum_holders:
+                self._end_early(current)
+                pending = None
+                break
+            pending.frame = self._sum_frame(pending)
+        if pending is not None:
+            yield self._close(pending, Openings(session=self._session, round=pending.number))
+
+    def _exchange_round(self, number: int, active: list[str], pending: _Round | None) -> tuple[_Round, Openings]:
+        current = _Round(number=number)
+        openings = Openings(session=self._session, round=number - 1)
+        tasks = {holder: self._round_task(holder, number, active, pending) for holder in active}
+        for holder, reply in self._channel.exchange("train", tasks):
+            if isinstance(reply, Refusal):
+                current.refusals[holder] = reply
+                continue
+            try:
+                self._take_reply(holder, reply, current, openings)
+            except FedjointError as problem:
+                current.refusals[holder] = Refusal(code=problem.code, message=str(problem))
+        return current, openings
+
+    def _round_task(self, holder: str, number: int, active: list[str], pending: _Round | None) -> Parcel:
+        opening, blobs, catch_up = self._opening(holder, active, pending) if pending else (None, {}, False)
+        body = RoundTask(
+            **self._session.address,
+            round=number,
+            opening=opening,
+            catch_up=catch_up,
+        )
+        return Parcel(body=body, blobs=blobs)
+
+    def _opening(self, holder: str, active: list[str], pending: _Round) -> tuple[Opening, dict[str, bytes], bool]:
+        """What a holder needs to open a sum; those that reveal it take turns."""
+        turn = (active.index(holder) - pending.number * MINIMUM_OPENERS) % len(active)
+        opening = Opening(round=pending.number, contributors=pending.contributors, reveal=turn < MINIMUM_OPENERS)
+        catch_up = self._model_round[holder] < pending.number - 1
+        blobs = {"sum": pending.frame, **({"model": model_bytes(self.model)} if catch_up else {})}
+        return opening, blobs, catch_up
+
+    def _take_reply(self, holder: str, parcel: Parcel, current: _Round, openings: Openings) -> None:
+        reply: RoundReply = parcel.body
+        receipt, frame = reply.receipt, parcel.blobs.get("frame", b"")
+        if reply.opened is not None:
+            openings.add(holder, reply.opened, parcel.blobs.get("sum"))
+            self._model_round[holder] = reply.opened.round
+        self._session.check(holder, "receipt", receipt, reply.signature)
+        expected = (self._session.run_id, holder, current.number, sha256_hex(frame))
+        if (receipt.run_id, receipt.holder, receipt.round, receipt.frame_sha256) != expected:
+            raise TrainingError(f"the receipt of '{holder}' is not about the frame it sent in round {current.number}")
+        current.updates[holder] = parse_frame(
+            frame,
+            expected=self._session.frame("update", current.number, self.key_id),
+            sender=self._terms.holder(holder).identity,
+            parameters=self._session.parameters,
+        )
+        current.receipts[holder], current.signatures[holder] = receipt, reply.signature
+
+    def _sum_frame(self, current: _Round) -> bytes:
+        self._log(
+            "round.summed",
+            {
+                "round": current.number,
+                "receipts": {holder: plain(receipt) for holder, receipt in sorted(current.receipts.items())},
+                "signatures": dict(sorted(current.signatures.items())),
+                "refusals": {holder: refusal.code for holder, refusal in sorted(current.refusals.items())},
+            },
+        )
+        return pack_frame(
+            add(current.updates.values()),
+            header=self._session.frame("sum", current.number, self.key_id),
+            sender=self._identity,
+        )
+
+    def _close(self, pending: _Round, openings: Openings) -> RoundSummary:
+        """Learn the sum of a round from the holders, move the model on, account for contributions."""
+        if not openings.complete:
+            self._ask_to_open(pending, openings)
+        levels, model_sha256 = openings.agreed()
+        after = apply_sum(self.model, levels, pending.contributors, self._terms)
+        if sha256_hex(model_bytes(after)) != model_sha256:
+            raise TrainingError(
+                f"the holders' model after round {pending.number} is another than the coordinator's",
+                remedy="Two versions of fedjoint, or a changed sum: compare versions; the run stops here.",
+            )
+        self._contributions.add_round(pending.updates, self.model, after)
+        self.model = after
+        summary = RoundSummary(
+            round=pending.number,
+            contributors=pending.contributors,
+            refusals=pending.refusals,
+            metrics=self._reference.metrics(after),
+            loss=self._reference.loss(after),
+            receipts=pending.receipts,
+        )
+        self._log(
+            "round.opened",
+            {
+                "round": pending.number,
+                "model_sha256": model_sha256,
+                "opened": {holder: plain(reply) for holder, reply in sorted(openings.replies.items())},
+                "metrics": dict(summary.metrics),
+                "loss": summary.loss,
+            },
+        )
+        return summary
+
+    def _ask_to_open(self, pending: _Round, openings: Openings) -> None:
+        """Have holders open a sum outside a round: all of them, as each needs the model."""
+        everybody = sorted(self._model_round)
+        tasks = {}
+        for holder in everybody:
+            opening, blobs, catch_up = self._opening(holder, everybody, pending)
+            body = OpenTask(**self._session.address, opening=opening, catch_up=catch_up)
+            tasks[holder] = Parcel(body=body, blobs=blobs)
+        for holder, reply in self._channel.exchange("open_sum", tasks):
+            if isinstance(reply, Refusal):
+                continue
+            try:
+                openings.add(holder, reply.body, reply.blobs.get("sum"))
+                self._model_round[holder] = pending.number
+            except FedjointError as problem:
+                self._log("opening.refused", {"holder": holder, "round": pending.number, "code": problem.code})
+
+    def _end_early(self, current: _Round) -> None:
+        """Say why a round with too few updates ends the run; its updates are never opened."""
+        reasons = sorted({refusal.code for refusal in current.refusals.values()})
+        exhausted = reasons == ["privacy.budget_exhausted"]
+        words = "; ".join(f"{holder}: {refusal.message}" for holder, refusal in sorted(current.refusals.items()))
+        self.end = (
+            f"round {current.number} was not trained: {len(current.updates)} of at least "
+            f"{self._terms.training.minimum_holders} holders took part ({', '.join(reasons) or 'nobody left'})"
+        )
+        self._log("run.ended_early", {"round": current.number, "reasons": reasons, "words": words})
+        if current.number == 1:
+            raise TrainingError(
+                f"no round could be trained. {words}",
+                remedy="Raise privacy.epsilon or privacy.noise_multiplier."
+                if exhausted
+                else "See each holder's own log.",
+            )

@@ -1,0 +1,111 @@
+"""A data holder: it has records, keys and a policy, and answers the coordinator's tasks or refuses them.
+
+Everything that protects the holder is decided here, on its own machine: which agreement it runs, which key it takes,
+when its budget ends, which sums it decrypts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fedjoint.agreement.review import HolderPolicy, require_acceptable
+from fedjoint.agreement.signing import read_agreement, sign_terms, terms_sha256
+from fedjoint.agreement.terms import Terms
+from fedjoint.data.records import Examples
+from fedjoint.errors import AgreementError, TrainingError
+from fedjoint.identity.keys import Identity
+from fedjoint.training.holder_run import HolderRun, Observer
+from fedjoint.training.plan import ContributionsTask, Kind, OpenTask, Parcel, RoundTask, TakeKeyTask, Task
+from fedjoint.training.session import Session
+
+__all__ = ["Holder"]
+
+
+class Holder:
+    """One data holder.
+
+    Args:
+        identity: Its keys.
+        examples: Its records, encoded by the agreed schema.
+        policy: Its own limits.
+        observer: In a simulation, hears each weighted update in the clear; a deployed holder has none.
+    """
+
+    def __init__(
+        self, identity: Identity, examples: Examples, policy: HolderPolicy, *, observer: Observer | None = None
+    ) -> None:
+        self._identity, self._examples, self._policy, self._observer = identity, examples, policy, observer
+        self._signed: set[str] = set()
+        self._runs: dict[str, HolderRun] = {}
+        self._answers: dict[Kind, Callable[[Parcel], Parcel]] = {
+            "join": self._join,
+            "make_key": lambda task: self._run(task.body).make_key(),
+            "take_key": lambda task: self._run(task.body).take_key(_typed(task.body, TakeKeyTask)),
+            "train": lambda task: self._run(task.body).train(_typed(task.body, RoundTask), task.blobs),
+            "open_sum": lambda task: self._run(task.body).open_sum(_typed(task.body, OpenTask), task.blobs),
+            "open_contributions": lambda task: self._run(task.body).open_contributions(
+                _typed(task.body, ContributionsTask), task.blobs
+            ),
+        }
+
+    @property
+    def id(self) -> str:
+        """The holder's id."""
+        return self._identity.id
+
+    def sign(self, terms: Terms) -> str:
+        """Sign terms that the holder's policy and records allow.
+
+        Raises:
+            AgreementError: the policy forbids them, or they certify another number of examples than the holder has.
+        """
+        certified = terms.holder(self.id).num_examples
+        if certified != len(self._examples):
+            raise AgreementError(
+                f"the agreement certifies {certified} examples of '{self.id}', which has {len(self._examples)}",
+                remedy="Certify the number that takes part.",
+            )
+        require_acceptable(terms, self._policy, self.id)
+        signature = sign_terms(terms, self._identity)
+        self._signed.add(terms_sha256(terms))
+        return signature
+
+    def answer(self, kind: Kind, task: Parcel) -> Parcel:
+        """Do a task, or refuse it.
+
+        Raises:
+            FedjointError: why the task is refused; nothing has left the holder.
+        """
+        return self._answers[kind](task)
+
+    def _join(self, parcel: Parcel) -> Parcel:
+        task = _typed(parcel.body, Task)
+        agreement = read_agreement(parcel.blobs.get("agreement", b""))
+        if agreement.sha256 != task.agreement_sha256 or agreement.sha256 not in self._signed:
+            raise AgreementError(
+                f"'{self.id}' has not signed agreement {agreement.sha256[:16]}…", remedy="Review and sign it first."
+            )
+        agreement.require_all_signatures()
+        if task.run_id in self._runs:
+            raise TrainingError(f"run {task.run_id} was joined before", remedy="A run id is used once.")
+        run = HolderRun(
+            self._identity,
+            self._examples,
+            Session(agreement=agreement, run_id=task.run_id),
+            observer=self._observer,
+        )
+        self._runs[task.run_id] = run
+        return run.join()
+
+    def _run(self, task: Any) -> HolderRun:
+        run = self._runs.get(_typed(task, Task).run_id)
+        if run is None or run.agreement_sha256 != task.agreement_sha256:
+            raise AgreementError(f"'{self.id}' has not joined this run under this agreement", remedy="Join it first.")
+        return run
+
+
+def _typed(body: Any, kind: type[Any]) -> Any:
+    if not isinstance(body, kind):
+        raise TrainingError(f"a task of type {type(body).__name__}", expected=kind.__name__)
+    return body

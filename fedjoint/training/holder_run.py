@@ -1,0 +1,280 @@
+"""One holder's state in one run, and what it does and refuses in each exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.agreement.terms import Terms
+from fedjoint.data.records import Examples
+from fedjoint.encryption.ceremony import acknowledge, make_offers, take_key
+from fedjoint.encryption.decryption import decrypt_sum, open_sample
+from fedjoint.encryption.fixed_point import clip_to_bound, dequantise_sum, quantise
+from fedjoint.encryption.frames import pack_frame, parse_frame, parse_sample_frame
+from fedjoint.encryption.keys import SecretKey
+from fedjoint.encryption.scheme import Encryptor, make_encryptor
+from fedjoint.encryption.tenseal_scheme import create_key
+from fedjoint.errors import EncryptionError, TrainingError
+from fedjoint.identity.keys import Identity
+from fedjoint.models.vector import parameters_to_vector
+from fedjoint.privacy.budget import RunBudget
+from fedjoint.training.aggregate import apply_sum, model_bytes, model_from_bytes, sum_bytes
+from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
+from fedjoint.training.plan import (
+    Blobs,
+    ContributionsReply,
+    ContributionsTask,
+    JoinReply,
+    KeyReply,
+    Opening,
+    OpenReply,
+    OpenTask,
+    Parcel,
+    RoundReceipt,
+    RoundReply,
+    RoundTask,
+    TakeKeyTask,
+)
+from fedjoint.training.session import Session
+
+__all__ = ["HolderRun", "Observer"]
+
+#: Hears (holder id, round, weighted update as it was encrypted, float64 [D]).
+Observer = Callable[[str, int, npt.NDArray[np.float64]], None]
+
+
+class HolderRun:
+    """A holder's part in one run.
+
+    Args:
+        identity: The holder's keys.
+        examples: Its records.
+        session: The run.
+        observer: See :data:`Observer`.
+
+    Guarantees:
+        The account of releases lives as long as the run: no round starts a fresh one, and it is charged before an
+        update leaves. A round is trained at most once, its sum opened at most once, contributions at most once.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        examples: Examples,
+        session: Session,
+        *,
+        observer: Observer | None = None,
+    ) -> None:
+        self._identity, self._session, self._observer = identity, session, observer
+        self._terms, self._parameters = session.terms, session.parameters
+        terms = session.terms
+        noise = noise_source(terms.privacy, identity.id)
+        self._trainer = LocalTrainer(terms=terms, holder_id=identity.id, examples=examples, noise=noise)
+        self._budget = _budget(session.terms)
+        self._key: SecretKey | None = None
+        self._encryptor: Encryptor | None = None
+        self._model = parameters_to_vector(agreed_module(terms))
+        self._model_round = 0  # rounds whose sum is in self._model
+        self._trained_round = 0
+        self._last_opening: tuple[str, OpenReply, bytes] | None = None  # frame's hash, what was said, the sum
+        self._contributions_opened = False
+
+    @property
+    def agreement_sha256(self) -> str:
+        """The agreement of this run."""
+        return self._session.agreement.sha256
+
+    def join(self) -> Parcel:
+        """Say who takes part, signed."""
+        signature = self._sign("join", {"holder": self._identity.id})
+        return Parcel(body=JoinReply(holder=self._identity.id, signature=signature))
+
+    def make_key(self) -> Parcel:
+        """Make the run's homomorphic key and seal it to each other holder.
+
+        Raises:
+            EncryptionError: this holder has a key of this run already.
+        """
+        key = create_key(self._parameters)
+        self._take(key)
+        binding = self._session.binding
+        others = [holder.identity for holder in self._terms.holders if holder.identity.id != self._identity.id]
+        offers = make_offers(key, maker=self._identity, recipients=others, binding=binding)
+        return Parcel(
+            body=KeyReply(offers=offers, acknowledgement=acknowledge(key, holder=self._identity, binding=binding))
+        )
+
+    def take_key(self, task: TakeKeyTask) -> Parcel:
+        """Take the key that another holder made, after checking that it was that holder.
+
+        Raises:
+            EncryptionError: this holder has a key already, or the offer is for another run.
+            IdentityError: the offer is not its maker's, or not sealed to this holder.
+        """
+        maker = self._terms.holder(task.offer.maker).identity
+        binding = self._session.binding
+        key = take_key(task.offer, recipient=self._identity, maker=maker, binding=binding, parameters=self._parameters)
+        self._take(key)
+        return Parcel(body=acknowledge(key, holder=self._identity, binding=binding))
+
+    def train(self, task: RoundTask, blobs: Blobs) -> Parcel:
+        """Open the sum of the round before, train on the own records, and return the encrypted update.
+
+        Raises:
+            BudgetExhausted: the round would cost more than the budget; nothing is released and nothing charged.
+            TrainingError: the plan is outside the agreement.
+            EncryptionError: a sum or frame that must not be opened, or an update that cannot be encrypted.
+        """
+        if not self._trained_round < task.round <= self._terms.training.rounds:
+            raise TrainingError(
+                f"round {task.round} after round {self._trained_round}",
+                expected=f"a later one, at most {self._terms.training.rounds}",
+                remedy="No round is trained twice.",
+            )
+        opened, sum_blob = self._open(task.opening, blobs, catch_up=task.catch_up) if task.opening else (None, {})
+        if self._model_round != task.round - 1:
+            raise TrainingError(
+                f"round {task.round} and the model is of round {self._model_round}", remedy="Send the sum."
+            )
+        event = self._trainer.event
+        if self._budget is not None and event is not None:
+            self._budget.spend(event)  # before anything is released: a crash in between charges
+        self._trained_round = task.round
+        frame = self._encrypted_update(task.round)
+        receipt = self._receipt(task.round, frame)
+        reply = RoundReply(receipt=receipt, signature=self._sign("receipt", receipt), opened=opened)
+        return Parcel(body=reply, blobs={"frame": frame, **sum_blob})
+
+    def open_sum(self, task: OpenTask, blobs: Blobs) -> Parcel:
+        """Open a sum outside a round.
+
+        Raises:
+            EncryptionError: it must not be opened.
+        """
+        opened, sum_blob = self._open(task.opening, blobs, catch_up=task.catch_up)
+        return Parcel(body=opened, blobs=sum_blob)
+
+    def open_contributions(self, task: ContributionsTask, blobs: Blobs) -> Parcel:
+        """Decrypt the masked contributions: to this holder they are uniform numbers.
+
+        Raises:
+            EncryptionError: they were opened before, or are malformed.
+        """
+        if self._contributions_opened:
+            raise EncryptionError("the contributions of this run were opened before", remedy="They are opened once.")
+        if {sample.holder for sample in task.samples} - set(self._terms.holder_ids):
+            raise EncryptionError("a contribution of somebody who is no holder of this agreement")
+        key, values = self._require_key(), []
+        for number, sample in enumerate(task.samples):
+            masked = parse_sample_frame(
+                blobs.get(sample.blob, b""),
+                expected=self._session.frame("sample", number, key.key_id),
+                sender=self._terms.coordinator,
+                parameters=self._parameters,
+            )
+            values.append(str(open_sample(key, masked)))
+        self._contributions_opened = True
+        facts = {"samples": [sample.blob for sample in task.samples], "values": values}
+        return Parcel(body=ContributionsReply(values=tuple(values), signature=self._sign("contributions", facts)))
+
+    def _take(self, key: SecretKey) -> None:
+        if self._key is not None:
+            raise EncryptionError("this holder has a key of this run already", remedy="A new key needs a new run.")
+        self._key, self._encryptor = key, make_encryptor(key)
+
+    def _require_key(self) -> SecretKey:
+        if self._key is None:
+            raise EncryptionError("this holder has no key of this run yet", remedy="The key ceremony comes first.")
+        return self._key
+
+    def _sign(self, purpose: str, facts: object) -> str:
+        return self._session.sign(self._identity, purpose, facts)
+
+    def _encrypted_update(self, round_number: int) -> bytes:
+        update = self._trainer.update(self._model, round_number)
+        weighted = update.astype(np.float64) * self._terms.weight(self._identity.id)
+        place = self._terms.holder_ids.index(self._identity.id)
+        rounding = np.random.default_rng([self._terms.training.seed, place, round_number, 1])
+        levels = quantise(clip_to_bound(weighted, self._parameters.bound), self._parameters, rounding=rounding)
+        if self._observer is not None:
+            self._observer(self._identity.id, round_number, dequantise_sum(levels, 1, self._parameters))
+        key = self._require_key()
+        assert self._encryptor is not None  # it comes with the key
+        ciphertext = self._encryptor.encrypt(levels, round_number=round_number)
+        return pack_frame(
+            ciphertext, header=self._session.frame("update", round_number, key.key_id), sender=self._identity
+        )
+
+    def _receipt(self, round_number: int, frame: bytes) -> RoundReceipt:
+        return RoundReceipt(
+            run_id=self._session.run_id,
+            holder=self._identity.id,
+            round=round_number,
+            frame_sha256=sha256_hex(frame),
+            events=self._budget.events if self._budget else (),
+            epsilon=self._budget.epsilon if self._budget else None,
+        )
+
+    def _open(self, opening: Opening, blobs: Blobs, *, catch_up: bool) -> tuple[OpenReply, Blobs]:
+        """Decrypt the sum of a round, move the model on, and say what came out; asked again, say the same."""
+        frame = blobs.get("sum", b"")
+        if self._last_opening is None or self._last_opening[0] != sha256_hex(frame):
+            self._check_opening(opening)
+            if catch_up and self._model_round < opening.round - 1:
+                self._model, self._model_round = (
+                    model_from_bytes(blobs.get("model", b""), self._terms),
+                    opening.round - 1,
+                )
+            self._last_opening = (sha256_hex(frame), *self._decrypt(opening, frame))
+        _, reply, plain_sum = self._last_opening
+        return reply, {"sum": plain_sum} if opening.reveal else {}
+
+    def _decrypt(self, opening: Opening, frame: bytes) -> tuple[OpenReply, bytes]:
+        if self._model_round != opening.round - 1:
+            raise TrainingError(f"the sum of round {opening.round} for the model of round {self._model_round}")
+        key = self._require_key()
+        ciphertext = parse_frame(
+            frame,
+            expected=self._session.frame("sum", opening.round, key.key_id),
+            sender=self._terms.coordinator,
+            parameters=self._parameters,
+        )
+        if ciphertext.count != len(opening.contributors):
+            raise EncryptionError(
+                f"a sum of {ciphertext.count} updates said to be of {len(opening.contributors)} holders"
+            )
+        levels = decrypt_sum(key, ciphertext, minimum_holders=self._terms.training.minimum_holders)
+        self._model = apply_sum(self._model, levels, opening.contributors, self._terms)
+        self._model_round, plain_sum = opening.round, sum_bytes(levels)
+        facts: dict[str, Any] = {
+            "round": opening.round,
+            "sum_sha256": sha256_hex(plain_sum),
+            "model_sha256": sha256_hex(model_bytes(self._model)),
+        }
+        return OpenReply(**facts, signature=self._sign("opened", facts)), plain_sum
+
+    def _check_opening(self, opening: Opening) -> None:
+        """A sum of too few, of strangers, or another one of the same round is not decrypted."""
+        if opening.round <= self._model_round:
+            raise EncryptionError(
+                f"another sum of round {opening.round} was opened before", remedy="One sum a round is opened."
+            )
+        strangers = set(opening.contributors) - set(self._terms.holder_ids)
+        if strangers or len(opening.contributors) < self._terms.training.minimum_holders:
+            raise EncryptionError(
+                f"a sum of {len(opening.contributors)} holders, {len(strangers)} of them strangers",
+                expected=f"at least {self._terms.training.minimum_holders} holders of the agreement",
+                remedy="A sum of fewer could show one holder's update, and is not opened.",
+            )
+
+
+def _budget(terms: Terms) -> RunBudget | None:
+    privacy = terms.privacy
+    if privacy.mode == "none":
+        return None
+    assert privacy.epsilon is not None and privacy.delta is not None  # PrivacyTerms made sure
+    return RunBudget(epsilon=privacy.epsilon, delta=privacy.delta)

@@ -1,0 +1,119 @@
+"""One holder's part in a round before encryption: train on its own records, with noise or, by consent, without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedjoint.agreement.terms import PrivacyTerms, Terms
+from fedjoint.data.records import Examples
+from fedjoint.models.modules import make_module
+from fedjoint.models.tasks import Task, task_of
+from fedjoint.models.training import PlainPlan, train_plainly
+from fedjoint.models.vector import load_vector
+from fedjoint.privacy.events import GaussianEvent
+from fedjoint.privacy.local_plan import LocalPlan
+from fedjoint.privacy.noise import NoiseSource
+from fedjoint.privacy.opacus_training import private_update
+
+__all__ = ["LocalTrainer", "agreed_module", "agreed_task", "noise_source"]
+
+Model = npt.NDArray[np.float32]
+
+
+def agreed_module(terms: Terms) -> torch.nn.Module:
+    """The agreed model at its agreed start."""
+    schema = terms.data.schema
+    return make_module(terms.model, schema.width, outputs=schema.target.outputs, seed=terms.training.seed)
+
+
+def agreed_task(terms: Terms) -> Task:
+    """The agreed loss and metrics."""
+    return task_of(terms.data.schema.target.task)
+
+
+def noise_source(privacy: PrivacyTerms, holder_id: str) -> NoiseSource:
+    """The operating system's randomness, unless the agreement says, insecurely, otherwise."""
+    if privacy.insecure_seed is None:
+        return NoiseSource.secure()
+    return NoiseSource.insecure(privacy.insecure_seed, holder_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalTrainer:
+    """Trains the agreed model on one holder's examples.
+
+    Args:
+        terms: The agreement.
+        holder_id: Whose examples.
+        examples: The records, encoded.
+        noise: Where privacy noise comes from.
+    """
+
+    terms: Terms
+    holder_id: str
+    examples: Examples
+    noise: NoiseSource
+
+    @property
+    def expected_batch_size(self) -> float:
+        """Sampling rate times the certified number of examples: public, unlike the number really drawn."""
+        return self.terms.training.sampling_rate * self.terms.holder(self.holder_id).num_examples
+
+    @property
+    def event(self) -> GaussianEvent | None:
+        """What one round releases of the records; None if nothing is noised."""
+        return None if self.terms.privacy.mode == "none" else self._private_plan().event
+
+    def update(self, model: Model, round_number: int) -> Model:
+        """The model's change by this holder's records in one round, unweighted, float32 [D].
+
+        Raises:
+            PrivacyError: a record's gradient is not finite, or the module cannot be trained privately.
+            TrainingError: the parameters are no longer finite.
+        """
+        module = agreed_module(self.terms)
+        if self.terms.privacy.mode == "none":
+            return self._plain_update(module, model, round_number)
+        load_vector(module, model)
+        return private_update(
+            module,
+            self.examples.features,
+            targets=self.examples.targets,
+            per_example_loss=agreed_task(self.terms).per_example_loss,
+            plan=self._private_plan(),
+            noise=self.noise,
+        ).vector
+
+    def _private_plan(self) -> LocalPlan:
+        training, privacy = self.terms.training, self.terms.privacy
+        assert privacy.clip_norm is not None and privacy.noise_multiplier is not None  # PrivacyTerms made sure
+        return LocalPlan(
+            clip_norm=privacy.clip_norm,
+            noise_multiplier=privacy.noise_multiplier,
+            sampling_rate=training.sampling_rate,
+            learning_rate=training.learning_rate,
+            local_steps=training.local_steps,
+            expected_batch_size=self.expected_batch_size,
+        )
+
+    def _plain_update(self, module: torch.nn.Module, model: Model, round_number: int) -> Model:
+        training = self.terms.training
+        after = train_plainly(
+            module,
+            model,
+            features=self.examples.features,
+            targets=self.examples.targets,
+            task=agreed_task(self.terms),
+            plan=PlainPlan(
+                steps=training.local_steps,
+                learning_rate=training.learning_rate,
+                sampling_rate=training.sampling_rate,
+                expected_batch_size=self.expected_batch_size,
+                seed=(training.seed, self.terms.holder_ids.index(self.holder_id), round_number),
+            ),
+        )
+        return after - model

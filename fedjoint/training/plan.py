@@ -1,0 +1,257 @@
+"""The messages of a run: one frozen record for each task and each reply.
+
+A message is a :class:`Parcel`: a body (a record of this module, sent as canonical JSON) and named blobs (bytes, such as
+an encrypted frame). A task names the agreement and the run, so that a holder can refuse what it has not signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
+from fedjoint.errors import InvalidValue
+from fedjoint.privacy.events import GaussianEvent
+from fedjoint.strict import strict
+
+__all__ = [
+    "REPLIES",
+    "TASKS",
+    "Blobs",
+    "Channel",
+    "ContributionsReply",
+    "ContributionsTask",
+    "JoinReply",
+    "Kind",
+    "OpenReply",
+    "OpenTask",
+    "Opening",
+    "Parcel",
+    "Refusal",
+    "RoundReceipt",
+    "RoundReply",
+    "RoundTask",
+    "SampleToOpen",
+    "TakeKeyTask",
+    "Task",
+]
+
+Blobs = Mapping[str, bytes]
+Kind = Literal["join", "make_key", "take_key", "train", "open_sum", "open_contributions"]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What every task says: under which agreement, in which run (32 lower-case hex digits)."""
+
+    agreement_sha256: str
+    run_id: str
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class JoinReply:
+    """A holder's proof that it is who the agreement says: its signature over the task."""
+
+    holder: str
+    signature: str
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class KeyReply:
+    """What the maker of the key returns: the key, sealed to each other holder, and its own acknowledgement."""
+
+    offers: tuple[KeyOffer, ...]
+    acknowledgement: Acknowledgement
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class TakeKeyTask(Task):
+    """A key's offer, relayed to a holder that did not make it."""
+
+    offer: KeyOffer
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """A sum to be decrypted.
+
+    Args:
+        round: The round whose sum it is, from 1.
+        contributors: Ids of the holders whose updates are in it, sorted.
+        reveal: Whether this holder returns the sum itself; every holder returns its hash.
+    """
+
+    round: int
+    contributors: tuple[str, ...]
+    reveal: bool
+
+    def __post_init__(self) -> None:
+        if list(self.contributors) != sorted(set(self.contributors)):
+            raise InvalidValue("the contributors of a sum are not sorted and distinct")
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class OpenTask(Task):
+    """Decrypt a sum outside a round: after the last one, or when too few holders returned it.
+
+    Blobs: ``sum`` (frame), and ``model`` if ``catch_up``.
+    """
+
+    opening: Opening
+    catch_up: bool = False
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class RoundTask(Task):
+    """Train in a round, after opening the sum of the round before.
+
+    Args:
+        round: From 1.
+        opening: The sum of the round before; None in round 1.
+        catch_up: Whether the blob ``model`` holds the model before that sum, for a holder that missed a round.
+
+    Blobs: ``sum`` (frame), ``model`` (float32, little-endian).
+    """
+
+    round: int
+    opening: Opening | None = None
+    catch_up: bool = False
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class OpenReply:
+    """A decrypted sum.
+
+    Args:
+        round: The round of the sum.
+        sum_sha256: Hash of the sum as little-endian uint64.
+        model_sha256: Hash of the model after it, as little-endian float32.
+        signature: The holder's over the three, bound to agreement and run.
+
+    Blobs: ``sum``, if it was to be revealed.
+    """
+
+    round: int
+    sum_sha256: str
+    model_sha256: str
+    signature: str
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class RoundReceipt:
+    """What a holder signs about its part in a round, for the record.
+
+    Args:
+        run_id: The run.
+        holder: Its id.
+        round: From 1.
+        frame_sha256: Hash of the encrypted update it sent.
+        events: All it has released in this run so far, this round included.
+        epsilon: What they cost at the agreed delta (add-or-remove adjacency, per record); None without privacy.
+    """
+
+    run_id: str
+    holder: str
+    round: int
+    frame_sha256: str
+    events: tuple[GaussianEvent, ...]
+    epsilon: float | None
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class RoundReply:
+    """A holder's part in a round. Blobs: ``frame`` (its encrypted update), and ``sum`` as in :class:`OpenReply`."""
+
+    receipt: RoundReceipt
+    signature: str
+    opened: OpenReply | None = None
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class SampleToOpen:
+    """One masked, encrypted contribution; its frame is the blob ``<holder>.<part>``.
+
+    Args:
+        holder: Whose contribution it is.
+        part: From 0; more than one only if the encryption's precision had to be set anew during the run.
+    """
+
+    holder: str
+    part: int
+
+    @property
+    def blob(self) -> str:
+        """Name of the blob with the sample's frame."""
+        return f"{self.holder}.{self.part}"
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ContributionsTask(Task):
+    """Decrypt the masked contributions, once in a run."""
+
+    samples: tuple[SampleToOpen, ...]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ContributionsReply:
+    """The masked numbers in the order of the task, as decimal strings, signed with agreement and run."""
+
+    values: tuple[str, ...]
+    signature: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """A task or a reply on its way."""
+
+    body: Any
+    blobs: Blobs = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A holder's "no", or its silence: a stable code and words that carry no record."""
+
+    code: str
+    message: str
+
+
+class Channel(Protocol):
+    """How the coordinator reaches holders; implemented over Flower's Grid."""
+
+    def exchange(self, kind: Kind, tasks: Mapping[str, Parcel]) -> Iterator[tuple[str, Parcel | Refusal]]:
+        """Send each holder its task and give out the replies one by one, a :class:`Refusal` for each that fails."""
+        ...
+
+
+TASKS: Mapping[Kind, type[Task]] = {
+    "join": Task,
+    "make_key": Task,
+    "take_key": TakeKeyTask,
+    "train": RoundTask,
+    "open_sum": OpenTask,
+    "open_contributions": ContributionsTask,
+}
+
+REPLIES: Mapping[Kind, type[Any]] = {
+    "join": JoinReply,
+    "make_key": KeyReply,
+    "take_key": Acknowledgement,
+    "train": RoundReply,
+    "open_sum": OpenReply,
+    "open_contributions": ContributionsReply,
+}

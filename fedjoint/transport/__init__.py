@@ -1,0 +1,1 @@
+"""Ways to carry the same Flower apps: in this process, or between machines."""

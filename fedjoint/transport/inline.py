@@ -1,0 +1,134 @@
+"""A Flower Grid that runs the ClientApp in this process: no Ray, no SuperLink, the same apps.
+
+Every message is serialised and parsed as on the wire, so that what works here works between machines, and what would
+leave a holder can be counted and listened to. Two parts of Flower that are not public are touched, both in this file:
+``TaskIdentity`` (a Message needs a run id) and ``Run`` (what ``Grid.run`` returns).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+__all__ = ["HOLDER_KEY", "InlineGrid", "Tap", "run_inline"]
+
+#: Key of a node's configuration that names its holder.
+HOLDER_KEY = "holder"
+_UNREACHABLE = 7_003
+_FIRST_NODE = 2
+
+#: Hears every message that crosses between coordinator and holder: direction, holder, message type, bytes.
+Tap = Callable[[Literal["up", "down"], str, str, bytes], None]
+
+
+class InlineGrid(Grid):
+    """Connects a ServerApp to one node for each holder, all in this process.
+
+    Args:
+        client_app: The holders' app.
+        holders: Ids, one node each.
+        tap: Hears all bytes.
+        reachable: Whether a message to a holder arrives; a test or a simulation lets holders vanish by it.
+    """
+
+    def __init__(
+        self,
+        client_app: ClientApp,
+        holders: Iterable[str],
+        *,
+        tap: Tap | None = None,
+        reachable: Callable[[str, Message], bool] | None = None,
+    ) -> None:
+        run_id = uuid.uuid4().int >> 65
+        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, run_id, 1
+        self._run = Run.create_empty(run_id=run_id)
+        self._app, self._tap, self._reachable = client_app, tap, reachable
+        self._contexts = {
+            node: Context(run_id, node, {HOLDER_KEY: holder}, RecordDict(), {})
+            for node, holder in enumerate(holders, start=_FIRST_NODE)
+        }
+        self._waiting: dict[str, Message] = {}
+
+    @property
+    def nodes(self) -> Mapping[str, int]:
+        """Node of each holder."""
+        return {str(context.node_config[HOLDER_KEY]): node for node, context in self._contexts.items()}
+
+    def set_run(self, run: Run) -> None:
+        """Part of Flower's interface."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """Part of Flower's interface."""
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """Part of Flower's interface."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Ids of all nodes."""
+        return list(self._contexts)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Take messages in; a holder works when its reply is pulled."""
+        ids = []
+        for message in messages:
+            identifier = uuid.uuid4().hex
+            message.metadata.__dict__["_message_id"] = identifier
+            self._waiting[identifier] = message
+            ids.append(identifier)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+        """Let each holder work, and give out its reply at once."""
+        for identifier in message_ids:
+            message = self._waiting.pop(identifier, None)
+            if message is not None:
+                yield self._deliver(message)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+        """Send messages and give out the replies one by one; in one process nothing times out."""
+        del timeout
+        return self.pull_messages(self.push_messages(messages))
+
+    def _deliver(self, message: Message) -> Message:
+        context = self._contexts[message.metadata.dst_node_id]
+        holder = str(context.node_config[HOLDER_KEY])
+        if self._reachable is not None and not self._reachable(holder, message):
+            reply = Message(Error(_UNREACHABLE, f"'{holder}' does not answer"), reply_to=message)
+        else:
+            reply = self._app(self._wire("down", holder, message), context)
+            if not reply.has_error():
+                reply.metadata.__dict__["_message_id"] = reply.object_id
+                reply = self._wire("up", holder, reply)
+        reply.metadata.__dict__["_message_id"] = uuid.uuid4().hex
+        return reply
+
+    def _wire(self, direction: Literal["up", "down"], holder: str, message: Message) -> Message:
+        """Serialise and parse a message as Flower's wire would."""
+        objects = {key: nested.deflate() for key, nested in get_all_nested_objects(message).items()}
+        if self._tap is not None:
+            self._tap(direction, holder, message.metadata.message_type, b"".join(objects.values()))
+        parsed = inflate_object_from_contents(message.object_id, objects)
+        if not isinstance(parsed, Message):
+            raise TypeError(f"a message came back from the wire as {type(parsed).__name__}")
+        parsed.metadata.__dict__["_message_id"] = message.metadata.message_id
+        return parsed
+
+
+def run_inline(server_app: ServerApp, grid: InlineGrid) -> None:
+    """Run a ServerApp to its end on a grid."""
+    server_app(grid, Context(grid.run.run_id, 1, {}, RecordDict(), {}))

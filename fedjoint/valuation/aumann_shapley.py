@@ -1,0 +1,55 @@
+"""The Aumann-Shapley value of a round: how much of the utility gained along the round's path each update bought.
+
+For the model ``w`` before a round and ``w' = w + sum_i d_i`` after it, the game of the round is
+``v(S) = L(w) - L(w + sum_{i in S} d_i)``. Its Aumann-Shapley value is ``phi_i = <g, d_i>`` with
+``g = - integral_0^1 grad L(w + s (w' - w)) ds``. It is linear in ``d_i``, so that it can be computed on a ciphertext.
+
+Source: Aumann and Shapley (1974), Values of Non-Atomic Games, chapter 3; the diagonal formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from fedjoint.errors import ValuationError
+
+__all__ = ["path_gradient"]
+
+Vector = npt.NDArray[np.float64]
+
+
+def path_gradient(loss_gradient: Callable[[Vector], Vector], before: Vector, after: Vector, *, points: int) -> Vector:
+    """The vector ``g`` of a round by Gauss-Legendre quadrature along the straight path of the model.
+
+    Args:
+        loss_gradient: Gradient of the utility's loss at a model, float64 [D] to float64 [D].
+        before: The model before the round, float64 [D].
+        after: The model after the round, float64 [D].
+        points: Nodes of the quadrature, 1 to 32; exact for losses that are polynomials of degree up to ``2 * points``
+            along the path.
+
+    Returns:
+        ``g``, float64 [D]: ``<g, d>`` is the contribution of an update ``d``.
+
+    Raises:
+        ValuationError: the gradient is not finite at a node.
+
+    Guarantees:
+        Efficiency: ``<g, after - before>`` is the utility gained, up to the quadrature's error.
+
+    Example:
+        >>> quadratic = lambda w: w                             # L(w) = |w|^2 / 2
+        >>> g = path_gradient(quadratic, np.array([2.0, 0.0]), np.array([0.0, 1.0]), points=1)
+        >>> float(g @ np.array([-2.0, 1.0]))                    # L(before) - L(after) = 2 - 0.5
+        1.5
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    total = np.zeros_like(before)
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        total -= weight * loss_gradient(before + node * (after - before))
+    if not np.isfinite(total).all():
+        raise ValuationError("the loss gradient of a round is not finite", remedy="Lower training.learning_rate.")
+    return total

@@ -1,0 +1,178 @@
+"""Contributions added up under encryption: each round's path gradient is folded into each holder's ciphertext.
+
+It is the same ciphertext that was added to the sum, so a holder is valued for what it really sent. One number for each
+holder is opened, once, at the end of the run, under a mask that hides it from the holders who open it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from fedjoint.encryption.ciphertext import Ciphertext
+from fedjoint.encryption.dot import (
+    MaskedSample,
+    Sample,
+    add_samples,
+    dot,
+    fits,
+    largest_factor,
+    mask_sample,
+    scale_weights,
+    unmask,
+)
+from fedjoint.encryption.parameters import Parameters
+from fedjoint.errors import ValuationError
+
+__all__ = ["EncryptedContributions", "MaskedContribution", "OpenedContribution", "contribution_of"]
+
+#: The gradient of a later round may be so many times as long as the first one's before a second part is started.
+_HEADROOM = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MaskedContribution:
+    """What holders are given to open: one part of one holder's contribution."""
+
+    holder: str
+    part: int
+    sample: MaskedSample
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedContribution:
+    """One part of a contribution as holders opened it, with all that is needed to compute it again.
+
+    Args:
+        holder: Whose it is.
+        part: From 0.
+        opened: What the holders returned, in [0, t).
+        mask: What the coordinator had added, in [0, t).
+        factor: Scale of the integer weights.
+    """
+
+    holder: str
+    part: int
+    opened: int
+    mask: int
+    factor: float
+
+
+@dataclass(kw_only=True)
+class _Part:
+    factor: float
+    samples: dict[str, Sample] = field(default_factory=dict)
+
+
+class EncryptedContributions:
+    """The contributions of a run, encrypted; held by the coordinator, who has no key.
+
+    Args:
+        parameters: Of the run's encryption.
+        random_below: Gives a uniform integer below its argument; must be unpredictable.
+
+    Guarantees:
+        Each holder's contribution is one encrypted number for as long as the gradients stay within 4 times the first
+        one's length; beyond that further parts are started, and :attr:`num_parts` says how many numbers will be opened.
+    """
+
+    def __init__(self, parameters: Parameters, *, random_below: Callable[[int], int] = secrets.randbelow) -> None:
+        self._parameters, self._random_below = parameters, random_below
+        self._parts: list[_Part] = []
+        self._masks: dict[tuple[str, int], int] = {}
+
+    @property
+    def num_parts(self) -> int:
+        """How many numbers of a holder will be opened."""
+        return len(self._parts)
+
+    def add_round(self, updates: Mapping[str, Ciphertext], gradient: npt.NDArray[np.float64], *, rate: float) -> None:
+        """Add the contributions of one round.
+
+        Args:
+            updates: Each contributor's ciphertext, as it was added to the round's sum.
+            gradient: The round's path gradient, float64 [D] (:func:`fedjoint.valuation.aumann_shapley.path_gradient`).
+            rate: What the round multiplied decrypted updates with before adding them to the model.
+
+        Raises:
+            EncryptionError: the parameters leave no room for inner products.
+        """
+        weights = gradient * (rate * self._parameters.step)
+        if not weights.any():
+            return
+        part = self._part_for(weights, updates)
+        integers = scale_weights(weights, part.factor)
+        for holder, ciphertext in updates.items():
+            product = dot(ciphertext, integers)
+            before = part.samples.get(holder)
+            part.samples[holder] = add_samples([before, product]) if before else product
+
+    def _part_for(self, weights: npt.NDArray[np.float64], updates: Mapping[str, Ciphertext]) -> _Part:
+        """The part that these weights still fit into, or a new one."""
+        if self._parts:
+            part = self._parts[-1]
+            integers = scale_weights(weights, part.factor)
+            if all(fits(part.samples.get(holder), integers, self._parameters) for holder in updates):
+                return part
+        self._parts.append(_Part(factor=largest_factor(weights, self._parameters) / _HEADROOM))
+        return self._parts[-1]
+
+    def masked(self) -> tuple[MaskedContribution, ...]:
+        """All parts under fresh masks, once.
+
+        Raises:
+            ValuationError: they were masked before; a second mask on the same number would leave it as hidden, but
+                opening twice is not agreed.
+        """
+        if self._masks:
+            raise ValuationError("the contributions were masked before", remedy="They are opened once in a run.")
+        result = []
+        for number, part in enumerate(self._parts):
+            for holder, sample in sorted(part.samples.items()):
+                mask = self._random_below(self._parameters.plain_modulus)
+                self._masks[holder, number] = mask
+                result.append(MaskedContribution(holder=holder, part=number, sample=mask_sample(sample, mask)))
+        return tuple(result)
+
+    def opened(self, masked: Sequence[MaskedContribution], values: Sequence[int]) -> tuple[OpenedContribution, ...]:
+        """Put together what the holders returned for :meth:`masked`.
+
+        Raises:
+            ValuationError: another number of values.
+            EncryptionError: a value out of range.
+        """
+        if len(values) != len(masked):
+            raise ValuationError(f"{len(values)} opened numbers", expected=f"{len(masked)}")
+        result = []
+        for item, value in zip(masked, values, strict=True):
+            part, mask = self._parts[item.part], self._masks[item.holder, item.part]
+            unmask(value, mask=mask, sample=part.samples[item.holder])  # refuses what is out of range
+            result.append(
+                OpenedContribution(holder=item.holder, part=item.part, opened=value, mask=mask, factor=part.factor)
+            )
+        return tuple(result)
+
+
+def contribution_of(opened: Sequence[OpenedContribution], *, plain_modulus: int) -> float:
+    """One holder's contribution from its opened parts, in units of the utility.
+
+    The same function serves the coordinator and whoever verifies the record.
+
+    Args:
+        opened: All parts of one holder.
+        plain_modulus: t of the run's encryption.
+
+    Example:
+        >>> part = OpenedContribution(holder="a", part=0, opened=10, mask=12, factor=4.0)
+        >>> contribution_of([part], plain_modulus=16)
+        -0.5
+    """
+    total = 0.0
+    for part in opened:
+        value = (part.opened - part.mask) % plain_modulus
+        total += (value - plain_modulus if value >= plain_modulus // 2 else value) / part.factor
+    return total
