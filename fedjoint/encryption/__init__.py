@@ -1,0 +1,6 @@
+"""Additively homomorphic encryption of updates: exact BFV words that the coordinator adds without any key.
+
+Holders turn an update into levels (``fixed_point``), pack and encrypt them (``scheme``), and decrypt sums and masked
+samples only (``decryption``). The coordinator, who never has a key, adds (``ciphertext``), takes inner products
+(``dot``) and parses frames (``frames``). Keys reach the holders by ``ceremony``.
+"""

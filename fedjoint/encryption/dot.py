@@ -1,0 +1,236 @@
+"""Inner products of plaintext weights with an encrypted update, without any key (one value a word only).
+
+The constant coefficient of c(x) g(1/x) is <c, g>. Applied to both polynomials of a ciphertext it gives one LWE sample
+(b, a) with b + <a, s> = <m - offset, g> q / t + noise, for all polynomials together. Samples add up over rounds, so
+that one number is opened for a whole run; and a uniform mask goes in before a holder opens it.
+
+Precision: what is opened is exact; what is lost is lost in rounding before. For an update d and weights g scaled by f,
+the result differs from <d, g> with standard deviations of at most step |g| / 2 (levels of the update) and about
+|d| / (f sqrt 12) (rounded weights). Over all rounds together, f |g| can be ``weight_norm_budget``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedjoint.encryption.ciphertext import Ciphertext, second_polynomials
+from fedjoint.encryption.packing import blocks
+from fedjoint.encryption.parameters import DEGREE, MODULUS, Parameters
+from fedjoint.encryption.words import Integers, Words, add_into, correlate, inner
+from fedjoint.errors import EncryptionError
+
+__all__ = [
+    "MaskedSample",
+    "Sample",
+    "add_samples",
+    "dot",
+    "fits",
+    "largest_factor",
+    "mask_sample",
+    "scale_weights",
+    "unmask",
+]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """An encrypted inner product, for the coordinator only: whoever has the key would read it.
+
+    Args:
+        parameters: Those of the ciphertexts.
+        b: In [0, q); the level offset is accounted for.
+        a: uint64[4096] in [0, q).
+        squared_norm: Sum over terms of the squared norms of the integer weights.
+        terms: Number of inner products in it, 1 to ``rounds``.
+    """
+
+    parameters: Parameters
+    b: int
+    a: Words
+    squared_norm: int
+    terms: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MaskedSample:
+    """An encrypted inner product plus a uniform number: what a holder is given to open.
+
+    Raises:
+        EncryptionError: an element is not in [0, q), or there are not 4,096.
+    """
+
+    parameters: Parameters
+    b: int
+    a: Words
+
+    def __post_init__(self) -> None:
+        fits_shape = self.a.dtype == np.uint64 and self.a.shape == (DEGREE,)
+        if not (fits_shape and int(self.a.max()) < MODULUS and 0 <= self.b < MODULUS):
+            raise EncryptionError("this is no masked sample", expected=f"{DEGREE + 1} words below q")
+
+
+def largest_factor(weights: NDArray[np.float64], parameters: Parameters) -> float:
+    """The scale at which weights of this norm in every agreed round just fit one sample.
+
+    Raises:
+        EncryptionError: the weights are not finite or all zero, or the parameters leave no room for inner products.
+    """
+    norm = float(np.linalg.norm(weights))
+    # Rounding to integers adds at most 1/2 a coordinate.
+    room = parameters.weight_norm_budget / parameters.rounds**0.5 - parameters.num_parameters**0.5 / 2
+    if not (np.isfinite(norm) and norm > 0 and room > 0):
+        raise EncryptionError(
+            f"weights of norm {norm:g} with room for integer weights of norm {room:.0f} a round",
+            expected="finite weights that are not all zero, and room",
+            remedy="Fewer rounds, fewer parameters or fewer value_bits leave more room.",
+        )
+    return float(room / norm)
+
+
+def scale_weights(weights: NDArray[np.floating], factor: float) -> Integers:
+    """Weights to integers: round(factor * weight); the same factor for all rounds of a sample.
+
+    Args:
+        weights: float[D].
+        factor: Positive; dividing an opened number by it (and multiplying by ``step``) undoes it.
+
+    Returns:
+        int64[D].
+
+    Raises:
+        EncryptionError: a weight that is not finite or far too large, by its index.
+
+    Example:
+        >>> scale_weights(np.array([0.26, -1.0]), 10.0).tolist()
+        [3, -10]
+    """
+    scaled = np.rint(np.asarray(weights, dtype=np.float64) * factor)
+    wrong = ~(np.abs(scaled) < 2.0**53)
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        raise EncryptionError(f"weight {index} times {factor:g} is {scaled[index]:g}", expected="a number below 2^53")
+    return scaled.astype(np.int64)
+
+
+def fits(sample: Sample | None, weights: Integers, parameters: Parameters) -> bool:
+    """Whether the inner product with these weights may be added to a sample (None: to a new one).
+
+    Raises:
+        EncryptionError: weights that are not int64[D], or several values a word.
+    """
+    budget = parameters.weight_norm_budget
+    if weights.dtype != np.int64 or weights.shape != (parameters.num_parameters,):
+        raise EncryptionError(
+            f"weights {weights.dtype}{list(weights.shape)}", expected=f"int64[{parameters.num_parameters}]"
+        )
+    if max(int(weights.max()), -int(weights.min())) > budget:
+        return False  # its square need not fit in 64 bits
+    spent, terms = (sample.squared_norm, sample.terms) if sample else (0, 0)
+    return terms < parameters.rounds and spent + int(weights @ weights) <= budget**2
+
+
+def dot(ciphertext: Ciphertext, weights: Integers) -> Sample:
+    """Inner product of integer weights with one holder's encrypted update.
+
+    Args:
+        ciphertext: Of one holder, one value a word: the very one that was summed.
+        weights: int64[D], from :func:`scale_weights`.
+
+    Returns:
+        A sample of <level - offset, weights>.
+
+    Raises:
+        EncryptionError: a sum of several updates, several values a word, or weights beyond the budget.
+
+    Guarantees:
+        Exact modulo q: what is opened is the integer inner product itself.
+    """
+    parameters = ciphertext.parameters
+    if ciphertext.count != 1:
+        raise EncryptionError(f"an inner product with {ciphertext.count} updates", expected="that of one holder")
+    if not fits(None, weights, parameters):
+        raise _beyond(parameters)
+    b, a = 0, np.zeros(DEGREE, dtype=np.uint64)
+    for number, words, polynomials in blocks(parameters):
+        padded = np.zeros((polynomials.stop - polynomials.start) * DEGREE, dtype=np.int64)
+        part = weights[words]  # the canary, which follows the last coordinate, gets weight zero
+        padded[: part.size] = part
+        b += inner(ciphertext.c0[words][: part.size], part)
+        second = second_polynomials(ciphertext, block=number, polynomials=polynomials)
+        add_into(a, correlate(second, padded.reshape(-1, DEGREE)))
+    b -= parameters.offset * int(weights.sum()) << (60 - parameters.plain_bits)
+    return Sample(parameters=parameters, b=b % MODULUS, a=a, squared_norm=int(weights @ weights))
+
+
+def add_samples(samples: Sequence[Sample]) -> Sample:
+    """Add inner products of several rounds, all scaled by the same factor.
+
+    Raises:
+        EncryptionError: there are none, they differ in parameters, or together they are beyond the budget.
+    """
+    if not samples or any(sample.parameters != samples[0].parameters for sample in samples):
+        raise EncryptionError(f"a sum of {len(samples)} samples", expected="at least one, all of the same parameters")
+    parameters = samples[0].parameters
+    squared_norm = sum(sample.squared_norm for sample in samples)
+    terms = sum(sample.terms for sample in samples)
+    if squared_norm > parameters.weight_norm_budget**2 or terms > parameters.rounds:
+        raise _beyond(parameters)
+    a = np.zeros(DEGREE, dtype=np.uint64)
+    for sample in samples:
+        add_into(a, sample.a)
+    b = sum(sample.b for sample in samples) % MODULUS
+    return Sample(parameters=parameters, b=b, a=a, squared_norm=squared_norm, terms=terms)
+
+
+def mask_sample(sample: Sample, mask: int) -> MaskedSample:
+    """Hide an inner product from the holder who will open it.
+
+    Args:
+        sample: What is to be opened.
+        mask: Uniform in [0, t), from a cryptographic generator, used once and kept by the coordinator.
+
+    Raises:
+        EncryptionError: the mask is not in [0, t).
+
+    Guarantees:
+        The number opened is exactly uniform. A key holder also sees the noise, of deviation sqrt(10.5) times the norm
+        of the weights; t does not divide q, so the inner product M shifts it by 16383 M / t, at most 8192.
+    """
+    t = sample.parameters.plain_modulus
+    if not 0 <= mask < t:
+        raise EncryptionError("this is no mask", expected=f"a uniform integer from 0 to 2^{t.bit_length() - 1} - 1")
+    b = (sample.b + (MODULUS * mask + t // 2) // t) % MODULUS
+    return MaskedSample(parameters=sample.parameters, b=b, a=sample.a.copy())
+
+
+def unmask(opened: int, *, mask: int, sample: Sample) -> int:
+    """Read what a holder opened.
+
+    Args:
+        opened: What the holder returned, in [0, t).
+        mask: That of :func:`mask_sample`.
+        sample: The sample that was masked.
+
+    Returns:
+        The signed integer <level - offset, weights>, summed over the sample's terms.
+
+    Raises:
+        EncryptionError: ``opened`` is not in [0, t).
+    """
+    t = sample.parameters.plain_modulus
+    if not 0 <= opened < t:
+        raise EncryptionError("a holder opened a sample to a number out of range", expected=f"0 to {t - 1}")
+    value = (opened - mask) % t
+    return value - t if value >= t // 2 else value
+
+
+def _beyond(parameters: Parameters) -> EncryptionError:
+    return EncryptionError(
+        "these weights are beyond what one sample carries",
+        expected=f"norm at most {parameters.weight_norm_budget} over at most {parameters.rounds} rounds",
+        remedy="Start a new sample, or scale the weights by a smaller factor.",
+    )

@@ -1,0 +1,89 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from fedjoint.encryption.fixed_point import clip_to_bound, dequantise_sum, quantise
+from fedjoint.errors import EncryptionError
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@given(arrays(np.float64, 7, elements=st.floats(-1e6, 1e6)), st.floats(1e-6, 1e6))
+def test_clipping_keeps_what_is_within_the_bound_and_moves_the_rest_onto_it(values, bound):
+    clipped = clip_to_bound(values, bound)
+    inside = np.abs(values) <= bound
+    assert (clipped[inside] == values[inside]).all()
+    assert (np.abs(clipped[~inside]) == bound).all()
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_an_infinite_coordinate_is_not_clipped_but_refused_by_index(wrong):
+    with pytest.raises(EncryptionError, match="coordinate 2 of the update is"):
+        clip_to_bound(np.array([0.0, 1.0, wrong, wrong]), 1.0)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1.0000001, -1.0000001])
+def test_the_quantiser_refuses_the_whole_update_by_the_index_of_its_first_wrong_coordinate(agree, wrong):
+    values = np.zeros(10)
+    values[[7, 9]] = wrong
+    with pytest.raises(EncryptionError, match="coordinate 7 of the update"):
+        quantise(values, agree(), rounding=rng())
+
+
+def test_the_message_about_a_coordinate_beyond_the_bound_does_not_tell_its_value(agree):
+    with pytest.raises(EncryptionError) as refused:
+        quantise(np.full(10, 7.25), agree(), rounding=rng())
+    assert "7.25" not in str(refused.value)
+
+
+def test_an_update_of_the_wrong_length_is_refused(agree):
+    with pytest.raises(EncryptionError, match="10 coordinates"):
+        quantise(np.zeros(11), agree(), rounding=rng())
+
+
+@given(
+    arrays(np.float64, 10, elements=st.floats(-1, 1)),
+    st.sampled_from([1e-6, 0.1, 1.0, 3.7, 1e5]),
+    st.integers(8, 24),
+    st.integers(0, 99),
+)
+def test_a_level_is_a_neighbour_of_its_value(agree, unit, bound, bits, seed):
+    agreed = agree(bound=bound, value_bits=bits)
+    values = unit * bound
+    levels = quantise(values, agreed, rounding=rng(seed))
+    assert levels.max() <= agreed.levels - 1
+    back = dequantise_sum(levels, 1, agreed)
+    assert np.abs(back - values).max() <= agreed.step * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_bounds_themselves_and_zero_are_levels(agree, dtype):
+    agreed = agree(num_parameters=3, bound=0.1, value_bits=24)
+    bound = np.nextafter(dtype(0.1), dtype(0)) if dtype is np.float32 else 0.1
+    for seed in range(50):
+        levels = quantise(np.array([-bound, 0, bound], dtype=dtype), agreed, rounding=rng(seed)).astype(np.int64)
+        assert levels[1] == agreed.offset
+        assert abs(levels[0]) <= 1
+        assert abs(levels[2] - (agreed.levels - 1)) <= 1
+
+
+def test_the_quantiser_is_unbiased(agree):
+    # Mean of n independent errors, each within a step: |mean| > 6 sd happens with probability below 2e-9 a value.
+    agreed = agree(num_parameters=200_000, bound=1.0, value_bits=8)
+    for fraction in (0.0, 0.1, 0.5, 0.9):
+        value = (13 + fraction) * agreed.step
+        levels = quantise(np.full(200_000, value), agreed, rounding=rng(3))
+        error = (dequantise_sum(levels, 1, agreed).mean() - value) / agreed.step
+        assert abs(error) <= 6 * math.sqrt(max(fraction * (1 - fraction), 1e-12) / 200_000) + 1e-9
+
+
+@pytest.mark.parametrize(("size", "count"), [(9, 1), (10, 0), (10, 5)])
+def test_a_sum_of_a_wrong_length_or_count_is_not_dequantised(agree, size, count):
+    with pytest.raises(EncryptionError, match="updates of shape"):
+        dequantise_sum(np.zeros(size, dtype=np.uint64), count, agree())
