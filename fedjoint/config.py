@@ -7,7 +7,8 @@ by :func:`fedjoint.strict.build`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from fedjoint.agreement.terms import ModelTerms
 from fedjoint.data.datasets.load import DataOptions
@@ -35,6 +37,9 @@ __all__ = [
     "ValuationConfig",
     "load_config",
 ]
+
+#: A value without any character that means something in Hydra's grammar, but for ``=``.
+_PLAIN_TEXT = re.compile(r"[^\[\]{}()'\",\\$\n]+")
 
 
 @strict
@@ -95,12 +100,20 @@ class ValuationConfig:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class MoneyConfig:
-    """As :class:`fedjoint.agreement.terms.MoneyTerms`, and one revenue event in major units ("1000000.00")."""
+    """As :class:`fedjoint.agreement.terms.MoneyTerms`, and one revenue event in major units.
+
+    Hydra reads ``money.revenue=1000000.50`` as a number; :attr:`revenue_text` is what was typed, to 15 digits.
+    """
 
     currency: str
-    revenue: str
+    revenue: str | int | float
     exchange_fee_bp: int
     reserve_premium_bp: int
+
+    @property
+    def revenue_text(self) -> str:
+        """The revenue as text, for an exact parser: a float's shortest text is what was typed."""
+        return str(self.revenue)
 
 
 @strict
@@ -130,15 +143,17 @@ def load_config(overrides: Sequence[str] = (), *, config_dir: Path | None = None
 
     Raises:
         ConfigError: an override is malformed, names an unknown key, group or option (with the nearest valid one), or
-            gives a value of the wrong type.
+            gives a value of the wrong type; or the folder holds no configuration that can be read.
 
     Example:
         >>> load_config(["privacy=none", "training.rounds=5"]).training.rounds
         5
     """
-    folder = config_dir or _shipped()
-    composed = _compose(folder, _parse(overrides), list(overrides))
-    return build(SimulationConfig, OmegaConf.to_container(composed, resolve=True), error=ConfigError)
+    folder = (config_dir or _shipped()).resolve()
+    if not (folder / "simulate.yaml").is_file():
+        raise ConfigError(f"{folder} holds no configuration", expected="a folder with simulate.yaml and its groups")
+    composed = _compose(folder, [_parse(text) for text in overrides])
+    return build(SimulationConfig, composed, error=ConfigError)
 
 
 def _shipped() -> Path:
@@ -150,58 +165,87 @@ def _shipped() -> Path:
     raise ConfigError("fedjoint's configs folder is missing", remedy="Install fedjoint again.")
 
 
-def _parse(overrides: Sequence[str]) -> list[Override]:
+def _parse(text: str) -> Override:
+    """One override; a plain value that Hydra's grammar lacks, in Chinese or with a second ``=``, is text."""
+    key, _, value = text.partition("=")
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        override = OverridesParser.create().parse_override(text)
     except HydraException:
-        wrong = next((text for text in overrides if "=" not in text), overrides[0] if len(overrides) == 1 else None)
-        raise ConfigError(
-            f"'{wrong}' is no override" if wrong else f"one of {list(overrides)} is no override",
-            expected="key=value, such as privacy=none or training.rounds=5",
-        ) from None
-    for override in parsed:
-        if override.is_sweep_override():
-            raise ConfigError(
-                f"'{override.input_line}' is a sweep", expected="one value", remedy="Run once for each value."
-            )
-    return parsed
-
-
-def _compose(folder: Path, parsed: list[Override], overrides: list[str]) -> DictConfig:
-    if GlobalHydra.instance().is_initialized():
-        GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
-        groups = {
-            path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in folder.iterdir() if path.is_dir()
-        }
-        chosen = [override for override in parsed if override.key_or_group in groups]
-        for override in chosen:
-            options = groups[override.key_or_group]
-            if override.value() not in options:
-                raise _unknown("option", f"{override.key_or_group}={override.value()}", str(override.value()), options)
-        known = compose("simulate", overrides=[str(override.input_line) for override in chosen])
-        keys = [*groups, *_keys(known)]
-        for override in parsed:
-            name = override.key_or_group.lstrip("+~")
-            if override not in chosen and (name not in keys or override.is_add() or override.is_delete()):
-                raise _unknown("key", str(override.input_line), name, keys)
+        if not _PLAIN_TEXT.fullmatch(value):
+            raise _no_override(text) from None
         try:
-            return compose("simulate", overrides=overrides)
-        except (HydraException, OmegaConfBaseException) as problem:
-            raise ConfigError(f"the configuration does not fit together: {str(problem).splitlines()[0]}") from None
+            override = OverridesParser.create().parse_override(f"{key}='{value}'")
+        except HydraException:
+            raise _no_override(text) from None
+    if override.is_sweep_override():
+        raise ConfigError(f"'{text}' is a sweep", expected="one value", remedy="Run once for each value.")
+    return override
+
+
+def _no_override(text: str) -> ConfigError:
+    return ConfigError(
+        f"'{text}' is no override",
+        expected="key=value, such as privacy=none or training.rounds=5",
+        remedy="Quote a value that holds brackets, commas or quotes: \"title='a, b'\"." if "=" in text else "",
+    )
+
+
+def _compose(folder: Path, overrides: list[Override]) -> Any:
+    """The composed configuration as plain values; what Hydra would let pass silently is refused."""
+    groups = {
+        path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in folder.iterdir() if path.is_dir()
+    }
+    chosen = [override for override in overrides if override.key_or_group in groups]
+    for override in chosen:
+        _require_option(override, groups)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
+            known = compose("simulate", overrides=[str(override.input_line) for override in chosen])
+            keys = [*groups, *_keys(known)]
+            for override in overrides:
+                if override not in chosen and (override.key_or_group not in keys or _changes_keys(override)):
+                    raise _unknown_key(override, keys)
+            whole = compose("simulate", overrides=[str(override.input_line) for override in overrides])
+            return OmegaConf.to_container(whole, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException, YAMLError) as problem:
+        words = " ".join(str(problem).split())[:300]
+        raise ConfigError(f"the configuration does not fit together: {words}") from None
+
+
+def _require_option(override: Override, groups: Mapping[str, list[str]]) -> None:
+    options = groups[override.key_or_group]
+    if _changes_keys(override):
+        raise _unknown_key(override, sorted(groups))
+    if override.value() not in options:
+        nearest = _nearest(str(override.value()), options)
+        raise ConfigError(
+            f"unknown option in '{override.input_line}'",
+            expected="one of: " + ", ".join(options),
+            remedy=f"Did you mean '{override.key_or_group}={nearest}'?" if nearest else "",
+        )
+
+
+def _changes_keys(override: Override) -> bool:
+    """Whether an override adds, removes or moves a key, where only values may be given."""
+    return bool(override.is_add() or override.is_delete() or override.package)
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     for name, value in node.items():
+        key = prefix + str(name)
         if isinstance(value, DictConfig):
-            yield from _keys(value, f"{prefix}{name}.")
+            yield from _keys(value, f"{key}.")
         else:
-            yield f"{prefix}{name}"
+            yield key
 
 
-def _unknown(what: str, text: str, name: str, valid: Sequence[str]) -> ConfigError:
-    nearest = difflib.get_close_matches(name, valid, 1, 0.5)
-    others: Any = nearest[0] if nearest else "one of: " + ", ".join(sorted(valid))
-    return ConfigError(
-        f"unknown {what} in '{text}'", remedy=f"Did you mean '{others}'?" if nearest else f"Choose {others}."
-    )
+def _unknown_key(override: Override, valid: Sequence[str]) -> ConfigError:
+    nearest = _nearest(override.key_or_group, valid)
+    remedy = f"Did you mean '{nearest}'?" if nearest else "Choose one of: " + ", ".join(sorted(valid)) + "."
+    return ConfigError(f"unknown key in '{override.input_line}'", remedy=remedy)
+
+
+def _nearest(name: str, valid: Sequence[str]) -> str:
+    """The valid name most like a wrong one; empty if none is."""
+    return str(next(iter(difflib.get_close_matches(name, valid, 1, 0.5)), ""))

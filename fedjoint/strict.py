@@ -9,9 +9,12 @@ import dataclasses
 import difflib
 import functools
 import json
+import math
+import re
 import types
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from types import NoneType
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -20,6 +23,13 @@ from pydantic_core import ErrorDetails
 from fedjoint.errors import FedjointError, InvalidValue
 
 T = TypeVar("T")
+
+#: Deeper than any of our dataclasses; a value nested deeper is named as a whole.
+_MAX_DEPTH = 32
+#: Pydantic's names for a key that no field has.
+_UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
+#: What pydantic adds to a path at a union or an Optional; no field of ours is called so.
+_BRANCH = re.compile(r"function-.*|nullable|float|str|int|bool")
 
 #: Put above every dataclass that :func:`build` makes; without it pydantic would ignore unknown keys.
 strict = with_config(ConfigDict(extra="forbid", strict=True))
@@ -49,25 +59,47 @@ def build(kind: type[T], value: Any, *, error: type[FedjointError] = InvalidValu
     try:
         return typing.cast(T, _adapter(typing.cast(Hashable, kind)).validate_json(json.dumps(value, allow_nan=False)))
     except ValidationError as problems:
-        raise _explain(kind, problems.errors()[0], error, where) from None
+        found = problems.errors()  # a misspelt key is missing and unknown at once: its own name says more
+        first = next((problem for problem in found if problem["type"] in _UNKNOWN), found[0])
+        raise _explain(kind, first, error, where) from None
     except InvalidValue as problem:
         raise error(problem.problem, expected=problem.expected, remedy=problem.remedy) from None
-    except (TypeError, ValueError) as problem:
-        raise error(f"{where or kind.__name__} is not plain JSON: {problem}") from None
+    except (TypeError, ValueError, RecursionError) as problem:
+        path = next(_misfits(value, where), "") or where or kind.__name__
+        raise error(f"{path} is not plain JSON: {problem}") from None
+
+
+def _misfits(value: Any, path: str, depth: int = 0) -> Iterator[str]:
+    """Paths of the values that JSON does not have: NaN, infinity and foreign types."""
+    if isinstance(value, (Mapping, list, tuple)):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items if depth < _MAX_DEPTH else ():
+            yield from _misfits(item, f"{path}.{key}" if path else str(key), depth + 1)
+    elif not isinstance(value, (str, int, float, NoneType)) or (isinstance(value, float) and not math.isfinite(value)):
+        yield path
 
 
 def _explain(kind: type[Any], problem: ErrorDetails, error: type[FedjointError], where: str) -> FedjointError:
-    path = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "nullable"))]
-    key = ".".join(([where] if where else []) + path)
-    if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-        names = _field_names(kind, path[:-1])
-        nearest = difflib.get_close_matches(path[-1], names, 1, 0.0)
-        remedy = f"Did you mean '{'.'.join([*path[:-1], nearest[0]])}'?" if nearest else ""
-        return error(f"unknown key '{key}'", expected="one of: " + ", ".join(sorted(names)), remedy=remedy)
+    if problem["type"] in _UNKNOWN:
+        *parents, unknown = (str(part) for part in problem["loc"])
+        parents = [part for part in parents if not _BRANCH.fullmatch(part)]
+        names = _field_names(kind, parents)
+        nearest = difflib.get_close_matches(unknown, names, 1, 0.0)
+        remedy = f"Did you mean '{_dotted(where, *parents, nearest[0])}'?" if nearest else ""
+        return error(
+            f"unknown key '{_dotted(where, *parents, unknown)}'",
+            expected="one of: " + ", ".join(sorted(names)),
+            remedy=remedy,
+        )
+    key = _dotted(where, *(str(part) for part in problem["loc"] if not _BRANCH.fullmatch(str(part))))
     if problem["type"] in {"missing", "missing_argument"}:
         return error(f"missing key '{key}'", remedy="Add it.")
     got = json.dumps(problem["input"], default=str)
     return error(f"{key or 'value'} = {got[:80]} does not fit: {problem['msg']}")
+
+
+def _dotted(where: str, *path: str) -> str:
+    return ".".join([where, *path] if where else path)
 
 
 def _field_names(kind: type[Any], path: list[str]) -> list[str]:

@@ -18,7 +18,8 @@ def canonical_bytes(value: Any) -> bytes:
     """Canonical JSON (RFC 8785) of plain values or frozen dataclasses.
 
     Raises:
-        AgreementError: NaN, infinity, integers beyond 2^53 or foreign types, which have no canonical form.
+        AgreementError: NaN, infinity, integers beyond 2^53 or foreign types, which have no canonical form; or values
+            nested too deep to walk.
 
     Example:
         >>> canonical_bytes({"b": 1.0, "a": (True, None)})
@@ -26,7 +27,7 @@ def canonical_bytes(value: Any) -> bytes:
     """
     try:
         return rfc8785.dumps(plain(value))
-    except (rfc8785.CanonicalizationError, ValueError) as problem:
+    except (rfc8785.CanonicalizationError, ValueError, RecursionError) as problem:
         raise AgreementError(f"this value has no canonical JSON: {problem}") from None
 
 
@@ -47,6 +48,10 @@ def parse_canonical(data: bytes, *, error: type[FedjointError], where: str) -> A
         FedjointError: of class ``error``: not JSON, a key twice, or not in canonical form (a byte was changed).
     """
 
+    def number(digits: str) -> int | float:
+        # the canonical form of 1e20 is all digits: beyond 2^53 they are a float's, and an integer's are refused below
+        return int(digits) if abs(int(digits)) < 1 << 53 else float(digits)
+
     def refuse(_: str) -> NoReturn:
         raise ValueError("NaN or infinity")
 
@@ -56,7 +61,7 @@ def parse_canonical(data: bytes, *, error: type[FedjointError], where: str) -> A
         return dict(pairs)
 
     try:
-        value = json.loads(data.decode(), parse_constant=refuse, object_pairs_hook=unique)
+        value = json.loads(data.decode(), parse_int=number, parse_constant=refuse, object_pairs_hook=unique)
     except (ValueError, RecursionError) as problem:
         raise error(f"{where} is not JSON: {problem}", remedy="Get it again from where it was made.") from None
     try:

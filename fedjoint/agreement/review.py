@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from fedjoint.agreement.terms import Terms
-from fedjoint.errors import AgreementError
+from fedjoint.errors import AgreementError, InvalidValue
 from fedjoint.strict import strict
 
 __all__ = ["HolderPolicy", "require_acceptable", "review"]
@@ -21,12 +22,21 @@ class HolderPolicy:
         maximum_delta: The largest delta it accepts.
         allow_no_privacy: Whether a run without noise is acceptable: research on public data only.
         allow_insecure_noise: Whether reproducible, and therefore not private, noise is acceptable.
+
+    Raises:
+        InvalidValue: a limit that nothing would exceed, NaN say, or that is negative.
     """
 
     maximum_epsilon: float = 8.0
     maximum_delta: float = 1e-3
     allow_no_privacy: bool = False
     allow_insecure_noise: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.maximum_epsilon) and self.maximum_epsilon >= 0):
+            raise InvalidValue(f"maximum_epsilon = {self.maximum_epsilon}", expected="a finite number from 0")
+        if not 0 <= self.maximum_delta <= 1:
+            raise InvalidValue(f"maximum_delta = {self.maximum_delta}", expected="a number from 0 to 1")
 
 
 def review(terms: Terms, policy: HolderPolicy) -> tuple[str, ...]:

@@ -54,16 +54,18 @@ class Column:
     def __post_init__(self) -> None:
         if not self.name:
             raise InvalidValue("a column has an empty name", remedy="Name it as in the table's header.")
+        for name in ("center", "scale", "low", "high"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise InvalidValue(f"column '{self.name}': {name} {value}", expected="a finite number")
         if self.kind == "number":
             self._check_number()
         else:
             self._check_category()
 
     def _check_number(self) -> None:
-        if not (math.isfinite(self.center) and math.isfinite(self.scale) and self.scale > 0):
-            raise InvalidValue(
-                f"column '{self.name}': center {self.center}, scale {self.scale}", expected="finite, scale > 0"
-            )
+        if self.scale <= 0:
+            raise InvalidValue(f"column '{self.name}': scale {self.scale}", expected="scale > 0")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise InvalidValue(f"column '{self.name}': low {self.low} and high {self.high}", expected="low < high")
         if isinstance(self.fill, str) or (self.fill is not None and not math.isfinite(self.fill)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical, sha256_hex
 from fedjoint.agreement.terms import Terms
@@ -11,7 +12,14 @@ from fedjoint.errors import AgreementError, IdentityError
 from fedjoint.identity.keys import Identity, PublicIdentity
 from fedjoint.strict import build, strict
 
-__all__ = ["MAX_AGREEMENT_BYTES", "SignedAgreement", "read_agreement", "sign_terms", "terms_sha256"]
+__all__ = [
+    "MAX_AGREEMENT_BYTES",
+    "SignedAgreement",
+    "read_agreement",
+    "sign_terms",
+    "statement_bytes",
+    "terms_sha256",
+]
 
 #: A schema of 2,000 columns with 200 categories each stays below this.
 MAX_AGREEMENT_BYTES = 32 << 20
@@ -107,4 +115,17 @@ def read_agreement(data: bytes) -> SignedAgreement:
         parse_canonical(data, error=AgreementError, where="agreement"),
         error=AgreementError,
         where="agreement",
+    )
+
+
+def statement_bytes(agreement_sha256: str, run_id: str, facts: Any) -> bytes:
+    """What a holder signs during a run: facts, bound to one agreement and one run.
+
+    Args:
+        agreement_sha256: The agreement.
+        run_id: The run.
+        facts: Plain JSON values or frozen dataclasses.
+    """
+    return canonical_bytes(
+        {"agreement_sha256": agreement_sha256, "run_id": run_id, "facts_sha256": sha256_hex(canonical_bytes(facts))}
     )

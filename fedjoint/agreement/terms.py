@@ -6,6 +6,7 @@ A run may do nothing that is not written here. The terms are identified by the S
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -120,7 +121,7 @@ class PrivacyTerms:
         delta: In (0, 1); below 1 / number of records.
         clip_norm: Bound on the L2 norm of one record's gradient.
         noise_multiplier: Standard deviation of the noise in units of ``clip_norm``.
-        insecure_seed: Makes the noise reproducible, and therefore not private; the report says so in red.
+        insecure_seed: 0 to 2^53 - 1: makes the noise reproducible, and so not private; the report says so in red.
     """
 
     mode: Literal["local", "none"]
@@ -137,6 +138,8 @@ class PrivacyTerms:
             "clip_norm": self.clip_norm,
             "noise_multiplier": self.noise_multiplier,
         }
+        if self.insecure_seed is not None:
+            _in_range("privacy.insecure_seed", self.insecure_seed, 0, 2**53 - 1)
         if self.mode == "none":
             given = [name for name, value in values.items() if value is not None]
             if given:
@@ -266,6 +269,12 @@ class Terms:
     def holder_ids(self) -> tuple[str, ...]:
         """Ids of the holders in the agreement's order."""
         return tuple(holder.identity.id for holder in self.holders)
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of parameters D of the agreed model."""
+        widths = [self.data.schema.width, *self.model.hidden, self.data.schema.target.outputs]
+        return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
 
     def weight(self, holder_id: str) -> float:
         """The holder's certified fraction of all examples, in (0, 1]."""

@@ -15,7 +15,7 @@ from typing import Literal
 
 import rfc8785
 
-from fedjoint.agreement.terms import MAX_HOLDERS
+from fedjoint.agreement.terms import MAX_HOLDERS, Terms
 from fedjoint.errors import EncryptionError, InvalidValue
 from fedjoint.strict import plain, strict
 
@@ -30,6 +30,7 @@ __all__ = [
     "SECURITY",
     "SHORTFALL",
     "Parameters",
+    "agreed_parameters",
 ]
 
 #: Coefficients of a polynomial.
@@ -205,3 +206,19 @@ class Parameters:
         fixed = {"degree": DEGREE, "modulus": str(MODULUS), "error_bound": ERROR_BOUND, "plain_bits": self.plain_bits}
         public = {"format": "fedjoint-encryption-1", "levels": self.levels, **fixed, **plain(self)}
         return hashlib.sha256(rfc8785.dumps(public)).hexdigest()
+
+
+def agreed_parameters(terms: Terms) -> Parameters:
+    """The parameters of a run, derived from its agreement alone.
+
+    Raises:
+        InvalidValue: the agreement's values do not go together.
+    """
+    return Parameters(
+        scheme=terms.encryption.scheme,
+        num_parameters=terms.num_parameters,
+        max_holders=len(terms.holders),
+        bound=terms.encryption.bound,
+        value_bits=terms.encryption.value_bits,
+        rounds=terms.training.rounds,
+    )

@@ -49,8 +49,9 @@ def from_record(record: RecordDict, kind: type[Any], *, error: type[FedjointErro
     Raises:
         FedjointError: of class ``error``: a part is missing, unknown, too large or malformed.
     """
-    body = record.config_records[_BODY_RECORD].get(_BODY_KEY) if _BODY_RECORD in record.config_records else None
-    whole = set(record) == {_BODY_RECORD, BLOBS} and BLOBS in record.array_records
+    parts = record.config_records[_BODY_RECORD] if _BODY_RECORD in record.config_records else ConfigRecord()
+    body = parts.get(_BODY_KEY)
+    whole = set(record) == {_BODY_RECORD, BLOBS} and BLOBS in record.array_records and set(parts) == {_BODY_KEY}
     if not whole or not isinstance(body, bytes) or len(body) > MAX_BODY_BYTES:
         raise error("a message without the parts of a parcel, or with others", expected=f"{_BODY_RECORD} and {BLOBS}")
     value = parse_canonical(body, error=error, where="message body")

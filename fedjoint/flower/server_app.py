@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
 from fedjoint.errors import FedjointError, TrainingError
-from fedjoint.flower.messages import REFUSED, from_record, message_type, to_record
+from fedjoint.flower.messages import REFUSED, SILENT, from_record, message_type, to_record
 from fedjoint.training.plan import REPLIES, Channel, Kind, Parcel, Refusal
 
 __all__ = ["GridChannel", "make_server_app"]
 
 #: A reply's refusal is shown to people; a longer one is cut.
 _MAX_REFUSAL_CHARACTERS = 2_000
+_CODE = re.compile(r"[a-z_.]{1,40}")
 
 
 class GridChannel:
@@ -31,11 +33,13 @@ class GridChannel:
 
     def exchange(self, kind: Kind, tasks: Mapping[str, Parcel]) -> Iterator[tuple[str, Parcel | Refusal]]:
         """Send, then give out replies as they come; every holder asked is answered for exactly once."""
-        holders = {self._nodes[holder]: holder for holder in tasks}
+        holders = {self._nodes[holder]: holder for holder in tasks if holder in self._nodes}
         messages = [
-            Message(to_record(parcel), dst_node_id=self._nodes[holder], message_type=message_type(kind))
-            for holder, parcel in tasks.items()
+            Message(to_record(tasks[holder]), dst_node_id=node, message_type=message_type(kind))
+            for node, holder in holders.items()
         ]
+        for absent in sorted(tasks.keys() - self._nodes.keys()):
+            yield absent, Refusal(code="holder.unreachable", message="no node of this holder is connected")
         for reply in self._grid.send_and_receive(messages, timeout=self._timeout_s):
             holder = holders.pop(reply.metadata.src_node_id, None)
             if holder is not None:
@@ -46,9 +50,11 @@ class GridChannel:
 
 def _read(reply: Message, kind: Kind) -> Parcel | Refusal:
     if reply.has_error():
-        code, _, words = (reply.error.reason or "").partition("\n")
-        known = reply.error.code == REFUSED or code == "holder.failed"
-        return Refusal(code=code if known else "holder.unreachable", message=(words or code)[:_MAX_REFUSAL_CHARACTERS])
+        reason = reply.error.reason or ""
+        code, _, words = reason.partition("\n")
+        if reply.error.code in (REFUSED, SILENT) and _CODE.fullmatch(code):
+            return Refusal(code=code, message=words[:_MAX_REFUSAL_CHARACTERS])
+        return Refusal(code="holder.unreachable", message=reason[:_MAX_REFUSAL_CHARACTERS])
     try:
         return from_record(reply.content, REPLIES[kind])
     except FedjointError as problem:

@@ -29,12 +29,25 @@ _HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
+#: y-coordinates of the points of small order, sign bit cleared: anybody can sign for such a key (RFC 8032 lets it be).
+_SMALL_ORDER = {
+    bytes(32),
+    b"\x01" + bytes(31),
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+    *(first + b"\xff" * 30 + b"\x7f" for first in (b"\xec", b"\xed", b"\xee")),
+}
 MAX_SEALED_BYTES = 1 << 20
 
 
 def _message(purpose: str, payload: bytes) -> bytes:
     """What is really signed: the purpose, a separator, the payload's hash."""
     return b"fedjoint/1/" + purpose.encode() + b"\x00" + hashlib.sha256(payload).digest()
+
+
+def _has_small_order(key: bytes) -> bool:
+    """Whether an Ed25519 public key verifies signatures that nobody's secret key made."""
+    return key[:-1] + bytes([key[-1] & 0x7F]) in _SMALL_ORDER
 
 
 @strict
@@ -75,10 +88,10 @@ class PublicIdentity:
             IdentityError: the signature is not this party's for that purpose and payload.
         """
         try:
-            if not _SIGNATURE.fullmatch(signature):
+            key = bytes.fromhex(self.signing_key)
+            if not _SIGNATURE.fullmatch(signature) or _has_small_order(key):
                 raise InvalidSignature
-            key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.signing_key))
-            key.verify(bytes.fromhex(signature), _message(purpose, payload))
+            Ed25519PublicKey.from_public_bytes(key).verify(bytes.fromhex(signature), _message(purpose, payload))
         except (InvalidSignature, ValueError):
             raise IdentityError(
                 f"the signature for '{purpose}' is not that of '{self.id}'",
@@ -89,9 +102,17 @@ class PublicIdentity:
         """Encrypt bytes so that only this party can read them (HPKE, RFC 9180: X25519, HKDF-SHA256, ChaCha20-Poly1305).
 
         HPKE's base mode does not say who sealed: whoever must know signs the box too.
+
+        Raises:
+            IdentityError: the sealing key is one that everybody can open boxes of (a point of small order).
         """
         key = X25519PublicKey.from_public_bytes(bytes.fromhex(self.sealing_key))
-        return _HPKE.encrypt(secret, key, b"fedjoint/1/" + purpose.encode())
+        try:
+            return _HPKE.encrypt(secret, key, b"fedjoint/1/" + purpose.encode())
+        except ValueError:
+            raise IdentityError(
+                f"nothing can be sealed to '{self.id}'", remedy="Its sealing key is none: ask that party for another."
+            ) from None
 
     @property
     def fingerprint(self) -> str:
@@ -217,7 +238,7 @@ class Identity:
             signing = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(fields["signing"]))
             sealing = X25519PrivateKey.from_private_bytes(bytes.fromhex(fields["sealing"]))
             return cls._of(fields["id"], fields["name"], signing, sealing)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, InvalidValue):
             raise IdentityError(
                 f"{path} is no key file of a party", remedy="Name the file that holds the party's keys."
             ) from None

@@ -80,7 +80,8 @@ class RunRecord:
         """Sign, chain and write one event.
 
         Raises:
-            RecordError: the record is closed.
+            RecordError: the record is closed, or the line is longer than :data:`MAX_LINE_BYTES`.
+            AgreementError: the facts have no canonical JSON.
         """
         if self._closed:
             raise RecordError(f"the record is closed and '{kind}' came after", remedy="Start another run.")
@@ -88,6 +89,8 @@ class RunRecord:
         signature = self._signer.sign(_PURPOSE, event.signed_bytes())
         event = dataclasses.replace(event, signature=signature)
         line = canonical_bytes(event)
+        if len(line) >= MAX_LINE_BYTES:  # the reader counts the newline too
+            raise RecordError(f"an event '{kind}' of {len(line)} bytes", expected=f"less than {MAX_LINE_BYTES}")
         self._file.write(line + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -124,9 +127,11 @@ def read_record(path: Path, agreement_sha256: str, signer: PublicIdentity) -> It
         The events in order.
 
     Raises:
-        RecordError: names the line: not canonical, out of order, not chained, not signed, cut off or continued after
-            its end.
+        RecordError: there is no such file; or names the line: not canonical, out of order, not chained, not signed, cut
+            off or continued after its end.
     """
+    if not path.is_file():
+        raise RecordError(f"there is no record {path}", remedy="Name the file record.jsonl of a run folder.")
     previous, closed, number = agreement_sha256, False, 0
     with path.open("rb") as file:
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):

@@ -45,7 +45,7 @@ class Parties:
     identities: tuple[Identity, ...]
 
 
-def bring_together(division: Division, config: SimulationConfig, *, observer: Observer) -> Parties:
+def bring_together(division: Division, *, observer: Observer) -> Parties:
     """Make fresh keys for everybody, and holders whose policies allow what a simulation may do."""
     identities = tuple(Identity.create(records.id, records.name) for records in division.holders)
     policy = HolderPolicy(
@@ -58,7 +58,9 @@ def bring_together(division: Division, config: SimulationConfig, *, observer: Ob
         Holder(identity, records.examples, policy, observer=observer)
         for identity, records in zip(identities, division.holders, strict=True)
     )
-    return Parties(coordinator=Identity.create(COORDINATOR, "Exchange"), holders=holders, identities=identities)
+    taken = {records.id for records in division.holders}
+    coordinator = COORDINATOR if COORDINATOR not in taken else f"{COORDINATOR}-coordinator"
+    return Parties(coordinator=Identity.create(coordinator, "Exchange"), holders=holders, identities=identities)
 
 
 def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division, parties: Parties) -> Terms:

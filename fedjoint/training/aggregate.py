@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,13 +9,11 @@ import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
 from fedjoint.encryption.fixed_point import dequantise_sum
-from fedjoint.encryption.parameters import Parameters
+from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import TrainingError
 
 __all__ = [
     "apply_sum",
-    "count_of_parameters",
-    "encryption_parameters",
     "model_bytes",
     "model_from_bytes",
     "sum_bytes",
@@ -26,24 +23,6 @@ __all__ = [
 
 Model = npt.NDArray[np.float32]
 Levels = npt.NDArray[np.uint64]
-
-
-def count_of_parameters(terms: Terms) -> int:
-    """Number of parameters D of the agreed model."""
-    widths = [terms.data.schema.width, *terms.model.hidden, terms.data.schema.target.outputs]
-    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
-
-
-def encryption_parameters(terms: Terms) -> Parameters:
-    """The public parameters of the encryption, derived from the agreement alone."""
-    return Parameters(
-        scheme=terms.encryption.scheme,
-        num_parameters=count_of_parameters(terms),
-        max_holders=len(terms.holders),
-        bound=terms.encryption.bound,
-        value_bits=terms.encryption.value_bits,
-        rounds=terms.training.rounds,
-    )
 
 
 def total_weight(terms: Terms, contributors: Iterable[str]) -> float:
@@ -68,7 +47,7 @@ def apply_sum(model: Model, levels: Levels, contributors: tuple[str, ...], terms
 
     Source: McMahan et al. (2017), FedAvg, with certified sizes as weights.
     """
-    total = dequantise_sum(levels, len(contributors), encryption_parameters(terms))
+    total = dequantise_sum(levels, len(contributors), agreed_parameters(terms))
     rate = terms.training.server_learning_rate / total_weight(terms, contributors)
     after = (model.astype(np.float64) + rate * total).astype(np.float32)
     if not np.isfinite(after).all():
@@ -87,7 +66,7 @@ def model_from_bytes(data: bytes, terms: Terms) -> Model:
     Raises:
         TrainingError: another length than the agreed model's, or a value that is not finite.
     """
-    expected = 4 * count_of_parameters(terms)
+    expected = 4 * terms.num_parameters
     if len(data) != expected:
         raise TrainingError(f"a model of {len(data)} bytes", expected=f"{expected} bytes")
     model = np.frombuffer(data, "<f4").astype(np.float32)
@@ -107,7 +86,7 @@ def sum_from_bytes(data: bytes, terms: Terms) -> Levels:
     Raises:
         TrainingError: another length than the agreed model's.
     """
-    expected = 8 * count_of_parameters(terms)
+    expected = 8 * terms.num_parameters
     if len(data) != expected:
         raise TrainingError(f"a decrypted sum of {len(data)} bytes", expected=f"{expected} bytes")
     return np.frombuffer(data, "<u8").astype(np.uint64)

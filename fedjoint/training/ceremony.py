@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fedjoint.encryption.ceremony import Acknowledgement, check_acknowledgement
-from fedjoint.errors import TrainingError
+from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.strict import plain
-from fedjoint.training.plan import Channel, KeyReply, Kind, Parcel, Refusal, TakeKeyTask, Task
+from fedjoint.training.plan import Channel, JoinReply, KeyReply, Kind, Parcel, Refusal, TakeKeyTask, Task
 from fedjoint.training.session import Session
 
 __all__ = ["exchange_key", "join_holders"]
 
 _Log = Callable[[str, Mapping[str, Any]], object]
+_Check = Callable[[str, Any], None]
 
 
 def join_holders(channel: Channel, session: Session, log: _Log) -> list[str]:
@@ -28,11 +29,13 @@ def join_holders(channel: Channel, session: Session, log: _Log) -> list[str]:
     agreement = session.agreement
     agreement.require_all_signatures()
     task = Parcel(body=_task(session), blobs={"agreement": agreement.to_bytes()})
-    joined: list[str] = []
     refused: dict[str, Refusal] = {}
-    for holder, reply in _ask(channel, "join", dict.fromkeys(agreement.terms.holder_ids, task), refused):
-        session.check(holder, "join", {"holder": holder}, reply.body.signature)
-        joined.append(holder)
+
+    def check(holder: str, reply: JoinReply) -> None:
+        session.check(holder, "join", {"holder": holder}, reply.signature)
+
+    tasks = dict.fromkeys(agreement.terms.holder_ids, task)
+    joined = [holder for holder, _ in _ask(channel, "join", tasks, refused, check)]
     log("holders.joined", {"holders": joined, "refusals": _codes(refused)})
     return _enough(joined, refused, session)
 
@@ -55,16 +58,12 @@ def exchange_key(channel: Channel, session: Session, joined: Sequence[str], log:
         for holder in joined
         if holder in offers and holder not in refused
     }
-    for holder, reply in _ask(channel, "take_key", others, refused):
+
+    def check(holder: str, reply: Acknowledgement) -> None:
+        _check_acknowledged(session, holder, reply, made.acknowledgement.key_id)
+
+    for holder, reply in _ask(channel, "take_key", others, refused, check):
         acknowledged[holder] = reply.body
-    ready = []
-    for holder in joined:
-        if holder in acknowledged:
-            identity = session.terms.holder(holder).identity
-            check_acknowledgement(
-                acknowledged[holder], holder=identity, key_id=made.acknowledgement.key_id, binding=session.binding
-            )
-            ready.append(holder)
     log(
         "key.shared",
         {
@@ -75,26 +74,40 @@ def exchange_key(channel: Channel, session: Session, joined: Sequence[str], log:
             "refusals": _codes(refused),
         },
     )
-    return made.acknowledgement.key_id, _enough(ready, refused, session)
+    return made.acknowledgement.key_id, _enough(list(acknowledged), refused, session)
 
 
 def _make_key(
     channel: Channel, session: Session, joined: Sequence[str], refused: dict[str, Refusal]
 ) -> tuple[str, KeyReply]:
+    def check(holder: str, reply: KeyReply) -> None:
+        _check_acknowledged(session, holder, reply.acknowledgement, reply.acknowledgement.key_id)
+
     for holder in joined:
-        for _, reply in _ask(channel, "make_key", {holder: Parcel(body=_task(session))}, refused):
+        for _, reply in _ask(channel, "make_key", {holder: Parcel(body=_task(session))}, refused, check):
             return holder, reply.body
     raise TrainingError("no holder made a key", remedy="; ".join(refusal.message for refusal in refused.values()))
 
 
+def _check_acknowledged(session: Session, holder: str, said: Acknowledgement, key_id: str) -> None:
+    identity = session.terms.holder(holder).identity
+    check_acknowledgement(said, holder=identity, key_id=key_id, binding=session.binding)
+
+
 def _ask(
-    channel: Channel, kind: Kind, tasks: Mapping[str, Parcel], refused: dict[str, Refusal]
+    channel: Channel, kind: Kind, tasks: Mapping[str, Parcel], refused: dict[str, Refusal], check: _Check
 ) -> Iterator[tuple[str, Parcel]]:
+    """Give out the replies that pass a check; a holder whose reply does not is refused, and the others go on."""
     for holder, reply in channel.exchange(kind, tasks):
         if isinstance(reply, Refusal):
             refused[holder] = reply
-        else:
-            yield holder, reply
+            continue
+        try:
+            check(holder, reply.body)
+        except FedjointError as problem:
+            refused[holder] = Refusal.because(problem)
+            continue
+        yield holder, reply
 
 
 def _task(session: Session) -> Task:

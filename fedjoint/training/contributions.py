@@ -9,7 +9,7 @@ import numpy as np
 
 from fedjoint.encryption.ciphertext import Ciphertext
 from fedjoint.encryption.frames import pack_frame
-from fedjoint.errors import ValuationError
+from fedjoint.errors import FedjointError, ValuationError
 from fedjoint.identity.keys import Identity
 from fedjoint.training.aggregate import Model, total_weight
 from fedjoint.training.coordinator import Log, Reference
@@ -88,11 +88,11 @@ class PathValuation:
         while len(replies) < MINIMUM_OPENERS and waiting:
             asked, waiting = waiting[: MINIMUM_OPENERS - len(replies)], waiting[MINIMUM_OPENERS - len(replies) :]
             for holder, reply in channel.exchange("open_contributions", dict.fromkeys(asked, task)):
-                if isinstance(reply, Refusal):
-                    log("contributions.refused", {"holder": holder, "code": reply.code})
+                checked = self._checked(holder, reply, task.body)
+                if isinstance(checked, Refusal):
+                    log("contributions.refused", {"holder": holder, "code": checked.code})
                 else:
-                    self._check(holder, reply.body, task.body)
-                    replies[holder] = reply.body
+                    replies[holder] = checked
         values = self._agreed(replies)
         opened = self._encrypted.opened(masked, values)
         contributions = self._contributions(opened, tuple(sorted(replies)))
@@ -108,9 +108,19 @@ class PathValuation:
         blobs = {sample.blob: frame for sample, frame in zip(samples, frames, strict=True)}
         return Parcel(body=ContributionsTask(**self._session.address, samples=samples), blobs=blobs)
 
-    def _check(self, holder: str, reply: ContributionsReply, task: ContributionsTask) -> None:
-        facts = {"samples": [sample.blob for sample in task.samples], "values": list(reply.values)}
-        self._session.check(holder, "contributions", facts, reply.signature)
+    def _checked(self, holder: str, reply: Parcel | Refusal, task: ContributionsTask) -> ContributionsReply | Refusal:
+        """What a holder opened, if it signed for it and it can be what was asked for."""
+        if isinstance(reply, Refusal):
+            return reply
+        opened: ContributionsReply = reply.body
+        facts = {"samples": [sample.blob for sample in task.samples], "values": list(opened.values)}
+        try:
+            self._session.check(holder, "contributions", facts, opened.signature)
+            if len(opened.values) != len(task.samples) or not all(map(_is_number, opened.values)):
+                raise ValuationError(f"'{holder}' opened other than {len(task.samples)} whole numbers")
+        except FedjointError as problem:
+            return Refusal.because(problem)
+        return opened
 
     def _agreed(self, replies: Mapping[str, ContributionsReply]) -> list[int]:
         said = {reply.values for reply in replies.values()}
@@ -120,10 +130,7 @@ class PathValuation:
                 expected=f"{MINIMUM_OPENERS} holders and the same result",
                 remedy="Nobody is paid on numbers that holders do not agree on: compare their logs.",
             )
-        values = said.pop()
-        if not all(value.isascii() and value.isdigit() and len(value) <= 20 for value in values):
-            raise ValuationError("an opened contribution is no whole number")
-        return [int(value) for value in values]
+        return [int(value) for value in said.pop()]
 
     def _contributions(self, opened: Sequence[OpenedContribution], openers: tuple[str, ...]) -> Contributions:
         modulus = self._session.parameters.plain_modulus
@@ -132,6 +139,10 @@ class PathValuation:
             for holder in self._session.terms.holder_ids
         }
         return Contributions(by_holder=by_holder, numbers_opened=self._encrypted.num_parts, openers=openers)
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) <= 20
 
 
 def _facts(

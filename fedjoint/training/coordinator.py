@@ -13,16 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.canonical import sha256_hex
-from fedjoint.encryption.ciphertext import Ciphertext, add
+from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
 from fedjoint.encryption.frames import pack_frame, parse_frame
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.strict import plain
-from fedjoint.training.aggregate import (
-    Model,
-    apply_sum,
-    model_bytes,
-)
+from fedjoint.training.aggregate import Model, apply_sum, model_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.opening import MINIMUM_OPENERS, Openings
 from fedjoint.training.plan import (
@@ -35,6 +31,7 @@ from fedjoint.training.plan import (
     RoundReply,
     RoundTask,
 )
+from fedjoint.training.receipts import check_releases
 from fedjoint.training.session import Session
 
 __all__ = ["Coordinator", "Log", "Reference", "RoundSummary"]
@@ -94,6 +91,7 @@ class _Round:
     """A round whose updates are in and whose sum is not yet opened."""
 
     number: int
+    total: Accumulator
     updates: dict[str, Ciphertext] = field(default_factory=dict)
     receipts: dict[str, RoundReceipt] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
@@ -133,6 +131,7 @@ class Coordinator:
         self._channel, self._reference = channel, reference
         self._contributions, self._log = contributions, log
         self._model_round: dict[str, int] = {}
+        self._steps: dict[str, int] = {}  # noisy steps that each holder has accounted for
         self.key_id = ""
         self.model = start
         self.end = "all agreed rounds were trained"
@@ -166,18 +165,21 @@ class Coordinator:
                 holder for holder, refusal in current.refusals.items() if refusal.code == "privacy.budget_exhausted"
             }
             if pending is not None:
+                if not self._is_open(pending, openings):
+                    return
                 yield self._close(pending, openings)
-            pending = current
             if len(current.updates) < self._terms.training.minimum_holders:
                 self._end_early(current)
-                pending = None
-                break
+                return
+            pending = current
             pending.frame = self._sum_frame(pending)
         if pending is not None:
-            yield self._close(pending, Openings(session=self._session, round=pending.number))
+            openings = Openings(session=self._session, round=pending.number)
+            if self._is_open(pending, openings):
+                yield self._close(pending, openings)
 
     def _exchange_round(self, number: int, active: list[str], pending: _Round | None) -> tuple[_Round, Openings]:
-        current = _Round(number=number)
+        current = _Round(number=number, total=Accumulator(self._session.parameters))
         openings = Openings(session=self._session, round=number - 1)
         tasks = {holder: self._round_task(holder, number, active, pending) for holder in active}
         for holder, reply in self._channel.exchange("train", tasks):
@@ -187,7 +189,7 @@ class Coordinator:
             try:
                 self._take_reply(holder, reply, current, openings)
             except FedjointError as problem:
-                current.refusals[holder] = Refusal(code=problem.code, message=str(problem))
+                current.refusals[holder] = Refusal.because(problem)
         return current, openings
 
     def _round_task(self, holder: str, number: int, active: list[str], pending: _Round | None) -> Parcel:
@@ -218,12 +220,15 @@ class Coordinator:
         expected = (self._session.run_id, holder, current.number, sha256_hex(frame))
         if (receipt.run_id, receipt.holder, receipt.round, receipt.frame_sha256) != expected:
             raise TrainingError(f"the receipt of '{holder}' is not about the frame it sent in round {current.number}")
-        current.updates[holder] = parse_frame(
+        steps = check_releases(receipt, self._terms, steps_before=self._steps.get(holder, 0))
+        update = parse_frame(
             frame,
             expected=self._session.frame("update", current.number, self.key_id),
             sender=self._terms.holder(holder).identity,
             parameters=self._session.parameters,
         )
+        current.total.add(update)
+        current.updates[holder], self._steps[holder] = update, steps
         current.receipts[holder], current.signatures[holder] = receipt, reply.signature
 
     def _sum_frame(self, current: _Round) -> bytes:
@@ -237,15 +242,13 @@ class Coordinator:
             },
         )
         return pack_frame(
-            add(current.updates.values()),
+            current.total.total(),
             header=self._session.frame("sum", current.number, self.key_id),
             sender=self._identity,
         )
 
     def _close(self, pending: _Round, openings: Openings) -> RoundSummary:
-        """Learn the sum of a round from the holders, move the model on, account for contributions."""
-        if not openings.complete:
-            self._ask_to_open(pending, openings)
+        """Take the opened sum of a round, move the model on, account for contributions."""
         levels, model_sha256 = openings.agreed()
         after = apply_sum(self.model, levels, pending.contributors, self._terms)
         if sha256_hex(model_bytes(after)) != model_sha256:
@@ -275,34 +278,49 @@ class Coordinator:
         )
         return summary
 
-    def _ask_to_open(self, pending: _Round, openings: Openings) -> None:
-        """Have holders open a sum outside a round: all of them, as each needs the model."""
-        everybody = sorted(self._model_round)
-        tasks = {}
-        for holder in everybody:
-            opening, blobs, catch_up = self._opening(holder, everybody, pending)
+    def _is_open(self, pending: _Round, openings: Openings) -> bool:
+        """Whether enough holders have opened a sum, if need be after asking all; if not, the run ends here."""
+        if openings.complete:
+            return True
+        refusals = self._ask_to_open(pending, openings)
+        if openings.complete:
+            return True
+        what = f"the sum of round {pending.number} was opened by {len(openings.replies)} of at least {MINIMUM_OPENERS}"
+        self._end(pending.number, f"{what} holders", refusals)
+        return False
+
+    def _ask_to_open(self, pending: _Round, openings: Openings) -> dict[str, Refusal]:
+        """Have holders open and reveal a sum outside a round: all, as each needs the model and any may be gone."""
+        tasks, refusals = {}, {}
+        for holder in sorted(self._model_round):
+            opening, blobs, catch_up = self._opening(holder, [holder], pending)
             body = OpenTask(**self._session.address, opening=opening, catch_up=catch_up)
             tasks[holder] = Parcel(body=body, blobs=blobs)
         for holder, reply in self._channel.exchange("open_sum", tasks):
             if isinstance(reply, Refusal):
+                refusals[holder] = reply
                 continue
             try:
                 openings.add(holder, reply.body, reply.blobs.get("sum"))
                 self._model_round[holder] = pending.number
             except FedjointError as problem:
+                refusals[holder] = Refusal.because(problem)
                 self._log("opening.refused", {"holder": holder, "round": pending.number, "code": problem.code})
+        return refusals
 
     def _end_early(self, current: _Round) -> None:
         """Say why a round with too few updates ends the run; its updates are never opened."""
-        reasons = sorted({refusal.code for refusal in current.refusals.values()})
-        exhausted = reasons == ["privacy.budget_exhausted"]
-        words = "; ".join(f"{holder}: {refusal.message}" for holder, refusal in sorted(current.refusals.items()))
-        self.end = (
-            f"round {current.number} was not trained: {len(current.updates)} of at least "
-            f"{self._terms.training.minimum_holders} holders took part ({', '.join(reasons) or 'nobody left'})"
-        )
-        self._log("run.ended_early", {"round": current.number, "reasons": reasons, "words": words})
-        if current.number == 1:
+        what = f"round {current.number} was not trained: {len(current.updates)} of at least"
+        self._end(current.number, f"{what} {self._terms.training.minimum_holders} holders took part", current.refusals)
+
+    def _end(self, number: int, what: str, refusals: Mapping[str, Refusal]) -> None:
+        """End the run with the model so far, or with an error if there is none."""
+        reasons = sorted({refusal.code for refusal in refusals.values()})
+        words = "; ".join(f"{holder}: {refusal.message}" for holder, refusal in sorted(refusals.items()))
+        self.end = f"{what} ({', '.join(reasons) or 'nobody left'})"
+        self._log("run.ended_early", {"round": number, "reasons": reasons, "words": words})
+        if number == 1:
+            exhausted = reasons == ["privacy.budget_exhausted"]
             raise TrainingError(
                 f"no round could be trained. {words}",
                 remedy="Raise privacy.epsilon or privacy.noise_multiplier."

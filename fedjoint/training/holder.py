@@ -37,7 +37,8 @@ class Holder:
     ) -> None:
         self._identity, self._examples, self._policy, self._observer = identity, examples, policy, observer
         self._signed: set[str] = set()
-        self._runs: dict[str, HolderRun] = {}
+        self._runs: dict[str, HolderRun] = {}  # by agreement
+        self._run_ids: set[str] = set()
         self._answers: dict[Kind, Callable[[Parcel], Parcel]] = {
             "join": self._join,
             "make_key": lambda task: self._run(task.body).make_key(),
@@ -87,20 +88,28 @@ class Holder:
                 f"'{self.id}' has not signed agreement {agreement.sha256[:16]}…", remedy="Review and sign it first."
             )
         agreement.require_all_signatures()
-        if task.run_id in self._runs:
-            raise TrainingError(f"run {task.run_id} was joined before", remedy="A run id is used once.")
-        run = HolderRun(
-            self._identity,
-            self._examples,
-            Session(agreement=agreement, run_id=task.run_id),
-            observer=self._observer,
-        )
-        self._runs[task.run_id] = run
+        session = Session(agreement=agreement, run_id=task.run_id)
+        self._require_new(session)
+        run = HolderRun(self._identity, self._examples, session, observer=self._observer)
+        self._runs[agreement.sha256] = run
+        self._run_ids.add(task.run_id)
         return run.join()
 
+    def _require_new(self, session: Session) -> None:
+        """An agreement's epsilon is for one run: a second one would spend it again."""
+        if session.run_id in self._run_ids:
+            raise TrainingError(f"run {session.run_id} was joined before", remedy="A run id is used once.")
+        before = self._runs.get(session.agreement.sha256)
+        if before is not None and before.has_trained:
+            raise AgreementError(
+                f"agreement {session.agreement.sha256[:16]}… was run before, as {before.run_id}",
+                expected="one run under an agreement",
+                remedy="Sign a new agreement for another run: it has a budget of its own.",
+            )
+
     def _run(self, task: Any) -> HolderRun:
-        run = self._runs.get(_typed(task, Task).run_id)
-        if run is None or run.agreement_sha256 != task.agreement_sha256:
+        run = self._runs.get(_typed(task, Task).agreement_sha256)
+        if run is None or run.run_id != task.run_id:
             raise AgreementError(f"'{self.id}' has not joined this run under this agreement", remedy="Join it first.")
         return run
 

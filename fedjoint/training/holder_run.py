@@ -22,7 +22,7 @@ from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.budget import RunBudget
-from fedjoint.training.aggregate import apply_sum, model_bytes, model_from_bytes, sum_bytes
+from fedjoint.training.aggregate import Model, apply_sum, model_bytes, model_from_bytes, sum_bytes
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.plan import (
     Blobs,
@@ -84,9 +84,14 @@ class HolderRun:
         self._contributions_opened = False
 
     @property
-    def agreement_sha256(self) -> str:
-        """The agreement of this run."""
-        return self._session.agreement.sha256
+    def run_id(self) -> str:
+        """The run."""
+        return self._session.run_id
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether a round was trained, or begun to be: what that cost is spent."""
+        return self._trained_round > 0
 
     def join(self) -> Parcel:
         """Say who takes part, signed."""
@@ -127,8 +132,9 @@ class HolderRun:
         Raises:
             BudgetExhausted: the round would cost more than the budget; nothing is released and nothing charged.
             TrainingError: the plan is outside the agreement.
-            EncryptionError: a sum or frame that must not be opened, or an update that cannot be encrypted.
+            EncryptionError: no key yet, a sum that must not be opened, or an update that cannot be encrypted.
         """
+        self._require_key()
         if not self._trained_round < task.round <= self._terms.training.rounds:
             raise TrainingError(
                 f"round {task.round} after round {self._trained_round}",
@@ -224,18 +230,15 @@ class HolderRun:
         frame = blobs.get("sum", b"")
         if self._last_opening is None or self._last_opening[0] != sha256_hex(frame):
             self._check_opening(opening)
-            if catch_up and self._model_round < opening.round - 1:
-                self._model, self._model_round = (
-                    model_from_bytes(blobs.get("model", b""), self._terms),
-                    opening.round - 1,
-                )
-            self._last_opening = (sha256_hex(frame), *self._decrypt(opening, frame))
+            missed = catch_up and self._model_round < opening.round - 1
+            before = model_from_bytes(blobs.get("model", b""), self._terms) if missed else self._model
+            if not missed and self._model_round != opening.round - 1:
+                raise TrainingError(f"the sum of round {opening.round} for the model of round {self._model_round}")
+            self._last_opening = (sha256_hex(frame), *self._decrypt(opening, frame, before))
         _, reply, plain_sum = self._last_opening
         return reply, {"sum": plain_sum} if opening.reveal else {}
 
-    def _decrypt(self, opening: Opening, frame: bytes) -> tuple[OpenReply, bytes]:
-        if self._model_round != opening.round - 1:
-            raise TrainingError(f"the sum of round {opening.round} for the model of round {self._model_round}")
+    def _decrypt(self, opening: Opening, frame: bytes, before: Model) -> tuple[OpenReply, bytes]:
         key = self._require_key()
         ciphertext = parse_frame(
             frame,
@@ -248,7 +251,7 @@ class HolderRun:
                 f"a sum of {ciphertext.count} updates said to be of {len(opening.contributors)} holders"
             )
         levels = decrypt_sum(key, ciphertext, minimum_holders=self._terms.training.minimum_holders)
-        self._model = apply_sum(self._model, levels, opening.contributors, self._terms)
+        self._model = apply_sum(before, levels, opening.contributors, self._terms)
         self._model_round, plain_sum = opening.round, sum_bytes(levels)
         facts: dict[str, Any] = {
             "round": opening.round,

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
-from fedjoint.errors import InvalidValue
+from fedjoint.errors import FedjointError, InvalidValue
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.strict import strict
 
 __all__ = [
+    "MAX_PARTS",
     "REPLIES",
     "TASKS",
     "Blobs",
@@ -37,6 +38,8 @@ __all__ = [
     "Task",
 ]
 
+#: So many numbers of one holder leave encryption at most; nearly always it is one.
+MAX_PARTS = 4
 Blobs = Mapping[str, bytes]
 Kind = Literal["join", "make_key", "take_key", "train", "open_sum", "open_contributions"]
 
@@ -185,11 +188,15 @@ class SampleToOpen:
 
     Args:
         holder: Whose contribution it is.
-        part: From 0; more than one only if the encryption's precision had to be set anew during the run.
+        part: 0 to 3; more than one only if the encryption's precision had to be set anew during the run.
     """
 
     holder: str
     part: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.part < MAX_PARTS:
+            raise InvalidValue(f"part {self.part} of a contribution", expected=f"0 to {MAX_PARTS - 1}")
 
     @property
     def blob(self) -> str:
@@ -203,6 +210,10 @@ class ContributionsTask(Task):
     """Decrypt the masked contributions, once in a run."""
 
     samples: tuple[SampleToOpen, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.samples)) != len(self.samples):
+            raise InvalidValue("a contribution is to be opened twice", expected="each sample once")
 
 
 @strict
@@ -224,10 +235,15 @@ class Parcel:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A holder's "no", or its silence: a stable code and words that carry no record."""
+    """A holder's "no", its silence, or an answer that had to be refused: a stable code, and words without a record."""
 
     code: str
     message: str
+
+    @classmethod
+    def because(cls, problem: FedjointError) -> Refusal:
+        """The refusal that an error comes to."""
+        return cls(code=problem.code, message=str(problem))
 
 
 class Channel(Protocol):

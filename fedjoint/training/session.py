@@ -6,25 +6,29 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
-from fedjoint.agreement.signing import SignedAgreement
+from fedjoint.agreement.signing import SignedAgreement, statement_bytes
 from fedjoint.agreement.terms import Terms
 from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.frames import FrameHeader
-from fedjoint.encryption.parameters import Parameters
+from fedjoint.encryption.parameters import Parameters, agreed_parameters
 from fedjoint.identity.keys import Identity
-from fedjoint.strict import plain
-from fedjoint.training.aggregate import encryption_parameters
 
 __all__ = ["Session"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """An agreement and the id of a run under it (32 lower-case hex digits)."""
+    """An agreement and the id of a run under it (32 lower-case hex digits).
+
+    Raises:
+        InvalidValue: the id is malformed.
+    """
 
     agreement: SignedAgreement
     run_id: str
+
+    def __post_init__(self) -> None:
+        self.binding  # noqa: B018  (its constructor checks the id)
 
     @property
     def terms(self) -> Terms:
@@ -34,7 +38,7 @@ class Session:
     @cached_property
     def parameters(self) -> Parameters:
         """The encryption's public parameters."""
-        return encryption_parameters(self.terms)
+        return agreed_parameters(self.terms)
 
     @property
     def address(self) -> dict[str, str]:
@@ -63,10 +67,4 @@ class Session:
         self.terms.holder(party_id).identity.verify(purpose, self._statement(facts), signature)
 
     def _statement(self, facts: Any) -> bytes:
-        return canonical_bytes(
-            {
-                "agreement_sha256": self.agreement.sha256,
-                "run_id": self.run_id,
-                "facts_sha256": sha256_hex(canonical_bytes(plain(facts))),
-            }
-        )
+        return statement_bytes(self.agreement.sha256, self.run_id, facts)

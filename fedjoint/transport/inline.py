@@ -7,6 +7,7 @@ leave a holder can be counted and listened to. Two parts of Flower that are not 
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal
@@ -21,9 +22,11 @@ from flwr.supercore.task_identity import TaskIdentity
 
 __all__ = ["HOLDER_KEY", "InlineGrid", "Tap", "run_inline"]
 
+_log = logging.getLogger(__name__)
+
 #: Key of a node's configuration that names its holder.
 HOLDER_KEY = "holder"
-_UNREACHABLE = 7_003
+_UNREACHABLE, _APP_RAISED = 7_003, 2  # the second is Flower's own
 _FIRST_NODE = 2
 
 #: Hears every message that crosses between coordinator and holder: direction, holder, message type, bytes.
@@ -110,12 +113,19 @@ class InlineGrid(Grid):
         if self._reachable is not None and not self._reachable(holder, message):
             reply = Message(Error(_UNREACHABLE, f"'{holder}' does not answer"), reply_to=message)
         else:
-            reply = self._app(self._wire("down", holder, message), context)
-            if not reply.has_error():
-                reply.metadata.__dict__["_message_id"] = reply.object_id
-                reply = self._wire("up", holder, reply)
+            reply = self._answer(self._wire("down", holder, message), context)
+            reply.metadata.__dict__["_message_id"] = reply.object_id
+            reply = self._wire("up", holder, reply)
         reply.metadata.__dict__["_message_id"] = uuid.uuid4().hex
         return reply
+
+    def _answer(self, message: Message, context: Context) -> Message:
+        """What the app replies, or what Flower's node says of an app that raised."""
+        try:
+            return self._app(message, context)
+        except Exception as failure:
+            _log.exception("the app raised")
+            return Message(Error(_APP_RAISED, type(failure).__name__), reply_to=message)
 
     def _wire(self, direction: Literal["up", "down"], holder: str, message: Message) -> Message:
         """Serialise and parse a message as Flower's wire would."""

@@ -37,7 +37,7 @@ def exact_shapley(utilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
         [0.6667, 0.1667, 0.1667]
     """
     players = utilities.size.bit_length() - 1
-    if utilities.shape != (1 << players,) or not np.isfinite(utilities).all():
+    if players < 0 or utilities.shape != (1 << players,) or not np.isfinite(utilities).all():
         raise ValuationError(f"a table of {utilities.shape} utilities", expected="2^n finite numbers")
     sizes = np.bitwise_count(np.arange(utilities.size, dtype=np.uint32))
     weights = np.array([1 / (players * math.comb(players - 1, size)) for size in range(players)])

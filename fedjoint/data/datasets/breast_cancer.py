@@ -62,6 +62,7 @@ def load_breast_cancer() -> Dataset:
     columns["diagnosis"] = np.array(["malignant", "benign"], dtype=object)[bunch.target]
     return Dataset(
         name="breast_cancer",
+        title="Breast Cancer Wisconsin (Diagnostic), four made-up holders",
         table=Table(columns=columns),
         holder_of=_holders(len(bunch.target)),
         schema=BREAST_CANCER_SCHEMA,

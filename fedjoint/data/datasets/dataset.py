@@ -16,7 +16,8 @@ class Dataset:
     """All records of a simulation, before they are divided among the holders.
 
     Args:
-        name: Short name, for reports.
+        name: Short name, for folders.
+        title: What to call it in reports; empty: the name.
         table: Every record; has the schema's columns and target.
         holder_of: The holder's display name of each record.
         schema: How records are encoded.
@@ -29,6 +30,7 @@ class Dataset:
     """
 
     name: str
+    title: str = ""
     table: Table
     holder_of: Cells
     schema: Schema

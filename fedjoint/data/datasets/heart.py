@@ -188,6 +188,7 @@ def load_heart(path: Path) -> Dataset:
     columns = {column.name: raw.column(column.name) for column in HEART_SCHEMA.columns}
     return Dataset(
         name="heart",
+        title="UCI Heart Disease, four hospitals",
         table=Table(columns={**columns, HEART_SCHEMA.target.name: _disease(raw.column("num"))}),
         holder_of=holder_of,
         schema=HEART_SCHEMA,

@@ -1,0 +1,90 @@
+"""``fedjoint``: finds the verb, and turns every error into words and an exit code.
+
+Verbs are loaded when they are called, so that ``fedjoint --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from fedjoint import __version__
+from fedjoint.errors import ConfigError, FedjointError, InvalidValue
+
+__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_USAGE", "cli", "main"]
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+#: Verb to (module, one line of help).
+_VERBS = {
+    "simulate": ("fedjoint.cli.simulate", "Run all parties on this machine and write the run's folder."),
+    "verify": ("fedjoint.cli.verify", "Check a run's folder from its own files alone."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        command = importlib.import_module(_VERBS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in sorted(_VERBS.items())])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fedjoint")
+def cli() -> None:
+    """Train one model across data holders, in private, and pay each by what its data added.
+
+    \b
+    Example:
+      fedjoint simulate
+      fedjoint verify runs/NAME
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line; no traceback reaches the user.
+
+    Exit codes: 0 done, 1 the run or a check failed, 2 a wrong option or setting, 130 interrupted.
+    """
+    # Flower and Ray are told to keep quiet before either is imported; torch, that the machine is shared.
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        result = cli.main(standalone_mode=False)  # a verb's exit code comes back as the result
+        code = result if isinstance(result, int) else EXIT_OK
+    except click.ClickException as problem:
+        problem.show()
+        code = EXIT_USAGE
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted; nothing was left half-written.", err=True)
+        code = EXIT_INTERRUPTED
+    except FedjointError as problem:
+        _show(problem)
+        code = EXIT_USAGE if isinstance(problem, (ConfigError, InvalidValue)) else EXIT_FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_FAILED
+    sys.exit(code)
+
+
+def _show(problem: FedjointError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text(f"Error: {problem}", style="bold red"), soft_wrap=True)

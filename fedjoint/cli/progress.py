@@ -1,0 +1,74 @@
+"""Progress of a simulation on a console: a line for each stage, a bar for the rounds."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from fedjoint.agreement.signing import SignedAgreement
+from fedjoint.data.datasets.dataset import Dataset
+from fedjoint.data.division import Division
+from fedjoint.training.coordinator import RoundSummary
+
+__all__ = ["ConsoleProgress"]
+
+
+class ConsoleProgress:
+    """A :class:`fedjoint.simulation.simulate.Progress` for people.
+
+    Args:
+        console: Where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def data(self, dataset: Dataset, division: Division) -> None:
+        """Say which data, who takes part, who is left out, and what the data's notes are."""
+        records = sum(len(holder.examples) for holder in division.holders)
+        self._say(
+            f"Data: {dataset.title or dataset.name}: {len(division.holders)} holders, {records} records to train on, "
+            f"{len(division.reference)} set aside as the exchange's reference set"
+        )
+        for one in division.left_out:
+            self._say(f"  left out: {one.name} ({one.num_examples} records): {one.reason}")
+        for note in dict.fromkeys((*dataset.notes, *dataset.schema.notes)):
+            self._say(f"  note: {note}")
+
+    def agreed(self, agreement: SignedAgreement) -> None:
+        """Say that everybody has signed."""
+        parties = len(agreement.signatures)
+        self._say(f"Agreement {agreement.sha256[:16]}… signed by all {parties} parties")
+
+    def round(self, summary: RoundSummary, of: int) -> None:
+        """Move the bar; where there is no terminal, write a line now and then."""
+        measured = ", ".join(f"{name} {value:.3f}" for name, value in summary.metrics.items() if value is not None)
+        for holder, refusal in summary.refusals.items():
+            self._say(f"  round {summary.round}: '{holder}' did not take part: {refusal.message}")
+        if not self._console.is_terminal:
+            if summary.round == of or summary.round % max(of // 10, 1) == 0:
+                self._say(f"Round {summary.round} of {of}: {measured}")
+            return
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("Rounds"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                console=self._console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("", total=of)
+        self._bar.update(self._task, completed=summary.round, description=measured)
+
+    def close(self) -> None:
+        """Stop the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _say(self, text: str) -> None:
+        self._console.print(escape(text), soft_wrap=True, highlight=False)

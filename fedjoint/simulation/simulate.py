@@ -1,0 +1,219 @@
+"""The main path, end to end: data, agreement, keys, training, contributions, settlement, a verifiable folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from flwr.app import Message
+
+from fedjoint.agreement.canonical import canonical_bytes
+from fedjoint.agreement.signing import SignedAgreement
+from fedjoint.config import SimulationConfig
+from fedjoint.data.datasets.dataset import Dataset
+from fedjoint.data.datasets.load import load_dataset
+from fedjoint.data.division import Division, divide
+from fedjoint.models.vector import save_model
+from fedjoint.pool.money import parse_minor
+from fedjoint.pool.statement import sign_statement
+from fedjoint.pool.store_sql import LedgerStore
+from fedjoint.record.log import CLOSED, RunRecord
+from fedjoint.runs.folder import (
+    AGREEMENT,
+    LEDGER,
+    MODEL,
+    RECORD,
+    REPORT,
+    REPORT_PAGE,
+    STATEMENTS,
+    NewRunFolder,
+    file_hashes,
+)
+from fedjoint.runs.report import Report
+from fedjoint.runs.report_html import render_report
+from fedjoint.runs.settling import Revenue, SettledRun, settle_run
+from fedjoint.simulation.agreeing import Parties, bring_together, compose_terms, sign_by_all
+from fedjoint.simulation.exact import UpdateLog
+from fedjoint.simulation.outcome import ReportHead, compare, describe_data, make_report
+from fedjoint.simulation.reference import ReferenceSet
+from fedjoint.simulation.running import Stopwatch, TrainedRun, train_inline
+from fedjoint.training.coordinator import RoundSummary
+from fedjoint.training.local_update import agreed_module
+from fedjoint.training.session import Session
+
+__all__ = ["Progress", "SilentProgress", "SimulatedRun", "simulate"]
+
+_BUYER = "buyer"
+
+
+class Progress(Protocol):
+    """Hears how far a simulation is."""
+
+    def data(self, dataset: Dataset, division: Division) -> None:
+        """The data are divided."""
+
+    def agreed(self, agreement: SignedAgreement) -> None:
+        """Everybody has signed."""
+
+    def round(self, summary: RoundSummary, of: int) -> None:
+        """A round is done."""
+
+
+class SilentProgress:
+    """Says nothing."""
+
+    def data(self, dataset: Dataset, division: Division) -> None:
+        """Say nothing."""
+
+    def agreed(self, agreement: SignedAgreement) -> None:
+        """Say nothing."""
+
+    def round(self, summary: RoundSummary, of: int) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedRun:
+    """A finished simulation: its folder and its report."""
+
+    folder: Path
+    report: Report
+
+
+def simulate(
+    config: SimulationConfig,
+    *,
+    progress: Progress | None = None,
+    reachable: Callable[[str, Message], bool] | None = None,
+) -> SimulatedRun:
+    """Run all parties in this process and write the run's folder.
+
+    Args:
+        config: From :func:`fedjoint.config.load_config`.
+        progress: Hears how far it is.
+        reachable: Whether a message to a holder arrives, to try out what happens when one vanishes.
+
+    Returns:
+        The folder ``<run.folder>/<run.name>`` and the report in it.
+
+    Raises:
+        FedjointError: whatever stands against the run, in words; no folder is left then.
+
+    Guarantees:
+        The same configuration gives the same division, agreement terms but for keys, and, with ``privacy=none`` or an
+        insecure seed, the same model and payouts.
+    """
+    hears = progress or SilentProgress()
+    stopwatch = Stopwatch()
+    with stopwatch.stage("data"):
+        dataset = load_dataset(config.data)
+        division = divide(
+            dataset,
+            reference_fraction=config.data.reference_fraction,
+            minimum_examples=config.data.minimum_examples,
+            seed=config.seed,
+        )
+    hears.data(dataset, division)
+    gross_minor = parse_minor(config.money.revenue_text, config.money.currency)
+    updates = UpdateLog()
+    with stopwatch.stage("agreement"):
+        parties = bring_together(division, observer=updates)
+        agreement = sign_by_all(compose_terms(config, dataset, division, parties), parties)
+    hears.agreed(agreement)
+    session = Session(agreement=agreement, run_id=secrets.token_hex(16))
+    name = config.run.name or _run_name(dataset.name, config.privacy.mode, session.run_id)
+    reference = ReferenceSet.of(division, agreement.terms)
+    with (
+        NewRunFolder(Path(config.run.folder).expanduser(), name) as folder,
+        RunRecord(folder.path(RECORD), agreement.sha256, parties.coordinator, now=_timestamp) as record,
+    ):
+        trained = train_inline(
+            session,
+            parties,
+            reference,
+            log=record.append,
+            on_round=lambda summary: hears.round(summary, agreement.terms.training.rounds),
+            stopwatch=stopwatch,
+            reachable=reachable,
+        )
+        with stopwatch.stage("comparison"):
+            comparison = compare(trained, division, reference, agreement.terms, updates)
+        revenue = Revenue(gross_minor=gross_minor, buyer=_BUYER, at=_timestamp())
+        settled = settle_run(
+            agreement,
+            session.run_id,
+            revenue=revenue,
+            contributions=trained.contributions.by_holder,
+            utility_gain=trained.utility_gain,
+        )
+        record.append("run.settled", _settled_facts(revenue, settled, trained))
+        report = make_report(
+            session,
+            trained=trained,
+            settled=settled,
+            comparison=comparison,
+            data=describe_data(dataset, division),
+            head=ReportHead(name=name, dataset=dataset.name, created_at=revenue.at, timings_s=stopwatch.seconds),
+        )
+        _write_files(folder, session, parties, trained=trained, settled=settled, report=report)
+        record.append(CLOSED, {"end": trained.end, "files": file_hashes(folder.path())})
+        return SimulatedRun(folder=folder.publish(), report=report)
+
+
+def _write_files(
+    folder: NewRunFolder,
+    session: Session,
+    parties: Parties,
+    *,
+    trained: TrainedRun,
+    settled: SettledRun,
+    report: Report,
+) -> None:
+    """Everything of a run but its record."""
+    folder.write(session.agreement.to_bytes(), AGREEMENT)
+    module = agreed_module(session.terms)
+    words = {
+        "agreement_sha256": session.agreement.sha256,
+        "run_id": session.run_id,
+        "features": json.dumps(session.terms.data.schema.feature_names),
+        "order": json.dumps([parameter for parameter, _ in module.named_parameters()]),
+    }
+    save_model(folder.path(MODEL), trained.model, module=module, metadata=words)
+    for holder, statement in settled.statements.items():
+        document = sign_statement(statement, parties.coordinator)
+        folder.write(canonical_bytes(document), STATEMENTS, f"{holder}.json")
+    with LedgerStore.open(f"sqlite:///{folder.path(LEDGER).resolve()}") as ledger:
+        ledger.post(settled.entries)
+    folder.write(report.to_bytes(), REPORT)
+    folder.write(render_report(report), REPORT_PAGE)
+
+
+def _settled_facts(revenue: Revenue, settled: SettledRun, trained: TrainedRun) -> dict[str, object]:
+    return {
+        "gross_minor": revenue.gross_minor,
+        "currency": settled.settlement.currency,
+        "buyer": revenue.buyer,
+        "at": revenue.at,
+        "utility_gain": trained.utility_gain,
+        "payouts_minor": dict(settled.settlement.payouts_minor),
+    }
+
+
+def _run_name(dataset: str, mode: str, run_id: str) -> str:
+    """A name for a run that was given none: its data, mode, time, and four digits against a tie."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", dataset).strip("-")[:40] or "run"
+    return f"{slug}-{mode}-{_utc_now():%Y%m%d-%H%M%S}-{run_id[:4]}"
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _timestamp() -> str:
+    return _utc_now().isoformat(timespec="milliseconds").replace("+00:00", "Z")

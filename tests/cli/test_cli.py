@@ -1,0 +1,123 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+RUN = ["data=breast_cancer", "training.rounds=2"]
+
+
+def run_fedjoint(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "fedjoint", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    done = run_fedjoint("simulate", *RUN, "run.name=demo", f"run.folder={folder}", "--json")
+    assert done.returncode == 0, done.stderr
+    return folder / "demo", json.loads(done.stdout)
+
+
+def test_simulate_prints_the_report_as_json_and_keeps_progress_apart(simulated):
+    folder, report = simulated
+    assert report == json.loads((folder / "report.json").read_bytes())
+    for key in ("agreement_sha256", "dataset", "privacy", "metrics", "rounds", "holders", "utility_gain", "money"):
+        assert key in report
+    assert {"mode", "delta"} <= report["privacy"].keys()
+    assert {"joint", "pooled", "local_on_all", "local_own"} <= report["metrics"].keys()
+    assert all({"auc", "accuracy"} <= report["metrics"][name].keys() for name in report["metrics"])
+    assert all("auc" in entry for entry in report["rounds"])
+    wanted = {"id", "num_examples", "epsilon", "contribution", "contribution_exact", "share", "payout_minor"}
+    assert all(wanted <= holder.keys() for holder in report["holders"])
+    assert {"gross_minor", "fee_minor", "reserve_minor", "distributed_minor", "currency"} <= report["money"].keys()
+    assert report["bytes_up_per_round"] > 0 and report["timings_s"]
+
+
+def test_simulate_prints_tables_for_people(tmp_path):
+    done = run_fedjoint("simulate", *RUN, f"run.folder={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    for word in ("payout", "contribution", "epsilon", "fedjoint verify", "report.html"):
+        assert word.lower() in done.stdout.lower()
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_verify_exits_zero_with_a_line_for_each_check(simulated):
+    done = run_fedjoint("verify", str(simulated[0]))
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 11 and all(line.startswith("ok") for line in lines)
+
+
+def test_verify_exits_one_and_names_the_place(simulated, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(simulated[0], tmp_path / "copy")
+    page = folder / "report.html"
+    page.write_bytes(page.read_bytes() + b" ")
+    done = run_fedjoint("verify", str(folder))
+    assert done.returncode == 1
+    assert any(line.startswith("FAIL") and "report.html" in line for line in done.stdout.splitlines())
+    checks = json.loads(run_fedjoint("verify", str(folder), "--json").stdout)
+    assert [check["name"] for check in checks if check["outcome"] == "failed"] == ["files"]
+
+
+def test_verify_of_no_folder_is_one_line(tmp_path):
+    done = run_fedjoint("verify", str(tmp_path / "nowhere"))
+    assert done.returncode == 1
+    assert "no run folder" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.round=5", "training.rounds"),
+        ("trainin.rounds=5", "training.rounds"),
+        ("training.rounds=many", "training.rounds"),
+        ("privacy=lokal", "local"),
+        ("privacy", "key=value"),
+        ("+privacy.noise=3", "privacy.noise"),
+    ],
+)
+def test_a_wrong_override_fails_in_one_readable_line(override, words, tmp_path):
+    done = run_fedjoint("simulate", override, f"run.folder={tmp_path}")
+    assert done.returncode == 2
+    assert words in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 4  # one sentence, wrapped at 80 columns
+
+
+def test_an_unknown_verb_fails_with_usage():
+    done = run_fedjoint("simulat")
+    assert done.returncode == 2 and "simulat" in done.stderr
+
+
+@pytest.mark.parametrize("verb", [[], ["simulate"], ["verify"]])
+def test_every_help_has_an_example(verb):
+    done = run_fedjoint(*verb, "--help")
+    assert done.returncode == 0 and "Example" in done.stdout and "fedjoint " in done.stdout
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv=['fedjoint','--help']\n"
+        "import fedjoint.cli.main as m\n"
+        "try: m.main()\nexcept SystemExit: pass\n"
+        "heavy={'torch','flwr','tenseal','grpc','sqlalchemy','matplotlib','hydra','numpy','pydantic'}&set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version_is_printed():
+    import fedjoint
+
+    done = run_fedjoint("--version")
+    assert done.returncode == 0 and fedjoint.__version__ in done.stdout

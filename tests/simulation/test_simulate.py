@@ -1,0 +1,228 @@
+import json
+
+import numpy as np
+import pytest
+
+from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.agreement.signing import read_agreement
+from fedjoint.config import load_config
+from fedjoint.errors import DataError, FedjointError, PoolError, RecordError, TrainingError
+from fedjoint.models.vector import load_model
+from fedjoint.runs.verify import verify_run
+from fedjoint.simulation.simulate import simulate
+from fedjoint.training.local_update import agreed_module
+
+DATA = ["data=breast_cancer", "training.rounds=4"]
+
+
+def run(tmp_path, *overrides, **options):
+    name = f"run.name=run-{sha256_hex(repr(overrides).encode())[:8]}-{len(list(tmp_path.iterdir()))}"
+    config = load_config([*DATA, f"run.folder={tmp_path}", name, *overrides])
+    return simulate(config, **options)
+
+
+def all_pass(folder):
+    return all(check.outcome == "passed" for check in verify_run(folder))
+
+
+def test_a_run_leaves_a_complete_folder_that_verifies(tmp_path):
+    done = run(tmp_path)
+    found = sorted(path.relative_to(done.folder).as_posix() for path in done.folder.rglob("*") if path.is_file())
+    statements = [f"statements/{holder.id}.json" for holder in done.report.holders]
+    assert found == sorted(
+        [
+            "agreement.json",
+            "ledger.sqlite",
+            "model.safetensors",
+            "record.jsonl",
+            "report.html",
+            "report.json",
+            *statements,
+        ]
+    )
+    assert all_pass(done.folder)
+
+
+@pytest.mark.parametrize("scheme", ["seal", "seeded"])
+def test_the_same_seed_gives_the_same_model_and_payouts_without_privacy(tmp_path, scheme):
+    one, other = (run(tmp_path, "privacy=none", f"encryption={scheme}", "seed=7") for _ in range(2))
+    module = agreed_module(read_agreement((one.folder / "agreement.json").read_bytes()).terms)
+    models = [load_model(done.folder / "model.safetensors", module)[0] for done in (one, other)]
+    assert models[0].tobytes() == models[1].tobytes()
+    payouts = [[holder.payout_minor for holder in done.report.holders] for done in (one, other)]
+    assert payouts[0] == payouts[1]
+    assert one.report.agreement_sha256 != other.report.agreement_sha256  # fresh keys
+
+
+def test_both_schemes_give_the_same_model(tmp_path):
+    losses = [
+        run(tmp_path, "privacy=none", f"encryption={scheme}").report.rounds[-1].loss for scheme in ("seal", "seeded")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_privacy_noise_is_fresh_unless_an_insecure_seed_is_given_and_then_the_report_says_so(tmp_path):
+    fresh = [run(tmp_path).report.rounds[-1].loss for _ in range(2)]
+    seeded = [run(tmp_path, "privacy.insecure_seed=5").report for _ in range(2)]
+    assert fresh[0] != fresh[1]
+    assert seeded[0].rounds[-1].loss == seeded[1].rounds[-1].loss
+    assert seeded[0].privacy.insecure_seed == 5
+
+
+def test_the_contributions_sum_to_the_utility_gained_and_rank_as_the_exact_ones(tmp_path):
+    for overrides in (["privacy=none"], []):
+        report = run(tmp_path, *overrides).report
+        assert report.contributions.gap <= 0.005
+        assert report.contributions.rank_correlation == pytest.approx(1.0)
+        total = sum(holder.contribution for holder in report.holders)
+        assert total == pytest.approx(report.utility_gain, rel=0.005)
+
+
+def test_the_money_adds_up_to_the_minor_unit(tmp_path):
+    report = run(tmp_path, "money.revenue=999999.97").report
+    money = report.money
+    assert money.gross_minor == 99_999_997
+    assert money.fee_minor + money.reserve_minor + money.distributed_minor + money.suspense_minor == money.gross_minor
+    assert sum(holder.payout_minor for holder in report.holders) == money.distributed_minor
+    assert all(holder.payout_minor == 0 for holder in report.holders if holder.contribution <= 0)
+
+
+def test_epsilon_of_each_holder_stays_within_the_agreed_one_and_grows_over_rounds(tmp_path):
+    done = run(tmp_path, "privacy.epsilon=2")
+    assert all(1.9 < holder.epsilon <= 2 for holder in done.report.holders)
+    events = [json.loads(line) for line in (done.folder / "record.jsonl").read_text().splitlines()]
+    spent = [
+        next(iter(event["body"]["receipts"].values()))["epsilon"] for event in events if event["type"] == "round.summed"
+    ]
+    assert spent == sorted(spent) and len(set(spent)) == 4
+
+
+def test_a_budget_that_ends_early_ends_the_run_with_the_model_so_far(tmp_path):
+    done = run(tmp_path, "privacy.noise_multiplier=5", "privacy.epsilon=1.5", "training.rounds=50")
+    assert 1 <= len(done.report.rounds) < 50
+    assert "privacy.budget_exhausted" in done.report.end
+    assert all(holder.epsilon <= 1.5 for holder in done.report.holders)
+    assert all_pass(done.folder)
+
+
+def test_a_budget_too_small_for_a_single_round_is_an_error_in_words(tmp_path):
+    with pytest.raises(TrainingError, match=r"(?s)no round could be trained.*privacy\.epsilon"):
+        run(tmp_path, "privacy.noise_multiplier=0.5", "privacy.epsilon=0.1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_holder_that_vanishes_after_the_second_round_does_not_stop_the_run(tmp_path):
+    trained = []
+
+    def reachable(holder, message):
+        trained.extend([holder] if message.metadata.message_type == "train" else [])
+        return holder != "holder-b" or trained.count(holder) <= 2
+
+    report = (done := run(tmp_path, "privacy=none", reachable=reachable)).report
+    assert [len(entry.contributors) for entry in report.rounds] == [4, 4, 3, 3]
+    assert [entry.refusals for entry in report.rounds][2:] == [{"holder-b": "holder.unreachable"}] * 2
+    assert [holder.rounds for holder in report.holders] == [4, 2, 4, 4]
+    assert all_pass(done.folder)
+
+
+def test_too_few_holders_end_the_run_in_words(tmp_path):
+    with pytest.raises(TrainingError, match="holders take part"):
+        run(tmp_path, reachable=lambda holder, message: holder == "holder-a")
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(RecordError, match="exists"):
+        simulate(load_config([*DATA, f"run.folder={tmp_path}", "run.name=taken"]))
+
+
+def test_a_malformed_revenue_is_refused_before_training(tmp_path):
+    with pytest.raises(PoolError):
+        run(tmp_path, "money.revenue=12.345")
+
+
+def test_an_mlp_trains_values_and_settles_too(tmp_path):
+    report = run(tmp_path, "model=mlp", "privacy=none").report
+    assert report.contributions.gap < 0.005
+    assert report.metrics.joint["auc"] > 0.9
+
+
+def table(tmp_path, rows, header="site,age,colour,outcome"):
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return [
+        "data=table",
+        f"data.path={path}",
+        "data.holder=site",
+        "data.target=outcome",
+        "training.rounds=2",
+        "data.minimum_examples=5",
+    ]
+
+
+def rows(outcome, sites=3, each=30, seed=0):
+    chance = np.random.default_rng(seed)
+    return [
+        f"Site {site},{chance.integers(20, 90)},{chance.choice(['red', 'blue', ''])},{outcome(chance)}"
+        for site in range(sites)
+        for _ in range(each)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "metric"),
+    [
+        (lambda chance: chance.integers(0, 2), "auc"),
+        (lambda chance: chance.choice(["low", "middle", "high"]), "auc"),
+        (lambda chance: round(chance.normal(), 3), "r2"),
+    ],
+    ids=["binary", "multiclass", "number"],
+)
+def test_any_table_with_a_holder_column_runs_end_to_end(tmp_path, outcome, metric):
+    overrides = table(tmp_path, rows(outcome))
+    done = simulate(load_config([*overrides, f"run.folder={tmp_path / 'runs'}"]))
+    assert metric in done.report.metrics.joint
+    assert done.report.contributions.gap is not None
+    assert any("read off" in note for note in done.report.data.notes)
+    assert all_pass(done.folder)
+
+
+def test_many_small_holders_run_and_too_small_ones_are_listed(tmp_path):
+    lines = [*rows(lambda chance: chance.integers(0, 2), sites=30, each=12), "Tiny,50,red,1", "Tiny,51,blue,0"]
+    overrides = table(tmp_path, lines)
+    report = simulate(load_config([*overrides, f"run.folder={tmp_path / 'runs'}"])).report
+    assert len(report.holders) == 30
+    assert [one.name for one in report.data.left_out] == ["Tiny"]
+    assert all(holder.contribution_exact is None for holder in report.holders)
+    assert report.contributions.rank_correlation is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["data.path=/nowhere/patients.csv"], "patients.csv"),
+        (["data.target=death"], "death"),
+        (["data.holder=hospital"], "hospital"),
+        (["data.minimum_examples=1000"], "0 of 3 holders"),
+    ],
+    ids=["missing file", "wrong target", "wrong holder column", "empty holders"],
+)
+def test_bad_data_is_met_with_words(tmp_path, change, words):
+    overrides = table(tmp_path, rows(lambda chance: chance.integers(0, 2)))
+    with pytest.raises(FedjointError, match=words):
+        simulate(load_config([*overrides, *change, f"run.folder={tmp_path / 'runs'}"]))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_class_only_is_met_with_words(tmp_path):
+    overrides = table(tmp_path, rows(lambda _: 1))
+    with pytest.raises(DataError, match=r"class|value"):
+        simulate(load_config([*overrides, f"run.folder={tmp_path / 'runs'}"]))
+
+
+def test_numbers_that_are_not_finite_are_met_with_words(tmp_path):
+    lines = rows(lambda chance: chance.integers(0, 2))
+    lines[3] = lines[3].replace(lines[3].split(",")[1], "inf", 1)
+    overrides = table(tmp_path, lines)
+    with pytest.raises(DataError, match="age"):
+        simulate(load_config([*overrides, f"run.folder={tmp_path / 'runs'}"]))

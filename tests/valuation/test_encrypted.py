@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedjoint.encryption.decryption import open_sample
+from fedjoint.encryption.keys import SecretKey
+from fedjoint.encryption.parameters import DEGREE, Parameters
+from fedjoint.encryption.scheme import make_encryptor
+from fedjoint.errors import EncryptionError, ValuationError
+from fedjoint.training.plan import MAX_PARTS
+from fedjoint.valuation.encrypted import EncryptedContributions, OpenedContribution, contribution_of
+
+SIZE = 50
+PARAMETERS = Parameters(scheme="seeded", num_parameters=SIZE, max_holders=3, bound=1.0, value_bits=16, rounds=8)
+COEFFICIENTS = np.random.default_rng(5).integers(-1, 2, DEGREE, dtype=np.int8)
+KEY = SecretKey(COEFFICIENTS, PARAMETERS)
+
+
+class Exchange:
+    """Holders who send random updates, and the coordinator's encrypted account of them beside the true one."""
+
+    def __init__(self, holders=("ahus", "bern")):
+        self.rng = np.random.default_rng(1)
+        self.encryptors = {holder: make_encryptor(SecretKey(COEFFICIENTS, PARAMETERS)) for holder in holders}
+        self.drawn = []
+        self.account = EncryptedContributions(PARAMETERS, random_below=self.draw)
+        self.truth = dict.fromkeys(holders, 0.0)
+        self.sizes = []  # sum of the levels' absolute values, each round
+        self.round = 0
+
+    def draw(self, below):
+        mask = int(self.rng.integers(below))
+        self.drawn.append((below, mask))
+        return mask
+
+    def add_round(self, gradient, rate=1.5, holders=None):
+        self.round += 1
+        updates = {}
+        for holder in holders or self.encryptors:
+            levels = self.rng.integers(0, PARAMETERS.levels, SIZE).astype(np.uint64)
+            signed = levels.astype(float) - PARAMETERS.offset
+            updates[holder] = self.encryptors[holder].encrypt(levels, round_number=self.round)
+            self.truth[holder] += rate * float(gradient @ (signed * PARAMETERS.step))
+            self.sizes.append(np.abs(signed).sum())
+        self.account.add_round(updates, gradient, rate=rate)
+
+    def open(self):
+        masked = self.account.masked()
+        return self.account.opened(masked, [open_sample(KEY, item.sample) for item in masked])
+
+    def contributions(self):
+        opened = self.open()
+        return {
+            holder: contribution_of(
+                [part for part in opened if part.holder == holder], plain_modulus=PARAMETERS.plain_modulus
+            )
+            for holder in self.truth
+        }
+
+
+def gradient(length, seed=0):
+    direction = np.random.default_rng(seed).normal(size=SIZE)
+    return length * direction / np.linalg.norm(direction)
+
+
+def test_what_is_opened_is_the_plaintext_inner_product_within_the_rounding_of_its_weights():
+    exchange = Exchange()
+    for seed in range(4):
+        exchange.add_round(gradient(0.3, seed))
+    opened = exchange.open()
+    for part in opened:
+        found = contribution_of([part], plain_modulus=PARAMETERS.plain_modulus)
+        # each weight is off by half a unit of 1 / factor at most, in every round
+        assert abs(found - exchange.truth[part.holder]) <= sum(exchange.sizes) / 2 * 0.5 / part.factor
+        assert found == pytest.approx(exchange.truth[part.holder], rel=2e-3)
+    assert len(opened) == 2 and exchange.account.num_parts == 1
+
+
+def test_a_holder_that_misses_a_round_is_valued_for_the_others():
+    exchange = Exchange()
+    exchange.add_round(gradient(0.3))
+    exchange.add_round(gradient(0.3, 1), holders=["bern"])
+    found = exchange.contributions()
+    assert found == pytest.approx(exchange.truth, rel=2e-3)
+
+
+def test_a_gradient_within_four_times_the_first_one_stays_in_one_number():
+    exchange = Exchange()
+    exchange.add_round(gradient(0.1))
+    for seed in range(7):
+        exchange.add_round(gradient(0.39, seed))
+    assert exchange.account.num_parts == 1
+    assert exchange.contributions() == pytest.approx(exchange.truth, rel=1e-2)
+
+
+def test_a_gradient_far_longer_than_before_starts_a_new_number():
+    exchange = Exchange()
+    exchange.add_round(gradient(0.001))
+    exchange.add_round(gradient(1.0, 1))
+    exchange.add_round(gradient(0.5, 2))
+    assert exchange.account.num_parts == 2
+    opened = exchange.open()
+    assert [(part.holder, part.part) for part in opened] == [("ahus", 0), ("bern", 0), ("ahus", 1), ("bern", 1)]
+    for holder, truth in exchange.truth.items():
+        parts = [part for part in opened if part.holder == holder]
+        assert contribution_of(parts, plain_modulus=PARAMETERS.plain_modulus) == pytest.approx(truth, rel=1e-2)
+
+
+def test_gradients_may_grow_ten_thousand_times_before_there_are_more_numbers_than_holders_open():
+    exchange = Exchange(holders=("ahus",))
+    for power in range(8):
+        exchange.add_round(gradient(1e-6 * 3.8**power))  # 3.8^7 is 11,441
+    assert 1 < exchange.account.num_parts <= MAX_PARTS
+    assert exchange.contributions() == pytest.approx(exchange.truth, rel=5e-2)
+
+
+def test_a_round_without_gradient_opens_nothing():
+    exchange = Exchange()
+    exchange.add_round(np.zeros(SIZE))
+    assert exchange.account.num_parts == 0 and exchange.open() == ()
+
+
+def test_each_number_has_a_fresh_mask_below_the_plaintext_modulus():
+    exchange = Exchange()
+    exchange.add_round(gradient(0.001))
+    exchange.add_round(gradient(1.0))
+    opened = exchange.open()
+    assert [below for below, _ in exchange.drawn] == [PARAMETERS.plain_modulus] * 4
+    assert [part.mask for part in opened] == [mask for _, mask in exchange.drawn]
+    assert len(set(exchange.drawn)) == 4
+
+
+def test_masks_come_from_the_operating_system_unless_a_test_says_otherwise():
+    draws = [EncryptedContributions(PARAMETERS)._random_below(1 << 60) for _ in range(3)]
+    assert len(set(draws)) == 3
+
+
+def test_what_a_holder_opens_depends_on_the_mask_alone():
+    exchange = Exchange(holders=("ahus",))
+    exchange.add_round(gradient(0.3))
+    (masked,) = exchange.account.masked()
+    (part,) = exchange.account.opened([masked], [open_sample(KEY, masked.sample)])
+    hidden = round(contribution_of([part], plain_modulus=PARAMETERS.plain_modulus) * part.factor)
+    assert part.opened == (hidden + part.mask) % PARAMETERS.plain_modulus != hidden
+
+
+def test_masks_are_used_once():
+    exchange = Exchange()
+    exchange.add_round(gradient(0.3))
+    exchange.account.masked()
+    with pytest.raises(ValuationError, match="masked before"):
+        exchange.account.masked()
+
+
+@pytest.mark.parametrize("value", [-1, PARAMETERS.plain_modulus])
+def test_a_number_out_of_range_is_refused(value):
+    exchange = Exchange(holders=("ahus",))
+    exchange.add_round(gradient(0.3))
+    with pytest.raises(EncryptionError, match="out of range"):
+        exchange.account.opened(exchange.account.masked(), [value])
+
+
+@pytest.mark.parametrize("values", [[], [1, 2]])
+def test_another_number_of_numbers_is_refused(values):
+    exchange = Exchange(holders=("ahus",))
+    exchange.add_round(gradient(0.3))
+    with pytest.raises(ValuationError, match="opened numbers; expected 1"):
+        exchange.account.opened(exchange.account.masked(), values)
+
+
+def test_parameters_without_room_for_inner_products_are_refused():
+    packed = Parameters(
+        scheme="seeded", num_parameters=SIZE, max_holders=3, bound=1.0, value_bits=8, rounds=8, values_per_word=3
+    )
+    with pytest.raises(EncryptionError):
+        EncryptedContributions(packed).add_round({}, gradient(1.0), rate=1.0)
+
+
+@given(st.integers(-(2**40), 2**40 - 1), st.integers(0, 2**41 - 1), st.floats(1e-3, 1e9))
+def test_a_mask_comes_off_whatever_it_is(value, mask, factor):
+    part = OpenedContribution(holder="ahus", part=0, opened=(value + mask) % 2**41, mask=mask, factor=factor)
+    assert contribution_of([part], plain_modulus=2**41) == value / factor
+
+
+def test_a_holder_without_parts_contributed_nothing():
+    assert contribution_of([], plain_modulus=2**41) == 0.0
