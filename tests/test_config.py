@@ -79,6 +79,7 @@ def test_numbers_on_the_command_line_arrive_as_they_are(rounds, rate, seed):
         (["training.rounds=5", "training=fedavg"], lambda c: c.training.rounds, 5),
         (["privacy.noise_multiplier=null"], lambda c: c.privacy.noise_multiplier, None),
         (["run.name=a-b_c.d"], lambda c: c.run.name, "a-b_c.d"),
+        (["money.revenue=2500000.75"], lambda c: c.money.revenue_text, "2500000.75"),
         (["title='a = b'"], lambda c: c.title, "a = b"),
         (['title="a, b: {c}"'], lambda c: c.title, "a, b: {c}"),
         (["title="], lambda c: c.title, ""),

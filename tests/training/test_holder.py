@@ -7,7 +7,7 @@ from fedjoint.agreement.signing import SignedAgreement, terms_sha256
 from fedjoint.errors import AgreementError, InvalidValue, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.training.holder import Holder
-from fedjoint.training.plan import Opening, OpenTask, Parcel, RoundTask, Task
+from fedjoint.training.plan import Opening, OpenTask, Parcel, RoundTask
 from tests.fakes import (
     ANYTHING,
     LOCAL_PRIVACY,
@@ -167,8 +167,3 @@ def test_a_task_of_another_type_is_refused(parties):
             parties.holders["ahus"].answer(kind, Parcel(body=body))
     with pytest.raises(TrainingError, match="a task of type str; expected Task"):
         parties.holders["ahus"].answer("join", Parcel(body="join"))
-
-
-def test_a_holder_that_was_never_asked_has_no_state():
-    assert make_consortium().holders["ahus"].id == "ahus"
-    assert Task.__dataclass_params__.frozen

@@ -1,0 +1,148 @@
+"""What of a recorded run can be computed again: receipts, openings, the model, contributions."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.agreement.signing import SignedAgreement, statement_bytes
+from fedjoint.agreement.terms import Terms
+from fedjoint.encryption.parameters import agreed_parameters
+from fedjoint.errors import IdentityError, RecordError
+from fedjoint.privacy.accounting import epsilon_of
+from fedjoint.privacy.events import GaussianEvent, num_steps
+from fedjoint.runs.folder import MODEL
+from fedjoint.runs.recorded import RecordedPart, RecordedReceipt, RecordedRun
+from fedjoint.valuation.encrypted import OpenedContribution, contribution_of
+
+__all__ = ["check_contributions", "check_model", "check_openings", "check_receipts"]
+
+#: So many holders must have opened a sum, or the contributions, alike.
+_MINIMUM_OPENERS = 2
+_MAX_MODEL_BYTES = 4 << 30
+
+
+def check_receipts(run: RecordedRun, agreement: SignedAgreement) -> str:
+    """Every holder signed its part in every round, its releases are the agreed ones and cost what it says.
+
+    Raises:
+        RecordError: names round and holder.
+    """
+    count, spent = 0, dict[str, int]()
+    for number, summed in sorted(run.summed.items()):
+        for holder, receipt in summed.receipts.items():
+            where = f"receipt of '{holder}' in round {number}"
+            _signed(agreement, run.run_id, holder, "receipt", receipt, summed.signatures.get(holder, ""), where)
+            if (receipt.run_id, receipt.holder, receipt.round) != (run.run_id, holder, number):
+                raise RecordError(f"{where} is about something else")
+            spent[holder] = _check_releases(receipt, agreement.terms, spent.get(holder, 0), where)
+            count += 1
+    if agreement.terms.privacy.mode == "none":
+        return f"{count} signed receipts; no privacy was agreed"
+    return f"{count} signed receipts; epsilon recomputed, within {agreement.terms.privacy.epsilon:g}"
+
+
+def _check_releases(receipt: RecordedReceipt, terms: Terms, before: int, where: str) -> int:
+    """The releases are the agreed kind, have grown, and cost what is stated. Returns how many steps they are."""
+    privacy, training = terms.privacy, terms.training
+    if privacy.delta is None or privacy.epsilon is None or privacy.noise_multiplier is None:
+        if receipt.events or receipt.epsilon is not None:
+            raise RecordError(f"{where} states releases with noise, and none were agreed")
+        return 0
+    steps = num_steps(receipt.events)
+    agreed = GaussianEvent(
+        sampling_rate=training.sampling_rate, noise_multiplier=privacy.noise_multiplier, count=max(steps, 1)
+    )
+    if receipt.events != (agreed,) or steps < before + training.local_steps:
+        raise RecordError(f"{where} states other releases than were agreed")
+    cost = epsilon_of(receipt.events, privacy.delta)
+    if receipt.epsilon is None or not math.isclose(cost, receipt.epsilon, rel_tol=1e-6) or cost > privacy.epsilon:
+        raise RecordError(
+            f"{where} states epsilon {receipt.epsilon}", expected=f"{cost:g}, at most {privacy.epsilon:g}"
+        )
+    return steps
+
+
+def check_openings(run: RecordedRun, agreement: SignedAgreement) -> str:
+    """At least two holders signed for the same sum and model in every round.
+
+    Raises:
+        RecordError: names the round.
+    """
+    for opened in run.rounds:
+        for holder, reply in opened.opened.items():
+            facts = {"round": reply.round, "sum_sha256": reply.sum_sha256, "model_sha256": reply.model_sha256}
+            where = f"opening of round {opened.round} by '{holder}'"
+            _signed(agreement, run.run_id, holder, "opened", facts, reply.signature, where)
+            if (reply.round, reply.model_sha256) != (opened.round, opened.model_sha256):
+                raise RecordError(f"{where} is of another round or model")
+        if len(opened.opened) < _MINIMUM_OPENERS or len({reply.sum_sha256 for reply in opened.opened.values()}) != 1:
+            raise RecordError(f"round {opened.round} was not opened alike by {_MINIMUM_OPENERS} holders")
+    return f"{len(run.rounds)} rounds, each opened alike by at least {_MINIMUM_OPENERS} holders"
+
+
+def check_model(folder: Path, run: RecordedRun) -> str:
+    """The model in the folder is the one that holders signed for after the last round.
+
+    Raises:
+        RecordError: the file is malformed or holds another model.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / MODEL
+    if path.stat().st_size > _MAX_MODEL_BYTES:
+        raise RecordError(f"{MODEL} has {path.stat().st_size} bytes", expected=f"at most {_MAX_MODEL_BYTES}")
+    try:
+        with safe_open(path, "numpy") as file:
+            words = json.loads(file.metadata()["fedjoint"])
+            parts = [file.get_tensor(name) for name in json.loads(words["order"])]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as problem:
+        raise RecordError(f"{MODEL} is malformed: {type(problem).__name__}") from None
+    vector = np.concatenate([np.asarray(part, dtype="<f4").ravel() for part in parts])
+    digest = sha256_hex(vector.tobytes())
+    if digest != run.rounds[-1].model_sha256:
+        raise RecordError(f"{MODEL} is not the model after round {len(run.rounds)}")
+    return f"{digest[:16]}… is the model after round {len(run.rounds)}"
+
+
+def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
+    """Two holders signed for the opened numbers, and with the masks off they give the contributions.
+
+    Raises:
+        RecordError: a signature, number or contribution is wrong.
+    """
+    parts = run.valued.parts
+    facts = {"samples": [f"{part.holder}.{part.part}" for part in parts], "values": [part.opened for part in parts]}
+    for holder, signature in run.valued.openers.items():
+        _signed(agreement, run.run_id, holder, "contributions", facts, signature, f"contributions opened by '{holder}'")
+    if len(run.valued.openers) < _MINIMUM_OPENERS:
+        raise RecordError(f"the contributions were opened by {len(run.valued.openers)} holders", expected="two")
+    modulus = agreed_parameters(agreement.terms).plain_modulus
+    for holder, stated in run.contributions.items():
+        opened = [_number(part) for part in parts if part.holder == holder]
+        if contribution_of(opened, plain_modulus=modulus) != stated:
+            raise RecordError(f"the contribution of '{holder}' is not what was opened")
+    return f"{len(parts)} opened numbers, signed by {len(run.valued.openers)} holders, give the contributions"
+
+
+def _number(part: RecordedPart) -> OpenedContribution:
+    if not (part.opened.isdecimal() and part.mask.isdecimal() and max(len(part.opened), len(part.mask)) <= 20):
+        raise RecordError(f"an opened number of '{part.holder}' is no whole number")
+    return OpenedContribution(
+        holder=part.holder, part=part.part, opened=int(part.opened), mask=int(part.mask), factor=part.factor
+    )
+
+
+def _signed(
+    agreement: SignedAgreement, run_id: str, holder: str, purpose: str, facts: Any, signature: str, where: str
+) -> None:
+    try:
+        identity = agreement.terms.holder(holder).identity
+        identity.verify(purpose, statement_bytes(agreement.sha256, run_id, facts), signature)
+    except IdentityError as problem:
+        raise RecordError(f"{where}: {problem}") from None

@@ -1,0 +1,217 @@
+"""A run as its record tells it: the bodies of the record's events, each read strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedjoint.agreement.signing import SignedAgreement
+from fedjoint.errors import RecordError
+from fedjoint.privacy.events import Ledger
+from fedjoint.record.log import CLOSED, Event
+from fedjoint.runs.settling import Revenue
+from fedjoint.strict import build, strict
+
+__all__ = ["OpenedRound", "RecordedPart", "RecordedReceipt", "RecordedRun", "SummedRound", "read_recorded_run"]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class RecordedReceipt:
+    """As :class:`fedjoint.training.plan.RoundReceipt`, which a holder signed."""
+
+    run_id: str
+    holder: str
+    round: int
+    frame_sha256: str
+    events: Ledger
+    epsilon: float | None
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class SummedRound:
+    """Body of ``round.summed``."""
+
+    round: int
+    receipts: dict[str, RecordedReceipt]
+    signatures: dict[str, str]
+    refusals: dict[str, str]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class RecordedOpening:
+    """As :class:`fedjoint.training.plan.OpenReply`."""
+
+    round: int
+    sum_sha256: str
+    model_sha256: str
+    signature: str
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class OpenedRound:
+    """Body of ``round.opened``."""
+
+    round: int
+    model_sha256: str
+    opened: dict[str, RecordedOpening]
+    metrics: dict[str, float | None]
+    loss: float
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class RecordedPart:
+    """One opened number of one holder."""
+
+    holder: str
+    part: int
+    opened: str
+    mask: str
+    factor: float
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class OpenedContributions:
+    """Body of ``contributions.opened``."""
+
+    parts: tuple[RecordedPart, ...]
+    openers: dict[str, str]
+    contributions: dict[str, float]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class SettledRevenue:
+    """Body of ``run.settled``."""
+
+    gross_minor: int
+    currency: str
+    buyer: str
+    at: str
+    utility_gain: float
+    payouts_minor: dict[str, int]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class OpenedRun:
+    """Body of ``run.opened``."""
+
+    run_id: str
+    agreement_sha256: str
+    fedjoint_version: str
+    loss: float
+    metrics: dict[str, float | None]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ClosedRun:
+    """Body of ``run.closed``."""
+
+    end: str
+    files: dict[str, str]
+
+
+_BODIES: Mapping[str, type[Any]] = {
+    "run.opened": OpenedRun,
+    "round.summed": SummedRound,
+    "round.opened": OpenedRound,
+    "contributions.opened": OpenedContributions,
+    "run.settled": SettledRevenue,
+    CLOSED: ClosedRun,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRun:
+    """The parts of a record that can be checked against each other."""
+
+    opened: OpenedRun
+    summed: Mapping[int, SummedRound]
+    rounds: tuple[OpenedRound, ...]
+    valued: OpenedContributions
+    settled: SettledRevenue
+    closed: ClosedRun
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self.opened.run_id
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 of each file when the run closed."""
+        return self.closed.files
+
+    @property
+    def end(self) -> str:
+        """Why training ended."""
+        return self.closed.end
+
+    @property
+    def contributions(self) -> dict[str, float]:
+        """Of each holder, as stated."""
+        return self.valued.contributions
+
+    @property
+    def payouts_minor(self) -> dict[str, int]:
+        """Of each holder, as stated."""
+        return self.settled.payouts_minor
+
+    @property
+    def utility_gain(self) -> float:
+        """Loss at the start minus after the last round."""
+        return self.opened.loss - self.rounds[-1].loss
+
+    @property
+    def revenue(self) -> Revenue:
+        """What was settled."""
+        return Revenue(gross_minor=self.settled.gross_minor, buyer=self.settled.buyer, at=self.settled.at)
+
+    @property
+    def epsilons(self) -> dict[str, float | None]:
+        """What each holder's last opened round had cost it."""
+        last: dict[str, float | None] = dict.fromkeys(self.contributions)
+        for opened in self.rounds:
+            for holder, receipt in self.summed[opened.round].receipts.items():
+                last[holder] = receipt.epsilon
+        return last
+
+
+def read_recorded_run(events: Sequence[Event], agreement: SignedAgreement) -> RecordedRun:
+    """Put a record's events together.
+
+    Raises:
+        RecordError: an event's body is malformed, one is missing or stands twice, or the rounds are not 1, 2, 3, ...
+    """
+    bodies: dict[str, list[Any]] = {kind: [] for kind in _BODIES}
+    for event in events:
+        if event.type in _BODIES:
+            where = f"record event {event.seq} ({event.type})"
+            bodies[event.type].append(build(_BODIES[event.type], event.body, error=RecordError, where=where))
+    for kind in ("run.opened", "contributions.opened", "run.settled", CLOSED):
+        if len(bodies[kind]) != 1:
+            raise RecordError(f"the record has {len(bodies[kind])} events '{kind}'", expected="one")
+    rounds = bodies["round.opened"]
+    summed = {body.round: body for body in bodies["round.summed"]}
+    numbers = [body.round for body in rounds]
+    if not rounds or numbers != list(range(1, len(rounds) + 1)) or not set(numbers) <= set(summed):
+        raise RecordError(f"the record opens rounds {numbers[:5]}…", expected="1, 2, 3, …, each summed before")
+    run = RecordedRun(
+        opened=bodies["run.opened"][0],
+        summed=summed,
+        rounds=tuple(rounds),
+        valued=bodies["contributions.opened"][0],
+        settled=bodies["run.settled"][0],
+        closed=bodies[CLOSED][0],
+    )
+    if run.opened.agreement_sha256 != agreement.sha256 or set(run.contributions) != set(agreement.terms.holder_ids):
+        raise RecordError("the record is of another agreement or other holders")
+    return run

@@ -1,0 +1,247 @@
+"""What a run came to, as one frozen record: ``report.json``. Pictures and tables are made from it alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
+from fedjoint.errors import RecordError
+from fedjoint.strict import build, strict
+
+__all__ = [
+    "ContributionReport",
+    "DataReport",
+    "HolderReport",
+    "LeftOutReport",
+    "MetricsReport",
+    "MoneyReport",
+    "PrivacyReport",
+    "Report",
+    "RoundReport",
+    "read_report",
+]
+
+#: ``auc`` and ``accuracy`` for classes, ``r2`` and ``rmse`` for numbers; None: cannot be measured on these records.
+Metrics = dict[str, float | None]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class LeftOutReport:
+    """A holder of the data that takes no part, and why."""
+
+    name: str
+    num_examples: int
+    reason: str
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """Which data, with licence and citation; ``notes`` names corrections, substitutions and leaks."""
+
+    title: str
+    task: Literal["binary", "multiclass", "number"]
+    target: str
+    num_features: int
+    num_reference: int
+    licence: str
+    citation: str
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOutReport, ...]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class PrivacyReport:
+    """How records were protected; ``insecure_seed`` set means that the noise protected nobody."""
+
+    mode: Literal["local", "none"]
+    epsilon: float | None
+    delta: float | None
+    clip_norm: float | None
+    noise_multiplier: float | None
+    insecure_seed: int | None
+    adjacency: str = "add-or-remove"
+    unit: str = "record"
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class MetricsReport:
+    """Models side by side on the exchange's reference set.
+
+    Args:
+        joint: The joint model on all reference records.
+        pooled: The same model trained on pooled records without privacy, which nobody may do in earnest.
+        local_on_all: Mean over holders of their own models on all reference records.
+        local_own: Mean over holders of their own models on reference records of their own kind.
+        joint_own: Mean over holders of the joint model on the same.
+    """
+
+    joint: Metrics
+    pooled: Metrics
+    local_on_all: Metrics
+    local_own: Metrics
+    joint_own: Metrics
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class RoundReport:
+    """The model after a round on the reference set; ``refusals`` is holder to the code of its refusal."""
+
+    round: int
+    auc: float | None
+    metrics: Metrics
+    loss: float
+    contributors: tuple[str, ...]
+    refusals: dict[str, str]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class HolderReport:
+    """One holder.
+
+    Args:
+        id: Its id.
+        name: Its name.
+        num_examples: Records it trained on (certified).
+        num_reference: Reference records of its own kind.
+        rounds: Rounds it took part in.
+        epsilon: What they cost at the agreed delta; None without privacy.
+        own_model: Its own model on reference records of its own kind.
+        own_model_on_all: Its own model on all reference records.
+        joint_model: The joint model on reference records of its own kind.
+        loses_by: Metrics in which the joint model is worse for it than its own.
+        contribution: Aumann-Shapley value, in units of the utility.
+        contribution_exact: Exact Shapley value of the same games; None where there are too many holders.
+        share: Of the distributable revenue, in [0, 1].
+        share_exact: The same as a fraction, ``numerator/denominator``.
+        payout_minor: In minor units.
+    """
+
+    id: str
+    name: str
+    num_examples: int
+    num_reference: int
+    rounds: int
+    epsilon: float | None
+    own_model: Metrics
+    own_model_on_all: Metrics
+    joint_model: Metrics
+    loses_by: tuple[str, ...]
+    contribution: float
+    contribution_exact: float | None
+    share: float
+    share_exact: str
+    payout_minor: int
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ContributionReport:
+    """How contributions were measured and how good the numbers are.
+
+    Args:
+        method: Name of the value.
+        total: Sum over holders.
+        gap: ``|total - utility_gain| / |utility_gain|``.
+        numbers_opened: How many numbers of each holder left encryption.
+        openers: Holders that decrypted them alike.
+        rank_correlation: Spearman, with the exact values; None where there are none.
+        largest_difference: From the exact values, in units of the utility.
+        misallocated: Half the L1 distance of the shares from those of the exact values, in [0, 1].
+    """
+
+    method: str
+    total: float
+    gap: float | None
+    numbers_opened: int
+    openers: tuple[str, ...]
+    rank_correlation: float | None
+    largest_difference: float | None
+    misallocated: float | None
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class MoneyReport:
+    """How one revenue event was split, in minor units; the parts sum to gross."""
+
+    currency: str
+    gross_minor: int
+    fee_minor: int
+    reserve_minor: int
+    distributed_minor: int
+    suspense_minor: int
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The whole outcome of a run.
+
+    Args:
+        format: Version of this record.
+        name: Of the run.
+        run_id: 32 hex digits.
+        agreement_sha256: Identifies the agreement.
+        created_at: ISO 8601, UTC.
+        fedjoint_version: That made it.
+        dataset: Short name of the data.
+        data: More about them.
+        privacy: How records were protected.
+        encryption: Scheme and security, in words.
+        end: Why training ended.
+        metrics: Models side by side.
+        rounds: Round by round.
+        holders: Holder by holder.
+        utility_gain: Reference loss at the start minus at the end.
+        contributions: How they were measured.
+        money: How revenue was split.
+        timings_s: Wall-clock seconds by stage.
+        bytes_up_per_round: Mean bytes that all holders together sent in a round.
+        bytes_down_per_round: Mean bytes that they received.
+    """
+
+    format: Literal["fedjoint-report-1"] = "fedjoint-report-1"
+    name: str
+    run_id: str
+    agreement_sha256: str
+    created_at: str
+    fedjoint_version: str
+    dataset: str
+    data: DataReport
+    privacy: PrivacyReport
+    encryption: str
+    end: str
+    metrics: MetricsReport
+    rounds: tuple[RoundReport, ...]
+    holders: tuple[HolderReport, ...]
+    utility_gain: float
+    contributions: ContributionReport
+    money: MoneyReport
+    timings_s: dict[str, float]
+    bytes_up_per_round: int
+    bytes_down_per_round: int
+
+    def to_bytes(self) -> bytes:
+        """As canonical JSON."""
+        return canonical_bytes(self)
+
+
+def read_report(path: Path) -> Report:
+    """Read ``report.json``.
+
+    Raises:
+        RecordError: it is missing, altered in form, or of another version.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as problem:
+        raise RecordError(f"{path} cannot be read: {problem.strerror}", remedy="Name a run folder.") from None
+    return build(Report, parse_canonical(data, error=RecordError, where=path.name), error=RecordError, where=path.name)

@@ -1,0 +1,218 @@
+"""What a report says in words, the same in a terminal as on a page."""
+
+from __future__ import annotations
+
+from fedjoint.pool.money import format_minor
+from fedjoint.runs.report import HolderReport, Metrics, Report
+from fedjoint.runs.templates.notation import (
+    NOT_MEASURABLE,
+    decimals_for,
+    epsilon_text,
+    figure_text,
+    percent_text,
+    plain_text,
+)
+
+__all__ = [
+    "METRIC_NAMES",
+    "accuracy_misleads",
+    "contribution_decimals",
+    "contributions_sentence",
+    "counted",
+    "headline_metric",
+    "is_better",
+    "labels_of",
+    "loss_sentence",
+    "losses",
+    "metric_keys",
+    "money_sentence",
+    "outcome",
+    "privacy_sentence",
+    "privacy_warnings",
+]
+
+METRIC_NAMES = {"auc": "AUC", "accuracy": "accuracy", "r2": "R²", "rmse": "RMSE"}
+_LOWER_IS_BETTER = frozenset({"rmse"})
+_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def counted(number: int, noun: str) -> str:
+    """A count with its noun, small ones in words.
+
+    Example:
+        >>> counted(4, "holder"), counted(1, "record"), counted(1607, "record")
+        ('four holders', 'one record', '1,607 records')
+    """
+    written = _COUNTS[number] if 0 <= number < len(_COUNTS) else f"{number:,}"
+    return f"{written} {noun}{'' if number == 1 else 's'}"
+
+
+def metric_keys(report: Report) -> tuple[str, str]:
+    """The two metrics of the task: the first is the one to judge by."""
+    return ("r2", "rmse") if report.data.task == "number" else ("auc", "accuracy")
+
+
+def headline_metric(report: Report) -> str:
+    """The metric that the report leads with: the first of the task's that the joint model has a value for."""
+    first, second = metric_keys(report)
+    measurable = report.metrics.joint.get(first) is not None or report.metrics.joint.get(second) is None
+    return first if measurable else second
+
+
+def is_better(metric: str, value: float, than: float) -> bool:
+    """Whether a value of a metric is better than another.
+
+    Example:
+        >>> is_better("auc", 0.9, 0.8), is_better("rmse", 0.9, 0.8)
+        (True, False)
+    """
+    return value < than if metric in _LOWER_IS_BETTER else value > than
+
+
+def labels_of(report: Report) -> dict[str, str]:
+    """A name for each holder's id, safe to print; the id is added where two holders share a name."""
+    names = {holder.id: plain_text(holder.name) or plain_text(holder.id) for holder in report.holders}
+    taken = list(names.values())
+    return {key: name if taken.count(name) == 1 else f"{name} ({plain_text(key)})" for key, name in names.items()}
+
+
+def outcome(report: Report) -> str:
+    """The run in one sentence: who, on how much, how good, and how much better than alone."""
+    metric = headline_metric(report)
+    joint = report.metrics.joint.get(metric)
+    trained = sum(holder.num_examples for holder in report.holders)
+    start = (
+        f"{counted(len(report.holders), 'holder').capitalize()} trained one model on {counted(trained, 'record')} "
+        f"({plain_text(report.data.title)})"
+    )
+    reference = counted(report.data.num_reference, "reference record")
+    if joint is None:
+        return f"{start}; how good it is cannot be measured on {reference}."
+    against = _beside_alone(metric, joint, report.metrics.local_on_all.get(metric))
+    return f"{start}: {METRIC_NAMES[metric]} {figure_text(joint)} on {reference}{against}."
+
+
+def _beside_alone(metric: str, joint: float, alone: float | None) -> str:
+    """How the joint model stands to the mean holder alone, to follow its value."""
+    if alone is None:
+        return ""
+    if figure_text(joint) == figure_text(alone):
+        return ", level with the mean holder alone"
+    sides = ("higher (worse) than", "lower (better) than") if metric in _LOWER_IS_BETTER else ("above", "below")
+    return f", {figure_text(abs(joint - alone))} {sides[joint < alone]} the mean holder alone"
+
+
+def losses(report: Report) -> tuple[HolderReport, ...]:
+    """The holders for which the joint model is worse than their own in some metric."""
+    return tuple(holder for holder in report.holders if holder.loses_by)
+
+
+def loss_sentence(holder: HolderReport, keys: tuple[str, str]) -> str:
+    """What a holder loses and what it gains by joining, both with their values.
+
+    Args:
+        holder: The holder.
+        keys: The metrics of the task, from :func:`metric_keys`.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> basel = SimpleNamespace(
+        ...     own_model={"auc": 0.7, "accuracy": 0.93}, joint_model={"auc": 0.8, "accuracy": 0.9},
+        ...     loses_by=("accuracy",), num_reference=40)
+        >>> loss_sentence(basel, ("auc", "accuracy"))
+        'loses accuracy (0.930 alone, 0.900 joint), gains AUC (0.700 alone, 0.800 joint); on 40 reference records'
+    """
+    parts = [_change(key, holder.own_model, holder.joint_model, lost=key in holder.loses_by) for key in keys]
+    parts.sort(key=lambda part: not part.startswith("loses"))
+    return f"{', '.join(parts)}; on {holder.num_reference:,} reference records"
+
+
+def _change(key: str, own: Metrics, joint: Metrics, *, lost: bool) -> str:
+    """One metric's change by joining."""
+    alone, together = own.get(key), joint.get(key)
+    if alone is None or together is None:
+        return f"{METRIC_NAMES[key]} {NOT_MEASURABLE}"
+    verb = "loses" if lost else "gains" if is_better(key, together, alone) else "keeps"
+    return f"{verb} {METRIC_NAMES[key]} ({figure_text(alone)} alone, {figure_text(together)} joint)"
+
+
+def accuracy_misleads(report: Report) -> str:
+    """Why accuracy alone misleads; empty where the target is a number."""
+    if report.data.task == "number":
+        return ""
+    return (
+        "Accuracy alone misleads: where holders differ in how common a class is, one joint threshold fits their "
+        "mixture and not each of them. AUC compares the order of the records and does not depend on the threshold."
+    )
+
+
+def contribution_decimals(report: Report) -> int:
+    """Decimals for every contribution of the report, so that they stand under one another."""
+    return decimals_for([holder.contribution for holder in report.holders])
+
+
+def contributions_sentence(report: Report) -> str:
+    """How good the contributions are: what they sum to, and how they stand to the exact ones."""
+    measured, decimals = report.contributions, contribution_decimals(report)
+    gap = "" if measured.gap is None else f" (gap {percent_text(measured.gap, decimals=2)})"
+    text = f"Contributions sum to {measured.total:z.{decimals}f} of {report.utility_gain:z.{decimals}f} gained{gap}"
+    if measured.largest_difference is None:
+        return f"{text}; no exact values: too many holders to try every coalition."
+    rank = figure_text(measured.rank_correlation)
+    difference = f"{measured.largest_difference:z.{decimals + 1}f}"
+    moved = percent_text(measured.misallocated, decimals=2)
+    return f"{text}; against exact: rank correlation {rank}, largest difference {difference}, misallocated {moved}."
+
+
+def money_sentence(report: Report) -> str:
+    """How the revenue was split."""
+    money = report.money
+
+    def amount(minor: int) -> str:
+        return format_minor(minor, money.currency)
+
+    paid = sum(holder.payout_minor > 0 for holder in report.holders)
+    text = (
+        f"{amount(money.gross_minor)} = exchange fee {amount(money.fee_minor)} + reserve {amount(money.reserve_minor)} "
+        f"+ {amount(money.distributed_minor)} to {counted(paid, 'holder')}"
+    )
+    if money.suspense_minor:
+        text += f" + {amount(money.suspense_minor)} in suspense, as nobody's contribution is positive"
+    return f"{text}."
+
+
+def privacy_sentence(report: Report) -> str:
+    """What protects the records: mode, epsilon spent of the epsilon agreed, delta, adjacency and unit."""
+    privacy = report.privacy
+    if privacy.mode == "none":
+        return "None: no noise was added. Updates were encrypted; the model and the sums may still tell of records."
+    spent = [holder.epsilon for holder in report.holders if holder.epsilon is not None]
+    most = epsilon_text(max(spent)) if spent else NOT_MEASURABLE
+    agreed = f"{privacy.epsilon:g}" if privacy.epsilon is not None else "no agreed limit"
+    delta = f"{privacy.delta:g}" if privacy.delta is not None else "none"
+    return (
+        f"Noise at every holder (mode {privacy.mode}): epsilon at most {most} of {agreed} at delta {delta}, "
+        f"{plain_text(privacy.adjacency)} adjacency, unit: one {plain_text(privacy.unit)}."
+    )
+
+
+def privacy_warnings(report: Report) -> tuple[tuple[str, str], ...]:
+    """What must be said before anything else, as (``danger`` or ``caution``, sentence)."""
+    found: list[tuple[str, str]] = []
+    if report.privacy.insecure_seed is not None:
+        found.append(
+            (
+                "danger",
+                f"privacy.insecure_seed = {report.privacy.insecure_seed}: the noise of this run is reproducible: "
+                "it protects nobody. Never use the model, or anything else of this run, where records are real.",
+            )
+        )
+    if report.privacy.mode == "none":
+        found.append(
+            (
+                "caution",
+                "Privacy mode none: a research baseline. No noise was added, and the model may tell of the records "
+                "it was trained on.",
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,104 @@
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from fedjoint.agreement.canonical import canonical_bytes
+from fedjoint.errors import RecordError
+from fedjoint.runs.folder import AGREEMENT, LEDGER, MODEL, RECORD, REPORT, REPORT_PAGE, STATEMENTS
+from fedjoint.runs.verify import Check, verify_run
+
+FILES = (AGREEMENT, RECORD, MODEL, REPORT, REPORT_PAGE, LEDGER, f"{STATEMENTS}/holder-1.json")
+FLIPS = 25
+
+
+def failed(folder: Path, **options: str) -> list[Check]:
+    return [check for check in verify_run(folder, **options) if check.outcome == "failed"]
+
+
+def any_file(folder: Path, name: str) -> Path:
+    """The named file; any statement stands for the statements."""
+    return sorted((folder / STATEMENTS).iterdir())[0] if name.startswith(STATEMENTS) else folder / name
+
+
+def test_an_untouched_folder_passes_every_check(copied_run):
+    checks = list(verify_run(copied_run))
+    assert [check.outcome for check in checks] == ["passed"] * 11
+    assert {check.name for check in checks} >= {
+        "record",
+        "files",
+        "contributions",
+        "settlement",
+        "ledger",
+        "statements",
+    }
+
+
+def test_verification_changes_nothing(copied_run):
+    before = {path: path.read_bytes() for path in copied_run.rglob("*") if path.is_file()}
+    list(verify_run(copied_run))
+    assert {path: path.read_bytes() for path in copied_run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_byte_in_any_file_fails_and_names_the_file(copied_run, name):
+    path = any_file(copied_run, name)
+    whole, chance = path.read_bytes(), random.Random(name)
+    for _ in range(FLIPS):
+        place, bit = chance.randrange(len(whole)), 1 << chance.randrange(8)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        problems = failed(copied_run)
+        words = " ".join(check.name + " " + check.detail for check in problems)
+        assert problems, f"byte {place} of {name} was changed and nothing failed"
+        assert path.name in words or path.stem in words, words
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_fails(copied_run, name):
+    any_file(copied_run, name).unlink()
+    assert failed(copied_run)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_file_fails(copied_run, name):
+    path = any_file(copied_run, name)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert failed(copied_run)
+
+
+def test_an_added_file_fails_and_is_named(copied_run):
+    (copied_run / STATEMENTS / "forged.json").write_text("{}")
+    assert any("statements/forged.json" in check.detail for check in failed(copied_run))
+
+
+def test_the_last_event_cannot_be_cut_off(copied_run):
+    record = copied_run / RECORD
+    record.write_bytes(b"".join(record.read_bytes().splitlines(keepends=True)[:-1]))
+    assert [check.name for check in failed(copied_run)] == ["record"]
+
+
+def test_checks_that_rest_on_a_failed_one_are_skipped_and_say_so(copied_run):
+    (copied_run / AGREEMENT).write_bytes(b"{}")
+    checks = {check.name: check for check in verify_run(copied_run)}
+    assert checks["agreement"].outcome == "failed"
+    assert checks["record"].outcome == "skipped"
+    assert "agreement" in checks["record"].detail
+
+
+def test_another_agreement_than_the_expected_one_fails(copied_run, small_run):
+    assert not failed(copied_run, agreement_sha256=small_run.report.agreement_sha256)
+    assert [check.name for check in failed(copied_run, agreement_sha256="0" * 64)] == ["agreement"]
+
+
+def test_a_report_that_was_rewritten_canonically_still_fails(copied_run):
+    path = copied_run / REPORT
+    report = json.loads(path.read_bytes())
+    report["holders"][0]["payout_minor"] += 1
+    path.write_bytes(canonical_bytes(report))
+    assert {check.name for check in failed(copied_run)} == {"files", "report"}
+
+
+def test_no_folder_is_an_error_in_words(tmp_path):
+    with pytest.raises(RecordError, match="no run folder"):
+        list(verify_run(tmp_path / "nowhere"))

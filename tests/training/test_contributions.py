@@ -1,0 +1,169 @@
+from dataclasses import replace
+
+import pytest
+from scipy.stats import spearmanr
+
+from fedjoint.errors import ValuationError
+from fedjoint.simulation.exact import exact_contributions
+from fedjoint.valuation.aumann_shapley import path_gradient
+from tests.fakes import (
+    LOCAL_PRIVACY,
+    NO_PRIVACY,
+    DirectChannel,
+    changed,
+    complete,
+    make_consortium,
+    open_contributions,
+    train,
+)
+
+FOUR = {"ahus": 60, "bern": 45, "cork": 30, "delft": 40}
+#: Delft's labels are worth nothing.
+FLIPPED = {"delft": 0.5}
+
+
+@pytest.fixture
+def parties():
+    return make_consortium()
+
+
+def exact(parties, run):
+    models = [model.astype(float) for model in run.models]
+    return exact_contributions(parties.updates, models, run.contributors, parties.reference, parties.terms)
+
+
+@pytest.mark.parametrize(
+    "privacy",
+    [NO_PRIVACY, replace(LOCAL_PRIVACY, noise_multiplier=4.0, insecure_seed=3), LOCAL_PRIVACY],
+    ids=["none", "local, repeatable", "local"],
+)
+def test_contributions_sum_to_the_utility_gained_and_rank_as_the_exact_ones(privacy):
+    parties = make_consortium(FOUR, flipped=FLIPPED, privacy=privacy, rounds=6)
+    run = complete(parties)
+    found, truth = run.contributions.by_holder, exact(parties, run)
+    gained = parties.reference.loss(run.models[0]) - parties.reference.loss(run.models[-1])
+    assert sum(found.values()) == pytest.approx(gained, rel=5e-3)
+    assert sum(truth.values()) == pytest.approx(gained, rel=1e-9)
+    assert list(found) == list(truth) == list(FOUR)
+    largest = max(map(abs, truth.values()))
+    assert found == pytest.approx(truth, abs=0.05 * largest)
+    closest = min(abs(a - b) for a in truth.values() for b in truth.values() if a is not b)
+    if privacy.insecure_seed is not None or privacy.mode == "none" or closest > 0.1 * largest:
+        assert spearmanr(list(found.values()), list(truth.values())).statistic == pytest.approx(1.0)
+    assert run.contributions.numbers_opened == 1
+
+
+def test_a_holder_whose_labels_are_worth_nothing_contributes_least():
+    run = complete(make_consortium(FOUR, flipped=FLIPPED, rounds=6))
+    values = run.contributions.by_holder
+    assert min(values, key=values.__getitem__) == "delft"
+
+
+def test_contributions_are_those_of_the_updates_really_sent(parties):
+    """The value is <g, d_i> with the plaintext that the observer heard, though only ciphertexts were used."""
+    run = complete(parties)
+    truth = dict.fromkeys(parties.holders, 0.0)
+    for number, (before, after) in enumerate(zip(run.models, run.models[1:], strict=False), start=1):
+        g = path_gradient(parties.reference.gradient, before.astype(float), after.astype(float), points=4)
+        for holder, update in zip(truth, parties.updates.of_round(number, list(truth)), strict=True):
+            truth[holder] += float(g @ update)
+    assert run.contributions.by_holder == pytest.approx(truth, rel=1e-3)
+
+
+def test_one_number_for_each_holder_leaves_encryption_once(parties):
+    channel = DirectChannel(holders=parties.holders)
+    run = train(parties, channel)
+    open_contributions(parties, run, channel)
+    (facts,) = run.facts("contributions.opened")
+    assert [(part["holder"], part["part"]) for part in facts["parts"]] == [("ahus", 0), ("bern", 0), ("cork", 0)]
+    assert [holder for kind, holder in channel.asked if kind == "open_contributions"] == ["ahus", "bern"]
+    with pytest.raises(ValuationError, match="masked before"):
+        open_contributions(parties, run, channel)
+
+
+def test_what_openers_see_is_hidden_by_the_masks(parties):
+    run = complete(parties)
+    modulus = parties.session.parameters.plain_modulus
+    for part in run.facts("contributions.opened")[0]["parts"]:
+        opened, mask = int(part["opened"]), int(part["mask"])
+        hidden = (opened - mask) % modulus
+        assert hidden not in (opened, mask) and mask > 0
+    assert len({part["mask"] for part in run.facts("contributions.opened")[0]["parts"]}) == 3
+
+
+def test_the_record_lets_anybody_check_who_opened_what(parties):
+    run = complete(parties)
+    (facts,) = run.facts("contributions.opened")
+    said = {
+        "samples": [f"{part['holder']}.{part['part']}" for part in facts["parts"]],
+        "values": [part["opened"] for part in facts["parts"]],
+    }
+    for holder, signature in facts["openers"].items():
+        parties.session.check(holder, "contributions", said, signature)
+    assert facts["contributions"] == run.contributions.by_holder
+
+
+def opening(parties, holder, values):
+    """Meddle with what one holder says it opened; signed by itself."""
+
+    def meddle(kind, sender, reply):
+        if (kind, sender) != ("open_contributions", holder):
+            return reply
+        false = tuple(values(reply.body.values))
+        samples = [f"{name}.0" for name in parties.holders]
+        facts = {"samples": samples, "values": list(false)}
+        signature = parties.session.sign(parties.identities[holder], "contributions", facts)
+        return changed(reply, values=false, signature=signature)
+
+    return meddle
+
+
+def test_holders_who_open_them_differently_are_not_believed(parties):
+    with pytest.raises(ValuationError, match="2 holders opened the contributions to 2 different results"):
+        complete(parties, meddle=opening(parties, "bern", lambda values: reversed(values)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda values: values[:2],
+        lambda values: (*values, "1"),
+        lambda values: ("-1", *values[1:]),
+        lambda values: ("1.5", *values[1:]),
+        lambda values: ("\u0661", *values[1:]),
+        lambda values: ("", *values[1:]),
+        lambda values: ("9" * 21, *values[1:]),
+    ],
+)
+def test_what_is_no_list_of_whole_numbers_is_passed_over_and_the_next_holder_asked(parties, values):
+    run = complete(parties, meddle=opening(parties, "ahus", values))
+    assert run.contributions.openers == ("bern", "cork")
+    assert run.facts("contributions.refused") == [{"holder": "ahus", "code": "valuation.refused"}]
+
+
+def test_an_answer_that_is_not_signed_is_passed_over_and_the_next_holder_asked(parties):
+    def forge(kind, holder, reply):
+        return changed(reply, signature="0" * 128) if (kind, holder) == ("open_contributions", "bern") else reply
+
+    run = complete(parties, meddle=forge)
+    assert run.contributions.openers == ("ahus", "cork")
+    assert run.facts("contributions.refused") == [{"holder": "bern", "code": "identity.refused"}]
+
+
+def test_a_run_in_which_nothing_was_gained_or_lost_has_contributions_of_zero(parties):
+    class Flat:
+        def loss(self, model):
+            return 1.0
+
+        def gradient(self, model):
+            return 0.0 * model.astype(float)
+
+        def metrics(self, model):
+            return {}
+
+    flat = replace(parties, reference=Flat())
+    channel = DirectChannel(holders=parties.holders)
+    run = train(flat, channel)
+    contributions = open_contributions(flat, run, channel)
+    assert contributions.by_holder == {"ahus": 0.0, "bern": 0.0, "cork": 0.0}
+    assert contributions.numbers_opened == 0
