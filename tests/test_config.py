@@ -61,7 +61,7 @@ def test_a_configuration_survives_being_written_and_read():
     assert build(SimulationConfig, plain(config)) == config
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5)
 @given(rounds=st.integers(1, 10_000), rate=st.floats(1e-9, 1e3), seed=st.integers(0, 2**53 - 1))
 def test_numbers_on_the_command_line_arrive_as_they_are(rounds, rate, seed):
     config = load_config([f"training.rounds={rounds}", f"training.learning_rate={rate!r}", f"seed={seed}"])

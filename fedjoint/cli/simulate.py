@@ -39,11 +39,8 @@ def command(overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     config = load_config(overrides)  # a wrong override is told before anything heavy is loaded
     console, notes = Console(), Console(stderr=True)
     with notes.status("Starting …") if not quiet and notes.is_terminal else _nothing():
-        import torch
-
         from fedjoint.simulation.simulate import simulate
 
-    torch.set_num_threads(1)  # models here are small: more threads only get into each other's way
     done = simulate(config, progress=None if quiet else _progress(notes if as_json else console))
     if as_json:
         sys.stdout.write(done.report.to_bytes().decode() + "\n")

@@ -1,4 +1,4 @@
-"""From contributions to money as one pure function: a run settles by it, and whoever verifies the run calls it again."""
+"""From contributions to money as one pure function: a run settles by it, and whoever verifies it calls it again."""
 
 from __future__ import annotations
 

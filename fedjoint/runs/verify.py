@@ -16,13 +16,13 @@ from fedjoint.pool.statement import MAX_STATEMENT_BYTES, Statement, read_stateme
 from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.record.log import read_record
 from fedjoint.runs.folder import AGREEMENT, LEDGER, RECORD, REPORT, STATEMENTS, file_hashes
-from fedjoint.runs.recorded import RecordedRun, read_recorded_run
 from fedjoint.runs.recompute import (
     check_contributions,
     check_model,
     check_openings,
     check_receipts,
 )
+from fedjoint.runs.recorded import RecordedRun, read_recorded_run
 from fedjoint.runs.report import read_report
 from fedjoint.runs.settling import SettledRun, settle_run
 

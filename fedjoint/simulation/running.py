@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Message
 
 from fedjoint import __version__
 from fedjoint.errors import TrainingError
@@ -90,7 +89,7 @@ def train_inline(
     log: Log,
     on_round: Callable[[RoundSummary], None],
     stopwatch: Stopwatch,
-    reachable: Callable[[str, Message], bool] | None = None,
+    reachable: Callable[[str, str], bool] | None = None,
 ) -> TrainedRun:
     """Run the ServerApp with the holders' ClientApp on an in-process Grid.
 

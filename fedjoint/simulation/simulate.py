@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from flwr.app import Message
-
 from fedjoint.agreement.canonical import canonical_bytes
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.config import SimulationConfig
@@ -90,14 +88,14 @@ def simulate(
     config: SimulationConfig,
     *,
     progress: Progress | None = None,
-    reachable: Callable[[str, Message], bool] | None = None,
+    reachable: Callable[[str, str], bool] | None = None,
 ) -> SimulatedRun:
     """Run all parties in this process and write the run's folder.
 
     Args:
         config: From :func:`fedjoint.config.load_config`.
         progress: Hears how far it is.
-        reachable: Whether a message to a holder arrives, to try out what happens when one vanishes.
+        reachable: (holder id, message type) to whether a message arrives, to try out what happens when one vanishes.
 
     Returns:
         The folder ``<run.folder>/<run.name>`` and the report in it.

@@ -40,7 +40,7 @@ class InlineGrid(Grid):
         client_app: The holders' app.
         holders: Ids, one node each.
         tap: Hears all bytes.
-        reachable: Whether a message to a holder arrives; a test or a simulation lets holders vanish by it.
+        reachable: (holder id, message type) to whether it arrives; a test or a simulation lets holders vanish by it.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class InlineGrid(Grid):
         holders: Iterable[str],
         *,
         tap: Tap | None = None,
-        reachable: Callable[[str, Message], bool] | None = None,
+        reachable: Callable[[str, str], bool] | None = None,
     ) -> None:
         run_id = uuid.uuid4().int >> 65
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, run_id, 1
@@ -110,7 +110,7 @@ class InlineGrid(Grid):
     def _deliver(self, message: Message) -> Message:
         context = self._contexts[message.metadata.dst_node_id]
         holder = str(context.node_config[HOLDER_KEY])
-        if self._reachable is not None and not self._reachable(holder, message):
+        if self._reachable is not None and not self._reachable(holder, message.metadata.message_type):
             reply = Message(Error(_UNREACHABLE, f"'{holder}' does not answer"), reply_to=message)
         else:
             reply = self._answer(self._wire("down", holder, message), context)

@@ -120,6 +120,7 @@ def test_money_in_suspense_is_said():
 def test_reproducible_noise_is_said_in_red_and_in_words():
     report = a_report(privacy=dataclasses.replace(LOCAL, insecure_seed=7))
     assert "the noise of this run is reproducible: it protects nobody" in words(report)
+    assert "unit: one record. None of this holds, as the noise is reproducible." in words(report)
     assert "\x1b[1;31mprivacy.insecure_seed = 7" in printed(report, colour=True)
 
 

@@ -114,8 +114,8 @@ def test_a_budget_too_small_for_a_single_round_is_an_error_in_words(tmp_path):
 def test_a_holder_that_vanishes_after_the_second_round_does_not_stop_the_run(tmp_path):
     trained = []
 
-    def reachable(holder, message):
-        trained.extend([holder] if message.metadata.message_type == "train" else [])
+    def reachable(holder, message_type):
+        trained.extend([holder] if message_type == "train" else [])
         return holder != "holder-b" or trained.count(holder) <= 2
 
     report = (done := run(tmp_path, "privacy=none", reachable=reachable)).report
@@ -127,7 +127,7 @@ def test_a_holder_that_vanishes_after_the_second_round_does_not_stop_the_run(tmp
 
 def test_too_few_holders_end_the_run_in_words(tmp_path):
     with pytest.raises(TrainingError, match="holders take part"):
-        run(tmp_path, reachable=lambda holder, message: holder == "holder-a")
+        run(tmp_path, reachable=lambda holder, _: holder == "holder-a")
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path):

@@ -34,8 +34,12 @@ def exact(parties, run):
 
 @pytest.mark.parametrize(
     "privacy",
-    [NO_PRIVACY, replace(LOCAL_PRIVACY, noise_multiplier=4.0, insecure_seed=3), LOCAL_PRIVACY],
-    ids=["none", "local, repeatable", "local"],
+    [
+        NO_PRIVACY,
+        replace(LOCAL_PRIVACY, insecure_seed=1),
+        replace(LOCAL_PRIVACY, noise_multiplier=4.0, insecure_seed=3),
+    ],
+    ids=["none", "local", "local with more noise"],
 )
 def test_contributions_sum_to_the_utility_gained_and_rank_as_the_exact_ones(privacy):
     parties = make_consortium(FOUR, flipped=FLIPPED, privacy=privacy, rounds=6)
@@ -43,13 +47,10 @@ def test_contributions_sum_to_the_utility_gained_and_rank_as_the_exact_ones(priv
     found, truth = run.contributions.by_holder, exact(parties, run)
     gained = parties.reference.loss(run.models[0]) - parties.reference.loss(run.models[-1])
     assert sum(found.values()) == pytest.approx(gained, rel=5e-3)
-    assert sum(truth.values()) == pytest.approx(gained, rel=1e-9)
+    assert sum(truth.values()) == pytest.approx(gained, rel=1e-6)  # models are float32
     assert list(found) == list(truth) == list(FOUR)
-    largest = max(map(abs, truth.values()))
-    assert found == pytest.approx(truth, abs=0.05 * largest)
-    closest = min(abs(a - b) for a in truth.values() for b in truth.values() if a is not b)
-    if privacy.insecure_seed is not None or privacy.mode == "none" or closest > 0.1 * largest:
-        assert spearmanr(list(found.values()), list(truth.values())).statistic == pytest.approx(1.0)
+    assert found == pytest.approx(truth, abs=0.02 * gained)
+    assert spearmanr(list(found.values()), list(truth.values())).statistic == pytest.approx(1.0)
     assert run.contributions.numbers_opened == 1
 
 
@@ -120,7 +121,7 @@ def opening(parties, holder, values):
 
 def test_holders_who_open_them_differently_are_not_believed(parties):
     with pytest.raises(ValuationError, match="2 holders opened the contributions to 2 different results"):
-        complete(parties, meddle=opening(parties, "bern", lambda values: reversed(values)))
+        complete(parties, meddle=opening(parties, "bern", reversed))
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,7 @@ def privacy_sentence(report: Report) -> str:
     return (
         f"Noise at every holder (mode {privacy.mode}): epsilon at most {most} of {agreed} at delta {delta}, "
         f"{plain_text(privacy.adjacency)} adjacency, unit: one {plain_text(privacy.unit)}."
+        + (" None of this holds, as the noise is reproducible." if privacy.insecure_seed is not None else "")
     )
 
 
