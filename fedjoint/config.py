@@ -206,7 +206,8 @@ def _compose(folder: Path, overrides: list[Override]) -> Any:
             for override in overrides:
                 if override not in chosen and (override.key_or_group not in keys or _changes_keys(override)):
                     raise _unknown_key(override, keys)
-            whole = compose("simulate", overrides=[str(override.input_line) for override in overrides])
+            lines = [str(override.input_line) for override in overrides]
+            whole = known if chosen == overrides else compose("simulate", overrides=lines)
             return OmegaConf.to_container(whole, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, YAMLError) as problem:
         words = " ".join(str(problem).split())[:300]

@@ -24,7 +24,10 @@ from fedjoint.agreement.terms import (
 from fedjoint.data.records import Examples
 from fedjoint.encryption.ciphertext import add
 from fedjoint.encryption.frames import pack_frame, parse_frame
+from fedjoint.encryption.keys import SecretKey
 from fedjoint.errors import FedjointError
+from fedjoint.flower.client_app import make_client_app
+from fedjoint.flower.server_app import GridChannel, make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.exact import UpdateLog
@@ -35,6 +38,7 @@ from fedjoint.training.holder import Holder
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.training.plan import Channel, Kind, Parcel, Refusal, Task
 from fedjoint.training.session import Session
+from fedjoint.transport.inline import HOLDER_KEY, InlineGrid, run_inline
 
 WIDTH = 3
 #: Of the linear model: three weights and a bias.
@@ -84,6 +88,12 @@ class Consortium:
     @property
     def start(self) -> np.ndarray:
         return parameters_to_vector(agreed_module(self.terms))
+
+    def secret_key(self, holder: str) -> SecretKey:
+        """The key as one holder has it: nobody else may ask."""
+        key = self.holders[holder]._runs[self.agreement.sha256]._key
+        assert key is not None
+        return key
 
     def task(self) -> Task:
         return Task(**self.session.address)
@@ -265,6 +275,24 @@ def complete(consortium: Consortium, **channel: Any) -> Run:
     run = train(consortium, carrier)
     open_contributions(consortium, run, carrier)
     return run
+
+
+def complete_over_grid(
+    consortium: Consortium, *, wrap: Callable[[Holder], Any] = lambda holder: holder, **grid: Any
+) -> tuple[Run, GridChannel]:
+    """A whole run through the real apps; ``wrap`` may put something in a holder's place, ``grid`` goes to the Grid."""
+    served = {name: wrap(holder) for name, holder in consortium.holders.items()}
+    carrier = InlineGrid(make_client_app(lambda context: served[str(context.node_config[HOLDER_KEY])]), served, **grid)
+    done: list[tuple[Run, GridChannel]] = []
+
+    def coordinate(channel: Channel) -> None:
+        assert isinstance(channel, GridChannel)
+        run = train(consortium, channel)
+        open_contributions(consortium, run, channel)
+        done.append((run, channel))
+
+    run_inline(make_server_app(coordinate, lambda found: found.nodes, timeout_s=60), carrier)
+    return done[0]
 
 
 def changed(parcel: Parcel, blobs: Mapping[str, bytes] | None = None, **body: Any) -> Parcel:

@@ -87,6 +87,7 @@ def main() -> NoReturn:
 
 def _show(problem: FedjointError) -> None:
     from rich.console import Console
-    from rich.text import Text
 
-    Console(stderr=True).print(Text(f"Error: {problem}", style="bold red"), soft_wrap=True)
+    from fedjoint.runs.terminal import show_failure
+
+    show_failure(problem, Console(stderr=True))

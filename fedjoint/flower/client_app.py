@@ -42,7 +42,8 @@ def _serve(kind: Kind, open_holder: Callable[[Context], Holder]) -> Callable[[Me
         except FedjointError as refusal:
             return Message(Error(REFUSED, f"{refusal.code}\n{refusal}"), reply_to=message)
         except Exception as failure:  # nothing of it may leave the holder
-            _log.exception("task '%s' failed", kind)
+            _log.error("task '%s' failed: %s", kind, type(failure).__name__)
+            _log.debug("task '%s' failed", kind, exc_info=True)  # for the holder's own log file, if it wants it
             return Message(
                 Error(SILENT, f"holder.failed\n{type(failure).__name__}; see the holder's own log"), reply_to=message
             )

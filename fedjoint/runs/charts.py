@@ -11,15 +11,15 @@ from typing import Any
 
 from fedjoint.pool.money import format_minor, minor_digits
 from fedjoint.runs.report import HolderReport, Report
-from fedjoint.runs.templates.notation import (
+from fedjoint.runs.notation import (
     contribution_text,
     epsilon_text,
     figure_text,
     highest_and_lowest,
     shortened,
 )
-from fedjoint.runs.templates.picture import BLUE, CELL_INCHES, GREEN, GREY, INK, RED, WIDTH_INCHES, draw, draw_rows
-from fedjoint.runs.templates.sentences import (
+from fedjoint.runs.picture import BLUE, CELL_INCHES, GREEN, GREY, INK, RED, WIDTH_INCHES, draw, draw_rows
+from fedjoint.runs.sentences import (
     METRIC_NAMES,
     contribution_decimals,
     counted,
@@ -84,7 +84,7 @@ def _rounds_title(report: Report) -> str:
         value = values.get(metric)
         if value is not None:
             better = "better than" if is_better(metric, last, value) else "worse than"
-            parts.append(f"{'as good as' if figure_text(value) == figure_text(last) else better} {label}")
+            parts.append(f"{'as good as' if figure_text(value - last) == figure_text(0.0) else better} {label}")
     return f"{parts[0]}: {', '.join(parts[1:])}" if len(parts) > 1 else parts[0]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fedjoint.pool.money import format_minor
 from fedjoint.runs import charts
 from fedjoint.runs.report import Report
-from fedjoint.runs.templates import notation, sentences
+from fedjoint.runs import notation, sentences
 
 if TYPE_CHECKING:
     from jinja2 import Environment

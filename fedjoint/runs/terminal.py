@@ -12,8 +12,8 @@ from rich.text import Text
 from fedjoint.errors import FedjointError
 from fedjoint.pool.money import format_minor
 from fedjoint.runs.report import HolderReport, Report
-from fedjoint.runs.templates import sentences
-from fedjoint.runs.templates.notation import (
+from fedjoint.runs import sentences
+from fedjoint.runs.notation import (
     cells,
     contribution_text,
     epsilon_text,
@@ -157,7 +157,9 @@ def _remarks(report: Report, console: Console) -> Table:
 
 def _remarks_of(report: Report) -> list[tuple[str, str]]:
     data = report.data
-    source = f"{data.title}. Licence: {data.licence or 'not stated'}. {data.citation or 'No citation stated.'}"
+    source = (
+        f"{data.title}. Licence: {data.licence.rstrip('.') or 'not stated'}. {data.citation or 'No citation stated.'}"
+    )
     out = [f"{holder.name}, {holder.num_examples:,} records: {holder.reason}" for holder in data.left_out]
     remarks = [
         *(("Loses" if place == 0 else "", words) for place, words in enumerate(_losers(report))),

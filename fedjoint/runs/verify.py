@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fedjoint.agreement.signing import SignedAgreement, read_agreement
+from fedjoint.agreement.signing import MAX_AGREEMENT_BYTES, SignedAgreement, read_agreement
 from fedjoint.errors import FedjointError, RecordError
 from fedjoint.pool.statement import MAX_STATEMENT_BYTES, Statement, read_statement
 from fedjoint.pool.store_sql import LedgerStore
@@ -86,7 +86,8 @@ def verify_run(folder: Path, *, agreement_sha256: str | None = None) -> Iterator
 
 
 def _agreement(evidence: _Evidence) -> str:
-    agreement = read_agreement((evidence.folder / AGREEMENT).read_bytes())
+    with (evidence.folder / AGREEMENT).open("rb") as file:
+        agreement = read_agreement(file.read(MAX_AGREEMENT_BYTES + 1))
     agreement.require_all_signatures()
     if evidence.expected_agreement not in (None, agreement.sha256):
         raise RecordError(f"{AGREEMENT} is {agreement.sha256}", expected=str(evidence.expected_agreement))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
 from fedjoint.encryption.ceremony import Acknowledgement, check_acknowledgement
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.strict import plain
@@ -69,7 +70,7 @@ def exchange_key(channel: Channel, session: Session, joined: Sequence[str], log:
         {
             "key_id": made.acknowledgement.key_id,
             "maker": maker,
-            "offers": plain(made.offers),
+            "offers_sha256": {offer.recipient: sha256_hex(canonical_bytes(offer)) for offer in made.offers},
             "acknowledgements": {holder: plain(value) for holder, value in sorted(acknowledged.items())},
             "refusals": _codes(refused),
         },

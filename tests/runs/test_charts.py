@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from fedjoint.errors import PoolError
 from fedjoint.pool.money import format_minor, parse_minor
 from fedjoint.runs.charts import contributions_chart, epsilon_chart, money_chart, rounds_chart
-from fedjoint.runs.templates.picture import INK
+from fedjoint.runs.report_html import render_report
+from fedjoint.runs.picture import BLUE, GREEN, GREY, INK, RED
 from tests.runs.test_report_html import LOCAL, NONE, a_report, paid
 
 ALL = (rounds_chart, epsilon_chart, contributions_chart, money_chart)
@@ -70,7 +71,7 @@ def test_the_same_report_gives_the_same_picture_whatever_the_readers_settings(ch
 
 
 def test_pictures_need_no_pyplot_and_no_display():
-    code = "import sys; import fedjoint.runs.charts as c; from fedjoint.runs.templates import picture; " + (
+    code = "import sys; import fedjoint.runs.charts as c; from fedjoint.runs import picture; " + (
         "picture.draw(lambda axes: None, name='a', title='b', height=2.0, left=1.0, bottom=0.5); "
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
@@ -230,3 +231,36 @@ def test_long_names_are_cut_in_the_middle_so_that_their_ends_tell_them_apart():
     names = tuple(f"The Great Hospital of the Northern District, ward {ward}" for ward in (1, 2))
     written = texts(contributions_chart(a_report(names)))
     assert {"The Great Hospit… ward 1", "The Great Hospit… ward 2"} <= set(written)
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, contrast ratio."""
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def schemes() -> list[dict[str, str]]:
+    page = render_report(a_report()).decode()
+    style = page.split("<style>")[1].split("</style>")[0]
+    blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    return [dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in blocks]
+
+
+def test_text_has_the_contrast_that_wcag_asks_for_on_light_and_on_dark():
+    assert len(schemes()) == 2
+    for scheme in schemes():
+        pairs = [("ink", "page"), ("quiet", "page"), ("ink", "panel"), ("danger", "page")]
+        pairs += [("danger", "danger-panel"), ("caution", "caution-panel")]
+        assert all(contrast(scheme[one], scheme[other]) >= 4.5 for one, other in pairs)
+
+
+def test_bars_and_lines_have_the_contrast_that_wcag_asks_for_on_light_and_on_dark():
+    for scheme in schemes():
+        assert all(contrast(colour, scheme["page"]) >= 3 for colour in (BLUE, RED, GREEN, GREY))

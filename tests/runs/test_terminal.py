@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fedjoint.errors import BudgetExhausted, DataError, PoolError
 from fedjoint.runs.report import MetricsReport, Report
-from fedjoint.runs.templates.notation import cells, epsilon_text, shortened
+from fedjoint.runs.notation import cells, epsilon_text, shortened
 from fedjoint.runs.terminal import show_failure, show_report
 from tests.runs.test_report_html import HEART, LOCAL, NONE, a_report, paid
 
@@ -39,6 +39,11 @@ def test_the_first_words_are_the_outcome():
         "Four holders trained one model on 722 records (UCI Heart Disease, four hospitals): AUC 0.884 on 313 "
         "reference records, 0.076 above the mean holder alone."
     )
+
+
+def test_a_difference_too_small_to_print_is_called_level():
+    metrics = dataclasses.replace(a_report().metrics, joint={"auc": 0.98551}, local_on_all={"auc": 0.98549})
+    assert "AUC 0.986 on 313 reference records, level with the mean holder alone." in words(a_report(metrics=metrics))
 
 
 def test_a_row_tells_records_auc_epsilon_contribution_share_and_payout():
@@ -134,6 +139,25 @@ def test_a_number_is_judged_by_r2_and_rmse():
     assert "R² 0.484 on 313 reference records" in text
     assert "loses R² (0.310 alone, 0.290 joint), loses RMSE (54.200 alone, 56.000 joint)" in text
     assert "ccuracy" not in text
+
+
+def test_a_metric_measured_for_nobody_but_accuracy_leads_with_accuracy():
+    report = a_report()
+    joint = {"auc": None, "accuracy": 0.8}
+    metrics = dataclasses.replace(report.metrics, joint=joint)
+    assert "accuracy 0.800 on 313 reference records, 0.066 above" in words(a_report(metrics=metrics))
+
+
+def test_a_lower_rmse_is_called_better():
+    metrics = MetricsReport(
+        joint={"r2": None, "rmse": 40.0},
+        pooled={"r2": None, "rmse": 39.0},
+        local_on_all={"r2": None, "rmse": 42.5},
+        local_own={"r2": None, "rmse": 42.0},
+        joint_own={"r2": None, "rmse": 40.0},
+    )
+    text = words(a_report(task="number", metrics=metrics))
+    assert "RMSE 40.000 on 313 reference records, 2.500 lower (better) than the mean holder alone" in text
 
 
 def test_a_metric_that_cannot_be_measured_is_said():

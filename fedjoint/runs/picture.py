@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from fedjoint.runs.templates.notation import cells
+from fedjoint.runs.notation import cells
 
 __all__ = ["BLUE", "CELL_INCHES", "GREEN", "GREY", "INK", "RED", "WIDTH_INCHES", "draw", "draw_rows"]
 

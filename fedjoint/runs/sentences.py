@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedjoint.pool.money import format_minor
 from fedjoint.runs.report import HolderReport, Metrics, Report
-from fedjoint.runs.templates.notation import (
+from fedjoint.runs.notation import (
     NOT_MEASURABLE,
     decimals_for,
     epsilon_text,
@@ -96,7 +96,7 @@ def _beside_alone(metric: str, joint: float, alone: float | None) -> str:
     """How the joint model stands to the mean holder alone, to follow its value."""
     if alone is None:
         return ""
-    if figure_text(joint) == figure_text(alone):
+    if figure_text(joint - alone) == figure_text(0.0):
         return ", level with the mean holder alone"
     sides = ("higher (worse) than", "lower (better) than") if metric in _LOWER_IS_BETTER else ("above", "below")
     return f", {figure_text(abs(joint - alone))} {sides[joint < alone]} the mean holder alone"
