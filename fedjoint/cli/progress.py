@@ -27,7 +27,7 @@ class ConsoleProgress:
         self._task = TaskID(0)
 
     def data(self, dataset: Dataset, division: Division) -> None:
-        """Say which data, who takes part, who is left out, and what the data's notes are."""
+        """Say which data, who takes part and who is left out; the notes on the data stand in the report."""
         records = sum(len(holder.examples) for holder in division.holders)
         self._say(
             f"Data: {dataset.title or dataset.name}: {len(division.holders)} holders, {records} records to train on, "
@@ -35,8 +35,6 @@ class ConsoleProgress:
         )
         for one in division.left_out:
             self._say(f"  left out: {one.name} ({one.num_examples} records): {one.reason}")
-        for note in dict.fromkeys((*dataset.notes, *dataset.schema.notes)):
-            self._say(f"  note: {note}")
 
     def agreed(self, agreement: SignedAgreement) -> None:
         """Say that everybody has signed."""

@@ -67,21 +67,18 @@ def _purpose(binding: Binding, key_id: str, recipient: str) -> str:
     return f"key/{binding.agreement_sha256}/{binding.run_id}/{key_id}/{recipient}"
 
 
-def make_offers(
-    key: SecretKey, *, maker: Identity, recipients: Sequence[PublicIdentity], binding: Binding
-) -> tuple[KeyOffer, ...]:
+def make_offers(key: SecretKey, *, maker: Identity, recipients: Sequence[PublicIdentity]) -> tuple[KeyOffer, ...]:
     """Seal a new key to each other holder.
 
     Args:
         key: From :func:`fedjoint.encryption.tenseal_scheme.create_key`, for this run only.
         maker: The holder that made it.
         recipients: The other holders, as pinned in the agreement.
-        binding: The run.
 
     Returns:
         One offer for each recipient, in order; each about 3 kB as JSON.
     """
-    packed = key.pack()
+    packed, binding = key.pack(), key.binding
     offers = []
     for recipient in recipients:
         box = recipient.seal(_purpose(binding, key.key_id, recipient.id), packed).hex()
@@ -119,7 +116,7 @@ def take_key(
         box = bytes.fromhex(offer.box)
     except ValueError:
         raise EncryptionError("the sealed key is not hex", remedy="Ask its maker for another.") from None
-    key = SecretKey.unpack(recipient.open(_purpose(binding, offer.key_id, recipient.id), box), parameters)
+    key = SecretKey.unpack(recipient.open(_purpose(binding, offer.key_id, recipient.id), box), parameters, binding)
     if key.key_id != offer.key_id:
         raise EncryptionError(
             f"the key offered as {offer.key_id[:16]} is {key.key_id[:16]}",
@@ -128,16 +125,15 @@ def take_key(
     return key
 
 
-def acknowledge(key: SecretKey, *, holder: Identity, binding: Binding) -> Acknowledgement:
+def acknowledge(key: SecretKey, *, holder: Identity) -> Acknowledgement:
     """State that this holder has the key, so that all holders can be compared before the first round.
 
     Args:
         key: What :func:`take_key` gave, or the maker's own.
         holder: This holder.
-        binding: The run.
     """
-    tag = key.tag(_possession(binding, holder.id)).hex()
-    said = Acknowledgement(binding=binding, key_id=key.key_id, holder=holder.id, tag=tag)
+    tag = key.tag(_possession(key.binding, holder.id)).hex()
+    said = Acknowledgement(binding=key.binding, key_id=key.key_id, holder=holder.id, tag=tag)
     return replace(said, signature=holder.sign("key-acknowledgement", _signed_bytes(said)))
 
 

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from fedjoint.encryption.packing import Block, Progress, blocks
 from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.streams import SEED_BYTES, keystream, uniform_words
-from fedjoint.encryption.words import Words, add_into
+from fedjoint.encryption.words import LAZY_TERMS, Words, reduce_words
 from fedjoint.errors import EncryptionError
 
-__all__ = ["Accumulator", "Ciphertext", "add", "second_polynomials"]
+__all__ = ["Accumulator", "Body", "Ciphertext", "add", "second_polynomials"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Body:
+    """Room for the words of a ciphertext, in memory or mapped from a file.
+
+    Args:
+        c0: uint64[num_words].
+        c1: uint64[num_polynomials, 4096] in the ``seal`` scheme, else None.
+    """
+
+    c0: Words
+    c1: Words | None = None
+
+    @classmethod
+    def empty(cls, parameters: Parameters) -> Body:
+        """New arrays that fit."""
+        return cls(
+            c0=np.empty(parameters.num_words, dtype=np.uint64),
+            c1=np.empty((parameters.num_polynomials, DEGREE), dtype=np.uint64) if parameters.scheme == "seal" else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,46 +72,61 @@ class Ciphertext:
                 expected=f"{self.parameters.num_words} words, 1 to {self.parameters.max_holders} different updates",
             )
 
+    @property
+    def marks(self) -> frozenset[bytes]:
+        """What no other ciphertext has: fresh second polynomials never repeat, so an equal mark is a copy's."""
+        return frozenset(self.seeds) if self.c1 is None else frozenset([self.c1[0, :4].tobytes()])
 
-def second_polynomials(ciphertext: Ciphertext, *, block: int, polynomials: slice) -> Words:
+
+def second_polynomials(ciphertext: Ciphertext, block: Block) -> Words:
     """The second polynomials of one block: as received, or made again from the public seeds.
 
     Args:
         ciphertext: Of one update or a sum.
-        block: The block's number.
-        polynomials: The block's polynomials, from :func:`fedjoint.encryption.packing.blocks`.
+        block: From :func:`fedjoint.encryption.packing.blocks`.
 
     Returns:
         uint64[polynomials, 4096] in [0, q).
     """
     if ciphertext.c1 is not None:
-        return ciphertext.c1[polynomials]
-    count = (polynomials.stop - polynomials.start) * DEGREE
-    total = np.zeros(count, dtype=np.uint64)
-    for seed in ciphertext.seeds:
-        add_into(total, uniform_words(keystream(seed, purpose="second", block=block), count))
+        return ciphertext.c1[block.polynomials]
+    count = block.num_polynomials * DEGREE
+    first, *others = ciphertext.seeds
+    total = _stream(first, block, count)
+    for terms, seed in enumerate(others, start=1):
+        if terms % (LAZY_TERMS - 1) == 0:
+            reduce_words(total)
+        total += _stream(seed, block, count)
+    if others:
+        reduce_words(total)
     return total.reshape(-1, DEGREE)
+
+
+def _stream(seed: bytes, block: Block, count: int) -> Words:
+    return uniform_words(keystream(seed, purpose="second", block=block.number), count)
 
 
 class Accumulator:
     """A running sum of ciphertexts, so that replies can be added as they come and then dropped.
 
+    Args:
+        parameters: Of all of them.
+        into: Where the sum grows, in memory or mapped from a file; new arrays if None.
+
     Example:
-        >>> import numpy as np
         >>> agreed = Parameters(scheme="seeded", num_parameters=1, max_holders=2, bound=1.0, value_bits=8, rounds=1)
         >>> total = Accumulator(agreed)
         >>> for seed in (bytes(32), bytes([1] * 32)):
-        ...     total.add(Ciphertext(parameters=agreed, count=1, c0=np.array([3, 4], dtype=np.uint64), seeds=(seed,)))
+        ...     total.add(Ciphertext(parameters=agreed, count=1, c0=np.arange(4, dtype=np.uint64), seeds=(seed,)))
         >>> total.total().c0.tolist()
-        [6, 8]
+        [0, 2, 4, 6]
     """
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, *, into: Body | None = None) -> None:
         self._parameters = parameters
-        self._count = 0
-        self._seen: set[bytes] = set()
-        self._c0: Words | None = None
-        self._c1: Words | None = None
+        self._body = into or Body.empty(parameters)
+        self._count, self._unreduced, self._taken = 0, 0, False
+        self._seen: frozenset[bytes] = frozenset()
         self._seeds: tuple[bytes, ...] = ()
 
     @property
@@ -97,46 +134,75 @@ class Accumulator:
         """Number of updates so far."""
         return self._count
 
-    def add(self, ciphertext: Ciphertext) -> None:
+    def add(self, ciphertext: Ciphertext, *, progress: Progress | None = None) -> None:
         """Add one more; a refused one leaves the sum as it was.
 
+        Args:
+            ciphertext: Of one update or several; its arrays may be mapped from a file.
+            progress: Called after each block.
+
         Raises:
-            EncryptionError: other parameters, more updates than agreed, or a copy of one that is in the sum already.
+            EncryptionError: other parameters, more updates than agreed, a copy of one that is in the sum already, or
+                the sum was taken.
         """
+        if self._taken:
+            raise EncryptionError("an update after its sum was taken", remedy="Start another sum.")
         if ciphertext.parameters != self._parameters:
             raise EncryptionError("a ciphertext made with other parameters", expected="those of the sum")
         if self._count + ciphertext.count > self._parameters.max_holders:
             raise EncryptionError(
                 f"a sum of {self._count + ciphertext.count} updates", expected=f"at most {self._parameters.max_holders}"
             )
-        # Fresh second polynomials never repeat, so a repeated one is a copy of somebody's update.
-        marks = set(ciphertext.seeds) if ciphertext.c1 is None else {ciphertext.c1[0, :4].tobytes()}
-        if marks & self._seen:
+        if ciphertext.marks & self._seen:
             raise EncryptionError("an update that is in the sum already", remedy="Drop the copy: who sent it?")
-        self._seen |= marks
+        if self._unreduced == LAZY_TERMS:
+            self._reduce()
+        arrays = [self._body.c0, self._body.c1, ciphertext.c0, ciphertext.c1]
+        for block in blocks(self._parameters, arrays=arrays, progress=progress):
+            self._add_block(self._body.c0[block.words], ciphertext.c0[block.words])
+            if self._body.c1 is not None and ciphertext.c1 is not None:
+                self._add_block(self._body.c1[block.polynomials], ciphertext.c1[block.polynomials])
+        self._seen |= ciphertext.marks
         self._count += ciphertext.count
         self._seeds += ciphertext.seeds
-        self._c0 = _plus(self._c0, ciphertext.c0)
-        self._c1 = None if ciphertext.c1 is None else _plus(self._c1, ciphertext.c1)
+        self._unreduced += 1
+
+    def _add_block(self, total: Words, words: Words) -> None:
+        """Words stay unreduced for as long as their sum cannot reach 2^64: a sum is one addition a word."""
+        if self._count:
+            total += words
+        else:
+            total[:] = words
+
+    def _reduce(self) -> None:
+        if self._unreduced > 1:
+            for block in blocks(self._parameters, arrays=[self._body.c0, self._body.c1]):
+                reduce_words(self._body.c0[block.words])
+                if self._body.c1 is not None:
+                    reduce_words(self._body.c1[block.polynomials])
+            self._unreduced = 1
 
     def total(self) -> Ciphertext:
-        """The sum so far, which later additions do not change.
+        """The sum, in the accumulator's own arrays: nothing is added any more.
 
         Raises:
             EncryptionError: nothing was added.
         """
-        if self._c0 is None:
+        if not self._count:
             raise EncryptionError("the sum of no updates", expected="at least one")
+        self._reduce()
+        self._taken = True
         return Ciphertext(
-            parameters=self._parameters,
-            count=self._count,
-            c0=self._c0.copy(),
-            c1=None if self._c1 is None else self._c1.copy(),
-            seeds=self._seeds,
+            parameters=self._parameters, count=self._count, c0=self._body.c0, c1=self._body.c1, seeds=self._seeds
         )
 
 
-def add(ciphertexts: Iterable[Ciphertext]) -> Ciphertext:
+def add(
+    ciphertexts: Iterable[Ciphertext] | Sequence[Ciphertext],
+    *,
+    into: Body | None = None,
+    progress: Progress | None = None,
+) -> Ciphertext:
     """Add encrypted updates without any key.
 
     Raises:
@@ -144,15 +210,8 @@ def add(ciphertexts: Iterable[Ciphertext]) -> Ciphertext:
     """
     total: Accumulator | None = None
     for ciphertext in ciphertexts:
-        total = total or Accumulator(ciphertext.parameters)
-        total.add(ciphertext)
+        total = total or Accumulator(ciphertext.parameters, into=into)
+        total.add(ciphertext, progress=progress)
     if total is None:
         raise EncryptionError("the sum of no updates", expected="at least one")
     return total.total()
-
-
-def _plus(total: Words | None, words: Words) -> Words:
-    if total is None:
-        return words.copy()
-    add_into(total, words)
-    return total

@@ -2,55 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from fedjoint.encryption.ciphertext import Ciphertext, second_polynomials
 from fedjoint.encryption.dot import MaskedSample
+from fedjoint.encryption.fixed_point import dequantise_levels
 from fedjoint.encryption.keys import SecretKey
-from fedjoint.encryption.packing import blocks, decode, unpack_block
-from fedjoint.encryption.parameters import MODULUS
+from fedjoint.encryption.packing import Block, Progress, blocks, decode, unpack_block
+from fedjoint.encryption.parameters import CHECK_WORDS, MODULUS
+from fedjoint.encryption.tags import Contributors, check_words, passes
 from fedjoint.encryption.words import Words, add_into
 from fedjoint.errors import EncryptionError
 
 __all__ = ["decrypt_sum", "decrypt_words", "open_sample"]
 
 
-def decrypt_sum(key: SecretKey, ciphertext: Ciphertext, *, minimum_holders: int) -> Words:
-    """Decrypt the sum of a round.
+def decrypt_sum(
+    key: SecretKey,
+    ciphertext: Ciphertext,
+    *,
+    of: Contributors,
+    minimum_holders: int,
+    into: NDArray[Any] | None = None,
+    progress: Progress | None = None,
+) -> NDArray[Any]:
+    """Decrypt the sum of a round, block by block, and check that it is that sum.
 
     Args:
         key: The shared key.
-        ciphertext: The sum.
+        ciphertext: The sum; its arrays may be mapped from a file.
+        of: The round, and whose updates are said to be in it.
         minimum_holders: The agreement's; a sum of fewer is not opened.
+        into: Where the result goes, [D], in memory or mapped from a file: uint64 for level sums, float32 or float64
+            for the sum of the updates themselves. New level sums if None. It holds nothing to be used if this raises.
+        progress: Called after each block.
 
     Returns:
-        uint64[D], sums of ``ciphertext.count`` levels.
+        ``into``, or uint64[D], sums of ``ciphertext.count`` levels.
 
     Raises:
-        EncryptionError: too few updates; or, with one fixed message whatever the cause, a sum whose canary is not the
-            number of updates, or that no such number of updates has.
+        EncryptionError: too few updates, or room of another type or length; or, with one fixed message whatever the
+            cause, a sum that is not of the updates it is said to be of (:mod:`fedjoint.encryption.tags`).
     """
+    parameters = ciphertext.parameters
     if ciphertext.count < minimum_holders:
         raise EncryptionError(
             f"a sum of {ciphertext.count} updates is not opened", expected=f"at least {minimum_holders} as agreed"
         )
-    parameters = ciphertext.parameters
-    k, size = parameters.values_per_word, parameters.num_parameters
-    packed = decrypt_words(key, ciphertext)
-    sums = np.empty(k * parameters.num_words, dtype=np.uint64)
-    for _, words, _ in blocks(parameters):
-        sums[k * words.start : k * words.stop] = unpack_block(packed[words], parameters)
-    whole = int(sums[size]) == ciphertext.count and not sums[size + 1 :].any()
-    if not (whole and int(sums[:size].max()) <= ciphertext.count * (parameters.levels - 1)):
+    sums = np.empty(parameters.num_parameters, dtype=np.uint64) if into is None else into
+    if sums.shape != (parameters.num_parameters,) or sums.dtype not in (np.uint64, np.float32, np.float64):
         raise EncryptionError(
-            "the sum does not decrypt to one of this many updates under this key",
-            remedy="The round is not opened; the coordinator must send the sum again.",
+            f"room {sums.dtype}{list(sums.shape)} for a sum", expected=f"uint64 or float of {parameters.num_parameters}"
         )
-    return sums[:size]
+    right = len(of.places) == ciphertext.count and max(of.places) < parameters.max_holders
+    for block, plain in _decrypted(key, ciphertext, progress, sums):
+        payload = _without_rest(plain[:, CHECK_WORDS:], block)
+        size = block.values.stop - block.values.start
+        values = unpack_block(payload, parameters, block)
+        right &= passes(plain[:, :CHECK_WORDS], check_words(key, payload, block, of=of))
+        right &= int(values.max()) <= ciphertext.count * (parameters.levels - 1) and not values[size:].any()
+        if not right:
+            raise EncryptionError(
+                "the sum does not decrypt to one of these updates under this key",
+                remedy="The round is not opened; the coordinator must send the sum again.",
+            )
+        whole = sums.dtype == np.uint64
+        sums[block.values] = values[:size] if whole else dequantise_levels(values[:size], ciphertext.count, parameters)
+    return sums
 
 
 def decrypt_words(key: SecretKey, ciphertext: Ciphertext) -> Words:
-    """Decrypt to plaintext words, unchecked: c0 + c1 s modulo q, rounded to multiples of q / t.
+    """Decrypt to plaintext words, unchecked.
 
     Returns:
         uint64[num_words] below t.
@@ -58,19 +84,40 @@ def decrypt_words(key: SecretKey, ciphertext: Ciphertext) -> Words:
     Raises:
         EncryptionError: the ciphertext was made with other parameters.
     """
+    words = np.empty(ciphertext.parameters.num_words, dtype=np.uint64)
+    for block, plain in _decrypted(key, ciphertext):
+        words[block.words] = plain.reshape(-1)[: block.words.stop - block.words.start]
+    return words
+
+
+def _decrypted(
+    key: SecretKey, ciphertext: Ciphertext, progress: Progress | None = None, room: NDArray[Any] | None = None
+) -> Iterator[tuple[Block, Words]]:
+    """Each block's plaintext words, uint64[polynomials, 4096]: c0 + c1 s modulo q, rounded to multiples of q / t.
+
+    What follows the last used word is of no meaning.
+    """
     if ciphertext.parameters != key.parameters:
         raise EncryptionError("a ciphertext made with other parameters", expected="those of the key")
-    plain = np.empty(ciphertext.parameters.num_words, dtype=np.uint64)
-    for number, words, polynomials in blocks(ciphertext.parameters):
-        phase = key.multiply(second_polynomials(ciphertext, block=number, polynomials=polynomials)).reshape(-1)
-        phase = phase[: words.stop - words.start]
-        add_into(phase, ciphertext.c0[words])
-        plain[words] = decode(phase, ciphertext.parameters)
-    return plain
+    for block in blocks(key.parameters, arrays=[ciphertext.c0, ciphertext.c1, room], progress=progress):
+        phase = key.multiply(second_polynomials(ciphertext, block))
+        first = ciphertext.c0[block.words]
+        add_into(phase.reshape(-1)[: first.size], first)
+        yield block, decode(phase, key.parameters)
+
+
+def _without_rest(payload: Words, block: Block) -> Words:
+    """Contiguous payload words, uint64[polynomials, payload words], with zeros after the last one that is used."""
+    whole = np.ascontiguousarray(payload)
+    whole.reshape(-1)[block.num_payload :] = 0
+    return whole
 
 
 def open_sample(key: SecretKey, sample: MaskedSample) -> int:
     """Open a masked inner product for the coordinator.
+
+    A sample carries no tags: a coordinator that follows no protocol can have any number of log2(t) bits opened, such as
+    two coordinates of an update or 20 coefficients of the key. Open as few as were agreed, each once.
 
     Args:
         key: The shared key.

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedjoint.encryption.ciphertext import Ciphertext, second_polynomials
-from fedjoint.encryption.packing import blocks
-from fedjoint.encryption.parameters import DEGREE, MODULUS, Parameters
+from fedjoint.encryption.packing import blocks, spread
+from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, MODULUS, Parameters
 from fedjoint.encryption.words import Integers, Words, add_into, correlate, inner
 from fedjoint.errors import EncryptionError
 
@@ -155,13 +155,13 @@ def dot(ciphertext: Ciphertext, weights: Integers) -> Sample:
     if not fits(None, weights, parameters):
         raise _beyond(parameters)
     b, a = 0, np.zeros(DEGREE, dtype=np.uint64)
-    for number, words, polynomials in blocks(parameters):
-        padded = np.zeros((polynomials.stop - polynomials.start) * DEGREE, dtype=np.int64)
-        part = weights[words]  # the canary, which follows the last coordinate, gets weight zero
-        padded[: part.size] = part
-        b += inner(ciphertext.c0[words][: part.size], part)
-        second = second_polynomials(ciphertext, block=number, polynomials=polynomials)
-        add_into(a, correlate(second, padded.reshape(-1, DEGREE)))
+    for block in blocks(parameters, arrays=[ciphertext.c0, ciphertext.c1, weights]):
+        # The words that check a polynomial get weight zero.
+        padded = np.zeros((block.num_polynomials, DEGREE), dtype=np.int64)
+        padded[:, CHECK_WORDS:] = spread(weights[block.values][None], block)[0]
+        c0 = ciphertext.c0[block.words]
+        b += inner(c0, padded.reshape(-1)[: c0.size])
+        add_into(a, correlate(second_polynomials(ciphertext, block), padded))
     b -= parameters.offset * int(weights.sum()) << (60 - parameters.plain_bits)
     return Sample(parameters=parameters, b=b % MODULUS, a=a, squared_norm=int(weights @ weights))
 

@@ -6,13 +6,17 @@ number; and NaN cast to an integer is silent. Hence the order here: refuse, scal
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from fedjoint.encryption.packing import blocks
 from fedjoint.encryption.parameters import Parameters
+from fedjoint.encryption.words import Words
 from fedjoint.errors import EncryptionError
 
-__all__ = ["clip_to_bound", "dequantise_sum", "quantise"]
+__all__ = ["Levels", "Update", "clip_to_bound", "dequantise_levels", "dequantise_sum", "quantise"]
 
 
 def clip_to_bound(values: NDArray[np.floating], bound: float) -> NDArray[np.float64]:
@@ -37,15 +41,97 @@ def clip_to_bound(values: NDArray[np.floating], bound: float) -> NDArray[np.floa
     return np.clip(exact, -bound, bound)
 
 
-def quantise(
-    values: NDArray[np.floating], parameters: Parameters, *, rounding: np.random.Generator
-) -> NDArray[np.uint64]:
-    """Round each coordinate at random to one of its two neighbouring levels, so that the mean is exact.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Update:
+    """An update that is quantised block by block, as it is encrypted.
+
+    Each coordinate is rounded at random to one of its two neighbouring levels, so that the mean is exact.
+
+    Args:
+        values: float[D] in [-B, B], in memory or mapped from a file.
+        parameters: Give D, B and the levels.
+        rounding: Decides up or down, in order. It protects nobody, so it need not be cryptographic.
+        clip: Move coordinates beyond the bound onto it, instead of refusing them.
+    """
+
+    values: NDArray[np.floating]
+    parameters: Parameters
+    rounding: np.random.Generator
+    clip: bool = False
+
+    def check(self) -> None:
+        """Refuse the whole update by the index of its first wrong coordinate.
+
+        Raises:
+            EncryptionError: a wrong length, or a coordinate that is NaN, infinite or beyond the bound.
+        """
+        if self.values.shape != (self.parameters.num_parameters,):
+            raise EncryptionError(
+                f"an update of shape {self.values.shape}",
+                expected=f"{self.parameters.num_parameters} coordinates as agreed",
+            )
+        largest = np.inf if self.clip else self.parameters.bound
+        for block in blocks(self.parameters, arrays=[self.values]):
+            part = self.values[block.values]
+            # A maximum with NaN is NaN, which is not within the bound either.
+            low, high = float(part.min()), float(part.max())
+            if not (-largest <= low and high <= largest and -np.inf < low and high < np.inf):
+                exact = np.asarray(part, dtype=np.float64)
+                wrong = ~(np.abs(exact) <= largest) | np.isinf(exact)
+                _refuse(wrong, exact, "a number within the agreed bound", first=block.values.start)
+
+    def levels(self, values: slice) -> Words:
+        """The levels of the next coordinates, uint64 in [0, L - 1]; in order, each once."""
+        top, bound = self.parameters.levels - 1, self.parameters.bound
+        scaled = self.values[values].astype(np.float64)
+        if self.clip:
+            np.clip(scaled, -bound, bound, out=scaled)
+        scaled *= self.parameters.offset / bound
+        scaled += self.parameters.offset
+        scaled += self.rounding.random(scaled.size)
+        # At the bound itself the last bit of a float64 may lie on either side; what is not negative is cast downwards.
+        np.clip(scaled, 0, top, out=scaled)
+        return scaled.astype(np.int64).view(np.uint64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Levels:
+    """An update that is quantised already.
+
+    Args:
+        values: uint64[D] in [0, L - 1], from :func:`quantise`.
+        parameters: Those it was quantised with.
+    """
+
+    values: Words
+    parameters: Parameters
+
+    def check(self) -> None:
+        """Refuse what no quantiser made.
+
+        Raises:
+            EncryptionError: another type or length, or a level that there is not.
+        """
+        fits = self.values.dtype == np.uint64 and self.values.shape == (self.parameters.num_parameters,)
+        top = self.parameters.levels
+        if not (fits and all(self.values[b.values].max() < top for b in blocks(self.parameters, arrays=[self.values]))):
+            raise EncryptionError(
+                "these levels are not of an update",
+                expected=f"{self.parameters.num_parameters} unsigned integers below {top}",
+            )
+
+    def levels(self, values: slice) -> Words:
+        """The levels of some coordinates."""
+        return self.values[values]
+
+
+def quantise(values: NDArray[np.floating], parameters: Parameters, *, rounding: np.random.Generator) -> Words:
+    """Quantise a whole update in memory: see :class:`Update`.
 
     Args:
         values: float[D] in [-B, B], clipped already.
         parameters: Give D, B and the levels.
-        rounding: Decides up or down. It protects nobody, so it need not be cryptographic.
+        rounding: Decides up or down.
 
     Returns:
         uint64[D] in [0, L - 1].
@@ -57,19 +143,12 @@ def quantise(
     Guarantees:
         E[(level - offset) * step] is the value (to float64 precision) and the error is below one step.
     """
-    exact = np.asarray(values, dtype=np.float64)
-    if exact.shape != (parameters.num_parameters,):
-        raise EncryptionError(
-            f"an update of shape {exact.shape}", expected=f"{parameters.num_parameters} coordinates as agreed"
-        )
-    _refuse(~(np.abs(exact) <= parameters.bound), exact, f"a number from {-parameters.bound} to {parameters.bound}")
-    scaled = exact * (parameters.offset / parameters.bound)
-    scaled += parameters.offset
-    scaled += rounding.random(exact.size)
-    np.floor(scaled, out=scaled)
-    # At the bound itself the last bit of a float64 may lie on either side.
-    np.clip(scaled, 0, parameters.levels - 1, out=scaled)
-    return scaled.astype(np.uint64)
+    update = Update(values=np.asarray(values), parameters=parameters, rounding=rounding)
+    update.check()
+    levels = np.empty(parameters.num_parameters, dtype=np.uint64)
+    for block in blocks(parameters):
+        levels[block.values] = update.levels(block.values)
+    return levels
 
 
 def dequantise_sum(level_sums: NDArray[np.uint64], count: int, parameters: Parameters) -> NDArray[np.float64]:
@@ -96,16 +175,24 @@ def dequantise_sum(level_sums: NDArray[np.uint64], count: int, parameters: Param
             f"a sum of {count} updates of shape {level_sums.shape}",
             expected=f"1 to {parameters.max_holders} updates of {parameters.num_parameters} coordinates",
         )
-    return (level_sums.astype(np.float64) - count * parameters.offset) * parameters.step
+    return dequantise_levels(level_sums, count, parameters)
 
 
-def _refuse(wrong: NDArray[np.bool_], values: NDArray[np.float64], expected: str) -> None:
+def dequantise_levels(level_sums: Words, count: int, parameters: Parameters) -> NDArray[np.float64]:
+    """:func:`dequantise_sum` for any part of a sum, unchecked."""
+    exact = level_sums.view(np.int64).astype(np.float64)
+    exact -= count * parameters.offset
+    exact *= parameters.step
+    return exact
+
+
+def _refuse(wrong: NDArray[np.bool_], values: NDArray[np.float64], expected: str, first: int = 0) -> None:
     """Refuse an update by the index of its first wrong coordinate; its value is data and is not told, unless NaN."""
     if wrong.any():
         index = int(np.argmax(wrong))
         what = "beyond the bound" if np.isfinite(values[index]) else str(values[index])
         raise EncryptionError(
-            f"coordinate {index} of the update is {what}",
+            f"coordinate {first + index} of the update is {what}",
             expected=expected,
             remedy="Nothing was encrypted; check the learning rate and the data of this round.",
         )

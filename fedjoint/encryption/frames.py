@@ -2,7 +2,8 @@
 
 Parsed with ``struct`` and numpy alone; every length is compared before anything is allocated, and the words are a view
 of the bytes received. A frame states all that it belongs to, and whoever parses one states what it must be: a replayed
-or reordered frame is one of the wrong round.
+or reordered frame is one of the wrong round. The bytes may be mapped from a file (``frame_files``): they are read in
+pieces, and nothing here grows with their number. What is signed is their BLAKE2b-256 hash (RFC 7693).
 """
 
 from __future__ import annotations
@@ -11,27 +12,42 @@ import hashlib
 import re
 import struct
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedjoint.encryption.binding import Binding
-from fedjoint.encryption.ciphertext import Ciphertext
+from fedjoint.encryption.ciphertext import Body, Ciphertext
 from fedjoint.encryption.dot import MaskedSample
+from fedjoint.encryption.packing import forget
 from fedjoint.encryption.parameters import DEGREE, MODULUS, Parameters
 from fedjoint.encryption.streams import SEED_BYTES
 from fedjoint.encryption.words import Words
 from fedjoint.errors import FrameRefused, IdentityError, InvalidValue
 from fedjoint.identity.keys import Identity, PublicIdentity
 
-__all__ = ["HEADER_BYTES", "FrameHeader", "frame_bytes", "pack_frame", "parse_frame", "parse_sample_frame"]
+__all__ = [
+    "HEADER_BYTES",
+    "FrameHeader",
+    "FrameWriter",
+    "frame_bytes",
+    "pack_frame",
+    "parse_frame",
+    "parse_sample_frame",
+]
 
-_MAGIC, _VERSION = b"FEDJOINT", 1
+#: The bytes of a frame, in memory or mapped from a file.
+Bytes: TypeAlias = NDArray[np.uint8]
+
+_MAGIC, _VERSION = b"FEDJOINT", 2
 _KINDS = {"update": 1, "sum": 2, "sample": 3}
 #: Magic, version, kind, zero, round, count, body bytes, zero; run, agreement, key, parameters, sender.
 _HEADER = struct.Struct("<8sHBBIIQI16s32s32s32s64s")
 HEADER_BYTES = _HEADER.size
 _SIGNATURE_BYTES = 64
+#: Bytes hashed, or words compared, at a time.
+_PIECE = 1 << 20
 _HEX_KEY_ID = re.compile("[0-9a-f]{64}")
 
 
@@ -81,7 +97,13 @@ class _Fields(NamedTuple):
 
 
 def frame_bytes(parameters: Parameters, *, kind: Literal["update", "sum", "sample"], count: int = 1) -> int:
-    """Length of a frame, header and signature included: what a message costs, known before it is made."""
+    """Length of a frame, header and signature included: what a message costs, known before it is made.
+
+    Args:
+        parameters: The run's.
+        kind: What it is around.
+        count: Number of updates in it.
+    """
     return HEADER_BYTES + _body_bytes(parameters, kind, count) + _SIGNATURE_BYTES
 
 
@@ -110,8 +132,63 @@ def _fields(header: FrameHeader, sender_id: str, parameters: Parameters, count: 
     )
 
 
+class FrameWriter:
+    """A frame in the making: words are encrypted or added right where they travel.
+
+    Args:
+        header: What the frame belongs to; of kind ``update`` or ``sum``.
+        sender: Who signs.
+        parameters: The run's.
+        count: Number of updates in it.
+        room: uint8[:func:`frame_bytes`], mapped from a file, say; new if None.
+
+    Raises:
+        InvalidValue: room of another size.
+    """
+
+    def __init__(
+        self,
+        header: FrameHeader,
+        *,
+        sender: Identity,
+        parameters: Parameters,
+        count: int = 1,
+        room: Bytes | None = None,
+    ) -> None:
+        size = frame_bytes(parameters, kind=header.kind, count=count)
+        self.data = np.empty(size, dtype=np.uint8) if room is None else room
+        if self.data.shape != (size,):
+            raise InvalidValue(f"room for a frame of {self.data.size} bytes", expected=f"{size} bytes")
+        self._header, self._sender, self._parameters, self._count = header, sender, parameters, count
+        self.finished = False
+        after = HEADER_BYTES + 8 * parameters.num_words
+        second = None
+        if parameters.scheme == "seal":
+            second = _words(self.data, after, parameters.num_polynomials * DEGREE).reshape(-1, DEGREE)
+        self.body = Body(c0=_words(self.data, HEADER_BYTES, parameters.num_words), c1=second)
+
+    def finish(self, content: Ciphertext) -> Bytes:
+        """Write what is not there yet, sign, and give the frame's bytes.
+
+        Raises:
+            InvalidValue: the content is not of the header's kind or count.
+        """
+        if content.count != self._count or self._header.kind not in ("update", "sum"):
+            raise _another_kind(self._header)
+        if content.c0 is not self.body.c0:
+            self.body.c0[:] = content.c0
+        if content.c1 is not None and self.body.c1 is not None and content.c1 is not self.body.c1:
+            self.body.c1[:] = content.c1
+        seeds = b"".join(content.seeds)
+        after = HEADER_BYTES + 8 * self._parameters.num_words
+        self.data[after : after + len(seeds)] = np.frombuffer(seeds, dtype=np.uint8)
+        _sign(self.data, _fields(self._header, self._sender.id, self._parameters, self._count), self._sender)
+        self.finished = True
+        return self.data
+
+
 def pack_frame(content: Ciphertext | MaskedSample, *, header: FrameHeader, sender: Identity) -> bytes:
-    """Write a ciphertext or masked sample as a signed frame.
+    """Write a ciphertext or masked sample as a signed frame, in memory.
 
     Args:
         content: An update (``count`` 1), a sum, or a masked sample, as ``header.kind`` says.
@@ -121,23 +198,23 @@ def pack_frame(content: Ciphertext | MaskedSample, *, header: FrameHeader, sende
     Raises:
         InvalidValue: the content is not of the header's kind.
     """
-    count = content.count if isinstance(content, Ciphertext) else 1
-    if isinstance(content, MaskedSample) != (header.kind == "sample") or (header.kind == "update" and count != 1):
-        raise InvalidValue(f"a frame of kind '{header.kind}' around another", expected="the kind of its content")
-    parts = [_HEADER.pack(*_fields(header, sender.id, content.parameters, count))]
-    if isinstance(content, MaskedSample):
-        parts += [content.b.to_bytes(8, "little"), content.a.astype("<u8", copy=False).tobytes()]
-    else:
-        parts += [content.c0.astype("<u8", copy=False).tobytes(), *content.seeds]
-        if content.c1 is not None:
-            parts.append(content.c1.astype("<u8", copy=False).tobytes())
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return b"".join([*parts, bytes.fromhex(sender.sign("frame", digest.digest()))])
+    parameters = content.parameters
+    if isinstance(content, Ciphertext):
+        if header.kind == "sample" or (header.kind == "update" and content.count != 1):
+            raise _another_kind(header)
+        return FrameWriter(header, sender=sender, parameters=parameters, count=content.count).finish(content).tobytes()
+    if header.kind != "sample":
+        raise _another_kind(header)
+    data = np.empty(frame_bytes(parameters, kind="sample"), dtype=np.uint8)
+    words = _words(data, HEADER_BYTES, 1 + DEGREE)
+    words[0], words[1:] = content.b, content.a
+    _sign(data, _fields(header, sender.id, parameters, 1), sender)
+    return data.tobytes()
 
 
-def parse_frame(data: bytes, *, expected: FrameHeader, sender: PublicIdentity, parameters: Parameters) -> Ciphertext:
+def parse_frame(
+    data: bytes | Bytes, *, expected: FrameHeader, sender: PublicIdentity, parameters: Parameters
+) -> Ciphertext:
     """Read an update or a sum, or refuse it.
 
     Args:
@@ -156,38 +233,42 @@ def parse_frame(data: bytes, *, expected: FrameHeader, sender: PublicIdentity, p
         Allocates nothing in proportion to numbers that the frame states. What is returned was signed, byte by byte, by
         ``sender`` for this agreement, run, round and key, and every word is below q.
     """
-    count = _check(data, expected, sender, parameters)
-    words = _view(data, HEADER_BYTES, parameters.num_words)
+    frame, count = _check(data, expected, sender, parameters)
+    words = _checked_words(frame, HEADER_BYTES, parameters.num_words)
     after = HEADER_BYTES + words.nbytes
     c1: Words | None = None
     seeds: tuple[bytes, ...] = ()
     if parameters.scheme == "seal":
-        c1 = _view(data, after, parameters.num_polynomials * DEGREE).reshape(-1, DEGREE)
+        c1 = _checked_words(frame, after, parameters.num_polynomials * DEGREE).reshape(-1, DEGREE)
     else:
-        seeds = tuple(data[after + i * SEED_BYTES : after + (i + 1) * SEED_BYTES] for i in range(count))
+        listed = frame[after : after + count * SEED_BYTES].reshape(count, SEED_BYTES)
+        seeds = tuple(seed.tobytes() for seed in listed)
         if len(set(seeds)) != count:
             raise FrameRefused("a frame with a repeated seed", expected="a seed for each update")
     return Ciphertext(parameters=parameters, count=count, c0=words, c1=c1, seeds=seeds)
 
 
 def parse_sample_frame(
-    data: bytes, *, expected: FrameHeader, sender: PublicIdentity, parameters: Parameters
+    data: bytes | Bytes, *, expected: FrameHeader, sender: PublicIdentity, parameters: Parameters
 ) -> MaskedSample:
     """Read a masked sample, or refuse it; as :func:`parse_frame`, with kind ``sample``.
 
     Raises:
         FrameRefused: whatever is wrong with it, by name.
     """
-    _check(data, expected, sender, parameters)
-    words = _view(data, HEADER_BYTES, 1 + DEGREE)
+    frame, _ = _check(data, expected, sender, parameters)
+    words = _checked_words(frame, HEADER_BYTES, 1 + DEGREE)
     return MaskedSample(parameters=parameters, b=int(words[0]), a=words[1:])
 
 
-def _check(data: bytes, expected: FrameHeader, sender: PublicIdentity, parameters: Parameters) -> int:
-    """Everything but the words: header, length, signature. Returns the count."""
+def _check(
+    data: bytes | Bytes, expected: FrameHeader, sender: PublicIdentity, parameters: Parameters
+) -> tuple[Bytes, int]:
+    """Everything but the words: header, length, signature. Returns the bytes and the count."""
     if len(data) < HEADER_BYTES + _SIGNATURE_BYTES:
         raise FrameRefused(f"a truncated frame of {len(data)} bytes", expected="at least header and signature")
-    got = _Fields._make(_HEADER.unpack_from(data))
+    frame = np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else data
+    got = _Fields._make(_HEADER.unpack(frame[:HEADER_BYTES].tobytes()))
     most = parameters.max_holders if expected.kind == "sum" else 1
     if not 1 <= got.updates <= most:
         raise FrameRefused(f"a frame with the wrong count, {got.updates} updates", expected=f"1 to {most}")
@@ -203,20 +284,47 @@ def _check(data: bytes, expected: FrameHeader, sender: PublicIdentity, parameter
     if len(data) != length or got != right:
         what = "truncated" if len(data) < length else "oversized" if len(data) > length else "malformed"
         raise FrameRefused(f"a {what} frame of {len(data)} bytes", expected=f"{length} bytes that say so")
-    digest = hashlib.sha256(memoryview(data)[:-_SIGNATURE_BYTES]).digest()
     try:
-        sender.verify("frame", digest, data[-_SIGNATURE_BYTES:].hex())
+        sender.verify("frame", _digest(frame), frame[-_SIGNATURE_BYTES:].tobytes().hex())
     except IdentityError:
         raise FrameRefused(
             f"a frame with a bad signature of '{sender.id}'",
             remedy="It was altered on its way, or is not the sender's.",
         ) from None
-    return got.updates
+    return frame, got.updates
 
 
-def _view(data: bytes, offset: int, count: int) -> Words:
-    """Words in the bytes themselves, each checked to be below q."""
-    words = np.frombuffer(data, dtype="<u8", count=count, offset=offset)
-    if int(words.max()) >= MODULUS:
-        raise FrameRefused("a frame with a word that is not below q", expected="words of a ciphertext")
+def _another_kind(header: FrameHeader) -> InvalidValue:
+    return InvalidValue(f"a frame of kind '{header.kind}' around another", expected="the kind and count of its content")
+
+
+def _sign(data: Bytes, fields: _Fields, sender: Identity) -> None:
+    data[:HEADER_BYTES] = np.frombuffer(_HEADER.pack(*fields), dtype=np.uint8)
+    signature = bytes.fromhex(sender.sign("frame", _digest(data)))
+    data[-_SIGNATURE_BYTES:] = np.frombuffer(signature, dtype=np.uint8)
+
+
+def _digest(data: Bytes) -> bytes:
+    """The hash of all but the signature."""
+    digest, signed = hashlib.blake2b(digest_size=32), data[:-_SIGNATURE_BYTES]
+    for start in range(0, signed.size, _PIECE):
+        digest.update(signed[start : start + _PIECE].data)
+        forget(data)
+    return digest.digest()
+
+
+def _words(data: Bytes, offset: int, count: int) -> Words:
+    """Words in the bytes themselves."""
+    words: Words = data[offset : offset + 8 * count].view("<u8")
+    return words
+
+
+def _checked_words(data: Bytes, offset: int, count: int) -> Words:
+    """Words in the bytes themselves, read-only, each checked to be below q."""
+    words = _words(data, offset, count)
+    words.flags.writeable = False
+    for start in range(0, count, _PIECE // 8):
+        if int(words[start : start + _PIECE // 8].max()) >= MODULUS:
+            raise FrameRefused("a frame with a word that is not below q", expected="words of a ciphertext")
+        forget(words)
     return words

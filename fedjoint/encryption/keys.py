@@ -8,49 +8,67 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.words import Words, inner, multiply_small, small_spectrum
 from fedjoint.errors import EncryptionError
 
-__all__ = ["PACKED_KEY_BYTES", "SecretKey"]
+__all__ = ["PACKED_KEY_BYTES", "RoundJournal", "SecretKey"]
 
 #: Two bits a coefficient.
 PACKED_KEY_BYTES = DEGREE // 4
 
 
+class RoundJournal(Protocol):
+    """Where a key writes down, before each encryption, the round it is for."""
+
+    def write(self, round_number: int) -> None:
+        """Keep a round's number so that it survives whatever comes next."""
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever keeps it."""
+        ...
+
+
 class SecretKey:
     """A uniform ternary polynomial; it never prints, pickles, copies or compares itself.
+
+    It is of one run under one agreement: another run, or other members, need another key.
 
     Args:
         coefficients: int8[4096] in {-1, 0, 1}; the key takes a copy.
         parameters: What it is for.
+        binding: The run it is for.
 
     Raises:
         EncryptionError: the coefficients are not those of a key.
 
     Guarantees:
-        ``key_id`` is SHA-256 of the parameters' fingerprint and the check value: equal if and only if both are.
+        ``key_id`` is SHA-256 of the parameters' fingerprint, the binding and the check value: equal if and only if all
+        three are.
     """
 
-    def __init__(self, coefficients: NDArray[np.int8], parameters: Parameters) -> None:
+    def __init__(self, coefficients: NDArray[np.int8], parameters: Parameters, binding: Binding) -> None:
         whole = coefficients.dtype == np.int8 and coefficients.shape == (DEGREE,)
         if not (whole and coefficients.min() >= -1 and coefficients.max() <= 1):
             raise EncryptionError("these coefficients are no secret key", expected=f"{DEGREE} of -1, 0 and 1")
-        self.parameters = parameters
+        self.parameters, self.binding = parameters, binding
         self._coefficients = coefficients.copy()
         self._spectrum = small_spectrum(self._coefficients)
         self._last_round = -1
+        self._journal: RoundJournal | None = None
         self._closed = False
-        fingerprint = bytes.fromhex(parameters.fingerprint)
-        self.key_id = hashlib.sha256(b"fedjoint/1/key\x00" + fingerprint + self.tag(b"check")).hexdigest()
+        public = bytes.fromhex(parameters.fingerprint + binding.agreement_sha256 + binding.run_id)
+        self.key_id = hashlib.sha256(b"fedjoint/2/key\x00" + public + self.tag(b"check")).hexdigest()
 
     @classmethod
-    def unpack(cls, packed: bytes, parameters: Parameters) -> SecretKey:
+    def unpack(cls, packed: bytes, parameters: Parameters, binding: Binding) -> SecretKey:
         """Read what :meth:`pack` wrote.
 
         Raises:
@@ -59,7 +77,7 @@ class SecretKey:
         if len(packed) != PACKED_KEY_BYTES:
             raise EncryptionError(f"a secret key of {len(packed)} bytes", expected=f"{PACKED_KEY_BYTES} bytes")
         codes = np.frombuffer(packed, dtype=np.uint8)[:, None] >> np.array([0, 2, 4, 6], dtype=np.uint8)
-        return cls((codes & 3).astype(np.int8).reshape(-1) - np.int8(1), parameters)
+        return cls((codes & 3).astype(np.int8).reshape(-1) - np.int8(1), parameters, binding)
 
     def pack(self) -> bytes:
         """The key in 1,024 bytes, two bits a coefficient: to be sealed at once and forgotten."""
@@ -84,10 +102,32 @@ class SecretKey:
 
     def tag(self, message: bytes) -> bytes:
         """Prove possession: HMAC-SHA256 of a public message, 32 bytes, that only who has the key can make."""
-        return hmac.new(self.pack(), b"fedjoint/1/possession\x00" + message, hashlib.sha256).digest()
+        return hmac.new(self.pack(), b"fedjoint/2/possession\x00" + message, hashlib.sha256).digest()
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, which only who has the key can make: HMAC-SHA256 by key and run."""
+        message = b"fedjoint/2/derive\x00" + bytes.fromhex(self.key_id) + purpose.encode()
+        return hmac.new(self.pack(), message, hashlib.sha256).digest()
+
+    def keep_rounds(self, journal: RoundJournal, *, last_round: int = -1) -> None:
+        """Write each round down from now on, and encrypt only after those of before.
+
+        Args:
+            journal: Where; the key closes it when it is closed.
+            last_round: The last one written there, -1 if none.
+
+        Raises:
+            EncryptionError: the key has a journal already.
+        """
+        self._refuse_if_closed()
+        if self._journal is not None:
+            raise EncryptionError(f"the key {self.key_id[:16]} has a file already", remedy="Use that one.")
+        if self._last_round > last_round:
+            journal.write(self._last_round)
+        self._journal, self._last_round = journal, max(self._last_round, last_round)
 
     def begin_round(self, round_number: int) -> None:
-        """Claim a round for this holder's one encryption in it.
+        """Claim a round for this holder's one encryption in it, on file first if the key has one.
 
         Raises:
             EncryptionError: the round is not after the last one, or beyond those agreed. Two encryptions of one
@@ -100,13 +140,22 @@ class SecretKey:
                 expected=f"a round after {self._last_round}",
                 remedy="Answer the round's task once; a new run has a new key.",
             )
+        if round_number > self.parameters.rounds:
+            raise EncryptionError(
+                f"round {round_number} under a key for {self.parameters.rounds} rounds", remedy="Make a new key."
+            )
         self._last_round = round_number
+        if self._journal is not None:
+            self._journal.write(round_number)
 
     def close(self) -> None:
         """Overwrite the key, as far as Python can: copies that libraries made are not reached."""
         self._coefficients.fill(0)
         self._spectrum.fill(0)
         self._closed = True
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

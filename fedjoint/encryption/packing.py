@@ -1,64 +1,154 @@
 """Levels to plaintext words and back, and plaintext words to multiples of q / t.
 
-A block of l words holds k l values: value j l + w of the block is field j of word w, so that packing works on whole
-slices. The value after the last coordinate is the canary: 1 from each holder, so that a sum shows how many it is of.
+Each polynomial begins with the words that check it (``tags``); packed values follow. A block of l payload words holds
+k l values: value j l + w of the block is field j of payload word w, so that packing works on whole slices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import mmap
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fedjoint.encryption.parameters import DEGREE, SHORTFALL, Parameters
+from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, PAYLOAD_WORDS, SHORTFALL, Parameters
 from fedjoint.encryption.words import BLOCK_POLYNOMIALS, Words
 
-__all__ = ["blocks", "decode", "encode", "pack_block", "unpack_block"]
+__all__ = ["Block", "Progress", "blocks", "decode", "encode", "forget", "pack_block", "spread", "unpack_block"]
+
+#: Hears (values done, values in all) after each block.
+Progress: TypeAlias = Callable[[int, int], object]
 
 
-def blocks(parameters: Parameters) -> Iterator[tuple[int, slice, slice]]:
-    """Give number, words and polynomials of each block of an update.
+class Block(NamedTuple):
+    """One block of an update, which is worked on at a time.
+
+    Args:
+        number: From 0.
+        polynomials: Those of the block.
+        words: Of the ciphertext's first polynomials; the last block ends with the last word that is used.
+        values: Coordinates of the update.
+        num_payload: Words that hold values.
+    """
+
+    number: int
+    polynomials: slice
+    words: slice
+    values: slice
+    num_payload: int
+
+    @property
+    def num_polynomials(self) -> int:
+        """Polynomials of the block, the last one perhaps used in part."""
+        return int(self.polynomials.stop - self.polynomials.start)
+
+
+def blocks(
+    parameters: Parameters, *, arrays: Sequence[NDArray[Any] | None] = (), progress: Progress | None = None
+) -> Iterator[Block]:
+    """Give out the blocks of an update, in order.
+
+    Args:
+        parameters: The agreed ones.
+        arrays: Those that are read or written; of what is mapped from files only one block stays in memory.
+        progress: Called after each block.
 
     Example:
         >>> agreed = Parameters(scheme="seal", num_parameters=70_000, max_holders=2, bound=1, value_bits=8, rounds=1)
-        >>> list(blocks(agreed))
-        [(0, slice(0, 65536, None), slice(0, 16, None)), (1, slice(65536, 70001, None), slice(16, 18, None))]
+        >>> [(block.words.stop, block.values.stop, block.num_payload) for block in blocks(agreed)]
+        [(65536, 65488, 65488), (70054, 70000, 4512)]
     """
-    for block, first in enumerate(range(0, parameters.num_polynomials, BLOCK_POLYNOMIALS)):
+    k, size = parameters.values_per_word, parameters.num_parameters
+    for number, first in enumerate(range(0, parameters.num_polynomials, BLOCK_POLYNOMIALS)):
         last = min(first + BLOCK_POLYNOMIALS, parameters.num_polynomials)
-        yield block, slice(first * DEGREE, min(last * DEGREE, parameters.num_words)), slice(first, last)
+        start, stop = first * PAYLOAD_WORDS, min(last * PAYLOAD_WORDS, parameters.num_payload_words)
+        yield Block(
+            number=number,
+            polynomials=slice(first, last),
+            words=slice(first * DEGREE, stop + CHECK_WORDS * last),
+            values=slice(k * start, min(k * stop, size)),
+            num_payload=stop - start,
+        )
+        forget(*arrays)
+        if progress is not None:
+            progress(min(k * stop, size), size)
 
 
-def pack_block(levels: Words, parameters: Parameters, *, words: slice) -> Words:
-    """Pack what belongs to some words of an update.
+def forget(*arrays: NDArray[Any] | None) -> None:
+    """Let the system take back the memory of arrays that are mapped from files; nothing in them changes."""
+    for array in arrays:
+        base, shared = typing.cast(Any, array), False
+        while isinstance(base, (np.ndarray, memoryview)):
+            # In a private mapping (mode c) what was written would be lost.
+            shared |= isinstance(base, np.memmap) and base.mode != "c"
+            base = base.obj if isinstance(base, memoryview) else base.base
+        if shared and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
+
+
+def spread(fields: NDArray[Any], block: Block) -> NDArray[Any]:
+    """Lay rows of one item for each payload word out over the block's polynomials.
 
     Args:
-        levels: uint64[D], all levels of the update.
-        parameters: The agreed ones.
-        words: A block's words, from :func:`blocks`.
+        fields: [rows, num_payload].
+        block: Where they are.
 
     Returns:
-        uint64[words], below t; the canary follows the last coordinate, zeros follow the canary.
+        [rows, polynomials, payload words], zeros after the last; a view if the block is full.
     """
-    k, count = parameters.values_per_word, words.stop - words.start
-    values = np.zeros(k * count, dtype=np.uint64)
-    part = levels[k * words.start : k * words.stop]
-    values[: part.size] = part
-    if words.stop == parameters.num_words:
-        values[parameters.num_parameters - k * words.start] = 1
-    packed = values[:count]
-    for field in range(1, k):
-        packed |= values[field * count : (field + 1) * count] << np.uint64(field * parameters.field_bits)
+    room = block.num_polynomials * PAYLOAD_WORDS
+    if block.num_payload < room:
+        fields = np.pad(fields, ((0, 0), (0, room - block.num_payload)))
+    return fields.reshape(-1, block.num_polynomials, PAYLOAD_WORDS)
+
+
+def pack_block(levels: Words, parameters: Parameters, block: Block) -> Words:
+    """Pack the levels of one block.
+
+    Args:
+        levels: uint64, those at ``block.values``.
+        parameters: The agreed ones.
+        block: From :func:`blocks`.
+
+    Returns:
+        uint64[polynomials, 4096] below t: zeros where the check words go and after the last value.
+    """
+    k, width = parameters.values_per_word, parameters.field_bits
+    if levels.size < k * block.num_payload:
+        levels = np.pad(levels, (0, k * block.num_payload - levels.size))
+    fields = spread(levels.reshape(k, -1), block)
+    packed = np.zeros((block.num_polynomials, DEGREE), dtype=np.uint64)
+    payload = packed[:, CHECK_WORDS:]
+    payload[:] = fields[0]
+    for number in range(1, k):
+        payload |= fields[number] << np.uint64(number * width)
     return packed
 
 
-def unpack_block(packed: Words, parameters: Parameters) -> Words:
-    """Undo :func:`pack_block`, also on sums: uint64[k * words]."""
-    width = np.uint64(parameters.field_bits)
-    mask = np.uint64((1 << parameters.field_bits) - 1)
-    *lower, last = (packed >> (width * np.uint64(field)) for field in range(parameters.values_per_word))
+def unpack_block(payload: Words, parameters: Parameters, block: Block) -> Words:
+    """Undo :func:`pack_block`, also on sums.
+
+    Args:
+        payload: uint64[polynomials, payload words].
+        parameters: The agreed ones.
+        block: From :func:`blocks`.
+
+    Returns:
+        uint64[k * num_payload]: the block's values, and zeros (unless somebody made the words) after the last.
+    """
+    count, width = block.num_payload, parameters.field_bits
+    flat = payload.reshape(-1)[:count]
+    if parameters.values_per_word == 1:
+        return flat
+    values = np.empty((parameters.values_per_word, count), dtype=np.uint64)
+    for number, field in enumerate(values):
+        np.right_shift(flat, np.uint64(number * width), out=field)
     # What stands above the last field is kept, so that a sum which is none shows.
-    return np.concatenate([*(field & mask for field in lower), last])
+    values[:-1] &= np.uint64((1 << width) - 1)
+    return values.reshape(-1)
 
 
 def encode(packed: Words, parameters: Parameters) -> Words:

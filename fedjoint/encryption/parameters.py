@@ -20,6 +20,7 @@ from fedjoint.errors import EncryptionError, InvalidValue
 from fedjoint.strict import plain, strict
 
 __all__ = [
+    "CHECK_WORDS",
     "DEGREE",
     "ERROR_BOUND",
     "ERROR_VARIANCE",
@@ -27,8 +28,10 @@ __all__ = [
     "MAX_WEIGHT_NORM",
     "MODULUS",
     "NOISE_DEVIATIONS",
+    "PAYLOAD_WORDS",
     "SECURITY",
     "SHORTFALL",
+    "TAG_PRIMES",
     "Parameters",
     "agreed_parameters",
 ]
@@ -38,6 +41,11 @@ DEGREE = 4096
 #: q is this much below 2^60, so that 2^60 = SHORTFALL modulo q; the largest prime below 2^60 with q = 1 mod 2 * DEGREE.
 SHORTFALL = 16383
 MODULUS = (1 << 60) - SHORTFALL
+#: Tags of a polynomial are kept modulo these, so that a sum of 200 has room in every plaintext modulus there is.
+TAG_PRIMES = ((1 << 26) - 5, (1 << 26) - 27)
+#: Each polynomial begins with the canary and its two tags; packed values fill the rest.
+CHECK_WORDS = 1 + len(TAG_PRIMES)
+PAYLOAD_WORDS = DEGREE - CHECK_WORDS
 #: An error is the difference of two sums of 21 fair bits: at most 21, variance 21/2, sub-Gaussian with that variance.
 ERROR_BOUND = 21
 ERROR_VARIANCE = ERROR_BOUND / 2
@@ -80,7 +88,7 @@ class Parameters:
     Example:
         >>> agreed = Parameters(scheme="seal", num_parameters=24, max_holders=4, bound=1.0, value_bits=16, rounds=20)
         >>> agreed.levels, agreed.num_words, agreed.plain_bits, agreed.weight_norm_budget
-        (65535, 25, 37, 95724)
+        (65535, 27, 37, 95724)
     """
 
     scheme: Literal["seal", "seeded"]
@@ -120,11 +128,12 @@ class Parameters:
         (rounding of q m / t), and decoding itself at most 1, so 43 n + 2 <= q / t.
 
         With k = 1 more bits of t let an inner product be larger and less noise be tolerated: the balance that allows
-        the largest ``weight_norm_budget`` is taken.
+        the largest ``weight_norm_budget`` is taken. Either way a sum of tags fits, 2^26 each.
         """
         if self.values_per_word > 1:
             return self._most_plain_bits
-        least = max(self.max_holders * (self.levels - 1), 2 * SHORTFALL * (self.levels - 1)).bit_length()
+        largest = self.max_holders * (self.levels - 1), 2 * SHORTFALL * (self.levels - 1), self.max_holders << 26
+        least = max(largest).bit_length()
         return max(range(least, self._most_plain_bits + 1), key=self._weight_norm)
 
     @property
@@ -176,14 +185,19 @@ class Parameters:
         return 1 << self.plain_bits
 
     @property
-    def num_words(self) -> int:
-        """Words of an update, the canary included."""
-        return -(-(self.num_parameters + 1) // self.values_per_word)
+    def num_payload_words(self) -> int:
+        """Words that hold values."""
+        return -(-self.num_parameters // self.values_per_word)
 
     @property
     def num_polynomials(self) -> int:
         """Polynomials of an update."""
-        return -(-self.num_words // DEGREE)
+        return -(-self.num_payload_words // PAYLOAD_WORDS)
+
+    @property
+    def num_words(self) -> int:
+        """Words of an update, those that check it included."""
+        return self.num_payload_words + CHECK_WORDS * self.num_polynomials
 
     @property
     def weight_norm_budget(self) -> int:
@@ -204,7 +218,7 @@ class Parameters:
     def fingerprint(self) -> str:
         """SHA-256 of the canonical JSON of these parameters and of what is fixed in code, as hex."""
         fixed = {"degree": DEGREE, "modulus": str(MODULUS), "error_bound": ERROR_BOUND, "plain_bits": self.plain_bits}
-        public = {"format": "fedjoint-encryption-1", "levels": self.levels, **fixed, **plain(self)}
+        public = {"format": "fedjoint-encryption-2", "levels": self.levels, **fixed, **plain(self)}
         return hashlib.sha256(rfc8785.dumps(public)).hexdigest()
 
 

@@ -12,10 +12,12 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from fedjoint.encryption.ciphertext import Ciphertext
+from fedjoint.encryption.ciphertext import Body, Ciphertext
+from fedjoint.encryption.fixed_point import Levels, Update
 from fedjoint.encryption.keys import SecretKey
-from fedjoint.encryption.packing import blocks, encode, pack_block
-from fedjoint.encryption.parameters import DEGREE
+from fedjoint.encryption.packing import Progress, blocks, encode, pack_block
+from fedjoint.encryption.parameters import CHECK_WORDS
+from fedjoint.encryption.tags import Contributors, check_words
 from fedjoint.encryption.words import Words, add_into
 from fedjoint.errors import EncryptionError
 
@@ -47,37 +49,51 @@ class Encryptor:
     def __init__(self, key: SecretKey, fresh_zeros: FreshZeros) -> None:
         self._key, self._fresh_zeros = key, fresh_zeros
 
-    def encrypt(self, levels: Words, *, round_number: int) -> Ciphertext:
-        """Encrypt the levels of one update, and the canary.
+    def encrypt(
+        self,
+        update: Words | Levels | Update,
+        *,
+        round_number: int,
+        place: int,
+        into: Body | None = None,
+        progress: Progress | None = None,
+    ) -> Ciphertext:
+        """Encrypt one update, block by block, with the words that check it.
 
         Args:
-            levels: uint64[D] in [0, L - 1], from :func:`fedjoint.encryption.fixed_point.quantise`.
-            round_number: Greater than that of the last update under this key.
+            update: Levels, uint64[D] in [0, L - 1], or values that are quantised on the way.
+            round_number: Greater than that of the last update under this key, at most the agreed rounds.
+            place: Where this holder stands in the agreement, from 0.
+            into: Where the words go, in memory or mapped from a file; new arrays if None.
+            progress: Called after each block.
 
         Returns:
             A ciphertext with ``count`` 1.
 
         Raises:
-            EncryptionError: levels that no quantiser made (before the key is touched), or a round that is not new.
+            EncryptionError: values that cannot be encrypted (before the key is touched), a round that is not new, or no
+                such place.
         """
         parameters = self._key.parameters
-        fits = levels.dtype == np.uint64 and levels.shape == (parameters.num_parameters,)
-        if not (fits and int(levels.max()) < parameters.levels):
+        source = Levels(values=update, parameters=parameters) if isinstance(update, np.ndarray) else update
+        if source.parameters != parameters or not 0 <= place < parameters.max_holders:
             raise EncryptionError(
-                "these levels are not of an update",
-                expected=f"{parameters.num_parameters} unsigned integers below {parameters.levels}",
+                f"an update of other parameters, or of a holder at place {place}",
+                expected=f"those of the key, and a place from 0 to {parameters.max_holders - 1}",
             )
+        source.check()
         self._key.begin_round(round_number)
-        zeros = self._fresh_zeros()
-        c0 = np.empty(parameters.num_words, dtype=np.uint64)
-        c1 = None if zeros.seeds else np.empty((parameters.num_polynomials, DEGREE), dtype=np.uint64)
-        for number, words, polynomials in blocks(parameters):
-            first, second = zeros.block(number, polynomials.stop - polynomials.start)
-            c0[words] = first[: words.stop - words.start]
-            add_into(c0[words], encode(pack_block(levels, parameters, words=words), parameters))
-            if c1 is not None and second is not None:
-                c1[polynomials] = second
-        return Ciphertext(parameters=parameters, count=1, c0=c0, c1=c1, seeds=zeros.seeds)
+        zeros, body = self._fresh_zeros(), into or Body.empty(parameters)
+        of = Contributors(round_number=round_number, places=(place,))
+        for block in blocks(parameters, arrays=[source.values, body.c0, body.c1], progress=progress):
+            packed = pack_block(source.levels(block.values), parameters, block)
+            packed[:, :CHECK_WORDS] = check_words(self._key, packed[:, CHECK_WORDS:], block, of=of)
+            first, second = zeros.block(block.number, block.num_polynomials)
+            add_into(first, encode(packed, parameters).reshape(-1))
+            body.c0[block.words] = first[: block.words.stop - block.words.start]
+            if body.c1 is not None and second is not None:
+                body.c1[block.polynomials] = second
+        return Ciphertext(parameters=parameters, count=1, c0=body.c0, c1=body.c1, seeds=zeros.seeds)
 
 
 def make_encryptor(key: SecretKey, *, entropy: Callable[[int], bytes] = os.urandom) -> Encryptor:

@@ -66,7 +66,7 @@ class SeededZeros:
         """First polynomials of one block, uint64[polynomials * 4096]; the second ones follow from the seed."""
         count = num_polynomials * DEGREE
         second = uniform_words(keystream(self._seed, purpose="second", block=number), count)
-        product = self._key.multiply(second.reshape(-1, DEGREE)).reshape(-1)
+        zeros = self._key.multiply(second.reshape(-1, DEGREE)).reshape(-1).view(np.int64)
         errors = binomial_errors(keystream(self._secret, purpose="error", block=number), count)
-        errors -= product.view(np.int64)
-        return reduce_signed(errors), None
+        np.subtract(errors, zeros, out=zeros)
+        return reduce_signed(zeros), None

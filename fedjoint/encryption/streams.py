@@ -55,20 +55,24 @@ def uniform_words(draw: Draw, count: int) -> Words:
         uint64[count]; whoever has the seed gets the same.
     """
     mask = np.uint64((1 << 60) - 1)
-    words = draw(count) & mask
-    while (rejected := words >= np.uint64(MODULUS)).any():  # with probability 2^-46 a word
+    words = draw(count)
+    words &= mask
+    while words.max() >= MODULUS:  # with probability 2^-46 a word
+        rejected = words >= np.uint64(MODULUS)
         words[rejected] = draw(int(rejected.sum())) & mask
     return words
 
 
-def binomial_errors(draw: Draw, count: int) -> NDArray[np.int64]:
+def binomial_errors(draw: Draw, count: int) -> NDArray[np.int8]:
     """Draw errors as SEAL does: 21 fair bits minus 21 fair bits.
 
     Returns:
-        int64[count] in [-21, 21], mean 0, variance 10.5.
+        int8[count] in [-21, 21], mean 0, variance 10.5.
     """
     bits = draw(count)
     mask = np.uint64((1 << ERROR_BOUND) - 1)
-    errors: NDArray[np.int64] = np.bitwise_count(bits & mask).astype(np.int64)
-    errors -= np.bitwise_count((bits >> np.uint64(ERROR_BOUND)) & mask)
+    errors: NDArray[np.int8] = np.bitwise_count(bits & mask).view(np.int8)
+    bits >>= np.uint64(ERROR_BOUND)
+    bits &= mask
+    errors -= np.bitwise_count(bits).view(np.int8)
     return errors

@@ -17,6 +17,7 @@ import numpy as np
 import tenseal.sealapi as seal
 import zstandard
 
+from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.ciphertext import Ciphertext, second_polynomials
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.packing import blocks
@@ -97,13 +98,14 @@ def _prefix(context: Any, secret: Any) -> bytes:
         return _zero_body(seal.Encryptor(context, secret), seal.Ciphertext(), handle, path)[:-_WORD_BYTES]
 
 
-def create_key(parameters: Parameters) -> SecretKey:
+def create_key(parameters: Parameters, binding: Binding) -> SecretKey:
     """Make a key with SEAL's key generator.
 
     The ciphertext (0, 2^(60 - p)) has phase 2^(60 - p) s, so SEAL's decryptor gives the ternary polynomial s itself.
 
     Args:
         parameters: What the key is for.
+        binding: The run it is for.
 
     Raises:
         EncryptionError: this SEAL is not the one known.
@@ -117,7 +119,7 @@ def create_key(parameters: Parameters) -> SecretKey:
     plaintext[plaintext > parameters.plain_modulus // 2] -= parameters.plain_modulus
     if np.abs(plaintext).max() > 1:
         raise EncryptionError("SEAL made a key that is not ternary", remedy="Install the TenSEAL of constraints.txt.")
-    return SecretKey(plaintext.astype(np.int8), parameters)
+    return SecretKey(plaintext.astype(np.int8), parameters, binding)
 
 
 def _decrypt(decryptor: Any, ciphertext: Any) -> Words:
@@ -183,8 +185,8 @@ def decrypt_words(key: SecretKey, ciphertext: Ciphertext) -> Words:
     first = np.zeros(key.parameters.num_polynomials * DEGREE, dtype=np.uint64)
     first[: ciphertext.c0.size] = ciphertext.c0
     plain = []
-    for number, _, polynomials in blocks(key.parameters):
-        second = second_polynomials(ciphertext, block=number, polynomials=polynomials)
-        for c0, c1 in zip(first.reshape(-1, DEGREE)[polynomials], second, strict=True):
+    for block in blocks(key.parameters):
+        second = second_polynomials(ciphertext, block)
+        for c0, c1 in zip(first.reshape(-1, DEGREE)[block.polynomials], second, strict=True):
             plain.append(_decrypt(decryptor, _load_ciphertext(context, prefix, np.stack([c0, c1]))))
     return np.concatenate(plain)[: ciphertext.c0.size]

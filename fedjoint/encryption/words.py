@@ -19,6 +19,7 @@ from fedjoint.encryption.parameters import DEGREE, MODULUS, SHORTFALL
 
 __all__ = [
     "BLOCK_POLYNOMIALS",
+    "LAZY_TERMS",
     "Integers",
     "Words",
     "add_into",
@@ -26,6 +27,7 @@ __all__ = [
     "inner",
     "multiply_small",
     "reduce_signed",
+    "reduce_words",
     "small_spectrum",
 ]
 
@@ -35,8 +37,11 @@ Complex: TypeAlias = NDArray[np.complex128]
 
 #: Polynomials worked on at a time: 65,536 words stay in the cache and bound the working memory.
 BLOCK_POLYNOMIALS = 16
+#: So many words in [0, q) add up to less than 2^64.
+LAZY_TERMS = 16
 _Q = np.uint64(MODULUS)
 _HALF = DEGREE // 2
+_LIMB = (1 << 30) - 1
 _TWIST = np.exp(0.5j * np.pi * np.arange(_HALF) / _HALF)
 _UNTWIST = _TWIST.conj()
 
@@ -50,19 +55,25 @@ def reduce_signed(values: Integers) -> Words:
     return words
 
 
+def reduce_words(words: Words) -> None:
+    """Bring any words to [0, q), in place."""
+    high = words >> np.uint64(60)
+    high *= np.uint64(SHORTFALL)
+    words &= np.uint64((1 << 60) - 1)
+    words += high
+    np.subtract(words, _Q, out=high)
+    np.minimum(words, high, out=words)
+
+
 def add_into(total: Words, words: Words) -> None:
     """Add words modulo q to a total, in place; both in [0, q) and of one shape."""
-    flat, other = total.reshape(-1), words.reshape(-1)
-    step = BLOCK_POLYNOMIALS * DEGREE
-    for start in range(0, flat.size, step):
-        part = flat[start : start + step]
-        part += other[start : start + step]
-        np.minimum(part, part - _Q, out=part)
+    total += words
+    np.minimum(total, total - _Q, out=total)
 
 
 def small_spectrum(coefficients: NDArray[np.int8]) -> Complex:
     """Transform a polynomial of small coefficients, int8[4096], for :func:`multiply_small`."""
-    return _forward(coefficients.astype(np.float64))
+    return _forward(coefficients)
 
 
 def multiply_small(polynomials: Words, spectrum: Complex) -> Words:
@@ -76,17 +87,18 @@ def multiply_small(polynomials: Words, spectrum: Complex) -> Words:
         uint64[P, 4096] in [0, q).
 
     Guarantees:
-        Exact: limbs are at most 2^29, so |x| |y| <= 2^35 * 2^6 and the rounding error is below 0.05.
+        Exact: limbs are below 2^30, so |x| |y| < 2^36 * 2^6 and the rounding error is below 0.09.
     """
-    centred = _centred(polynomials)
-    high = (centred + (1 << 29)) >> 30
-    low = centred - (high << 30)
-    low = _rounded(_backward(_forward(low) * spectrum))
-    high = _rounded(_backward(_forward(high) * spectrum))
-    # |high| <= 2^41: split it again, as 2^60 = SHORTFALL modulo q.
-    low += (high & ((1 << 30) - 1)) << 30
-    low += (high >> 30) * SHORTFALL
-    return reduce_signed(low)
+    values = polynomials.view(np.int64)
+    product = _product(values >> 30, spectrum)
+    # It is below 2^42: split it, as 2^60 = SHORTFALL modulo q.
+    overflow = product >> 30
+    overflow *= SHORTFALL
+    product &= _LIMB
+    product <<= 30
+    product += overflow
+    product += _product(values & _LIMB, spectrum)
+    return reduce_signed(product)
 
 
 def correlate(polynomials: Words, weights: Integers) -> Words:
@@ -104,7 +116,7 @@ def correlate(polynomials: Words, weights: Integers) -> Words:
     Guarantees:
         Exact: limbs are at most 2^19, so |x| |y| <= 2^27 * 2^17 and the rounding error is below 0.34.
     """
-    transformed = _forward(weights.astype(np.float64))
+    transformed = _forward(weights)
     limbs, rest = [], _centred(polynomials)
     for _ in range(2):
         upper = (rest + (1 << 19)) >> 20
@@ -136,7 +148,7 @@ def inner(words: Words, values: Integers) -> int:
     step = 1 << 14  # 2^30 * 2^17 * 2^14 < 2^63
     for start in range(0, words.size, step):
         part, by = words[start : start + step].view(np.int64), values[start : start + step]
-        total += int((part & ((1 << 30) - 1)) @ by) + (int((part >> 30) @ by) << 30)
+        total += int((part & _LIMB) @ by) + (int((part >> 30) @ by) << 30)
     return total % MODULUS
 
 
@@ -147,7 +159,14 @@ def _centred(words: Words) -> Integers:
     return values
 
 
-def _forward(coefficients: NDArray[np.float64] | Integers) -> Complex:
+def _product(limbs: Integers, spectrum: Complex) -> Integers:
+    """The exact product of each row of limbs, int64[P, 4096], with a small polynomial, over the integers."""
+    transformed = _forward(limbs)
+    transformed *= spectrum
+    return _rounded(_backward(transformed))
+
+
+def _forward(coefficients: NDArray[np.int8] | Integers) -> Complex:
     """R[x]/(x^4096 + 1) is C[x]/(x^2048 - i): fold the upper half into the imaginary part, twist, transform."""
     folded = np.empty((*coefficients.shape[:-1], _HALF), dtype=np.complex128)
     folded.real = coefficients[..., :_HALF]
@@ -156,13 +175,17 @@ def _forward(coefficients: NDArray[np.float64] | Integers) -> Complex:
     return np.fft.fft(folded, axis=-1, out=folded)
 
 
-def _backward(transformed: Complex) -> NDArray[np.float64]:
-    """Undo :func:`_forward`."""
+def _backward(transformed: Complex) -> Complex:
+    """Undo :func:`_forward`, but for the folding."""
     folded = np.fft.ifft(transformed, axis=-1, out=transformed)
     folded *= _UNTWIST
-    return np.concatenate([folded.real, folded.imag], axis=-1)
+    return folded
 
 
-def _rounded(values: NDArray[np.float64]) -> Integers:
-    np.rint(values, out=values)
-    return values.astype(np.int64)
+def _rounded(folded: Complex) -> Integers:
+    """Unfold, to the nearest integers."""
+    np.rint(folded.view(np.float64), out=folded.view(np.float64))
+    values = np.empty((*folded.shape[:-1], DEGREE), dtype=np.int64)
+    np.copyto(values[..., :_HALF], folded.real, casting="unsafe")
+    np.copyto(values[..., _HALF:], folded.imag, casting="unsafe")
+    return values

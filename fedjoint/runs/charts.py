@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedjoint.pool.money import format_minor, minor_digits
-from fedjoint.runs.report import HolderReport, Report
 from fedjoint.runs.notation import (
     contribution_text,
     epsilon_text,
@@ -19,6 +18,7 @@ from fedjoint.runs.notation import (
     shortened,
 )
 from fedjoint.runs.picture import BLUE, CELL_INCHES, GREEN, GREY, INK, RED, WIDTH_INCHES, draw, draw_rows
+from fedjoint.runs.report import HolderReport, Report
 from fedjoint.runs.sentences import (
     METRIC_NAMES,
     contribution_decimals,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,11 @@ import numpy as np
 
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.signing import SignedAgreement, statement_bytes
-from fedjoint.agreement.terms import Terms
 from fedjoint.encryption.parameters import agreed_parameters
-from fedjoint.errors import IdentityError, RecordError
-from fedjoint.privacy.accounting import epsilon_of
-from fedjoint.privacy.events import GaussianEvent, num_steps
+from fedjoint.errors import IdentityError, PrivacyError, RecordError
+from fedjoint.privacy.receipts import check_releases
 from fedjoint.runs.folder import MODEL
-from fedjoint.runs.recorded import RecordedPart, RecordedReceipt, RecordedRun
+from fedjoint.runs.recorded import RecordedPart, RecordedRun
 from fedjoint.valuation.encrypted import OpenedContribution, contribution_of
 
 __all__ = ["check_contributions", "check_model", "check_openings", "check_receipts"]
@@ -40,32 +37,14 @@ def check_receipts(run: RecordedRun, agreement: SignedAgreement) -> str:
             _signed(agreement, run.run_id, holder, "receipt", receipt, summed.signatures.get(holder, ""), where)
             if (receipt.run_id, receipt.holder, receipt.round) != (run.run_id, holder, number):
                 raise RecordError(f"{where} is about something else")
-            spent[holder] = _check_releases(receipt, agreement.terms, spent.get(holder, 0), where)
+            try:
+                spent[holder] = check_releases(receipt, agreement.terms, steps_before=spent.get(holder, 0))
+            except PrivacyError as problem:
+                raise RecordError(str(problem)) from None
             count += 1
     if agreement.terms.privacy.mode == "none":
         return f"{count} signed receipts; no privacy was agreed"
     return f"{count} signed receipts; epsilon recomputed, within {agreement.terms.privacy.epsilon:g}"
-
-
-def _check_releases(receipt: RecordedReceipt, terms: Terms, before: int, where: str) -> int:
-    """The releases are the agreed kind, have grown, and cost what is stated. Returns how many steps they are."""
-    privacy, training = terms.privacy, terms.training
-    if privacy.delta is None or privacy.epsilon is None or privacy.noise_multiplier is None:
-        if receipt.events or receipt.epsilon is not None:
-            raise RecordError(f"{where} states releases with noise, and none were agreed")
-        return 0
-    steps = num_steps(receipt.events)
-    agreed = GaussianEvent(
-        sampling_rate=training.sampling_rate, noise_multiplier=privacy.noise_multiplier, count=max(steps, 1)
-    )
-    if receipt.events != (agreed,) or steps < before + training.local_steps:
-        raise RecordError(f"{where} states other releases than were agreed")
-    cost = epsilon_of(receipt.events, privacy.delta)
-    if receipt.epsilon is None or not math.isclose(cost, receipt.epsilon, rel_tol=1e-6) or cost > privacy.epsilon:
-        raise RecordError(
-            f"{where} states epsilon {receipt.epsilon}", expected=f"{cost:g}, at most {privacy.epsilon:g}"
-        )
-    return steps
 
 
 def check_openings(run: RecordedRun, agreement: SignedAgreement) -> str:

@@ -8,25 +8,12 @@ from typing import Any
 
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.errors import RecordError
-from fedjoint.privacy.events import Ledger
+from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.record.log import CLOSED, Event
 from fedjoint.runs.settling import Revenue
 from fedjoint.strict import build, strict
 
-__all__ = ["OpenedRound", "RecordedPart", "RecordedReceipt", "RecordedRun", "SummedRound", "read_recorded_run"]
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class RecordedReceipt:
-    """As :class:`fedjoint.training.plan.RoundReceipt`, which a holder signed."""
-
-    run_id: str
-    holder: str
-    round: int
-    frame_sha256: str
-    events: Ledger
-    epsilon: float | None
+__all__ = ["OpenedRound", "RecordedPart", "RecordedRun", "SummedRound", "read_recorded_run"]
 
 
 @strict
@@ -35,7 +22,7 @@ class SummedRound:
     """Body of ``round.summed``."""
 
     round: int
-    receipts: dict[str, RecordedReceipt]
+    receipts: dict[str, RoundReceipt]
     signatures: dict[str, str]
     refusals: dict[str, str]
 

@@ -8,9 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from fedjoint.pool.money import format_minor
-from fedjoint.runs import charts
+from fedjoint.runs import charts, notation, sentences
 from fedjoint.runs.report import Report
-from fedjoint.runs import notation, sentences
 
 if TYPE_CHECKING:
     from jinja2 import Environment

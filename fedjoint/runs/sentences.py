@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fedjoint.pool.money import format_minor
-from fedjoint.runs.report import HolderReport, Metrics, Report
 from fedjoint.runs.notation import (
     NOT_MEASURABLE,
     decimals_for,
@@ -12,6 +11,7 @@ from fedjoint.runs.notation import (
     percent_text,
     plain_text,
 )
+from fedjoint.runs.report import HolderReport, Metrics, Report
 
 __all__ = [
     "METRIC_NAMES",

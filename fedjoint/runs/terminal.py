@@ -11,7 +11,6 @@ from rich.text import Text
 
 from fedjoint.errors import FedjointError
 from fedjoint.pool.money import format_minor
-from fedjoint.runs.report import HolderReport, Report
 from fedjoint.runs import sentences
 from fedjoint.runs.notation import (
     cells,
@@ -23,6 +22,7 @@ from fedjoint.runs.notation import (
     plain_text,
     shortened,
 )
+from fedjoint.runs.report import HolderReport, Report
 
 __all__ = ["show_failure", "show_report"]
 

@@ -17,6 +17,7 @@ from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
 from fedjoint.encryption.frames import pack_frame, parse_frame
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
+from fedjoint.privacy.receipts import RoundReceipt, check_releases
 from fedjoint.strict import plain
 from fedjoint.training.aggregate import Model, apply_sum, model_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
@@ -27,11 +28,9 @@ from fedjoint.training.plan import (
     OpenTask,
     Parcel,
     Refusal,
-    RoundReceipt,
     RoundReply,
     RoundTask,
 )
-from fedjoint.training.receipts import check_releases
 from fedjoint.training.session import Session
 
 __all__ = ["Coordinator", "Log", "Reference", "RoundSummary"]

@@ -17,11 +17,13 @@ from fedjoint.encryption.fixed_point import clip_to_bound, dequantise_sum, quant
 from fedjoint.encryption.frames import pack_frame, parse_frame, parse_sample_frame
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.scheme import Encryptor, make_encryptor
+from fedjoint.encryption.tags import Contributors
 from fedjoint.encryption.tenseal_scheme import create_key
 from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.budget import RunBudget
+from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.training.aggregate import Model, apply_sum, model_bytes, model_from_bytes, sum_bytes
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.plan import (
@@ -34,7 +36,6 @@ from fedjoint.training.plan import (
     OpenReply,
     OpenTask,
     Parcel,
-    RoundReceipt,
     RoundReply,
     RoundTask,
     TakeKeyTask,
@@ -104,14 +105,11 @@ class HolderRun:
         Raises:
             EncryptionError: this holder has a key of this run already.
         """
-        key = create_key(self._parameters)
+        key = create_key(self._parameters, self._session.binding)
         self._take(key)
-        binding = self._session.binding
         others = [holder.identity for holder in self._terms.holders if holder.identity.id != self._identity.id]
-        offers = make_offers(key, maker=self._identity, recipients=others, binding=binding)
-        return Parcel(
-            body=KeyReply(offers=offers, acknowledgement=acknowledge(key, holder=self._identity, binding=binding))
-        )
+        offers = make_offers(key, maker=self._identity, recipients=others)
+        return Parcel(body=KeyReply(offers=offers, acknowledgement=acknowledge(key, holder=self._identity)))
 
     def take_key(self, task: TakeKeyTask) -> Parcel:
         """Take the key that another holder made, after checking that it was that holder.
@@ -124,7 +122,7 @@ class HolderRun:
         binding = self._session.binding
         key = take_key(task.offer, recipient=self._identity, maker=maker, binding=binding, parameters=self._parameters)
         self._take(key)
-        return Parcel(body=acknowledge(key, holder=self._identity, binding=binding))
+        return Parcel(body=acknowledge(key, holder=self._identity))
 
     def train(self, task: RoundTask, blobs: Blobs) -> Parcel:
         """Open the sum of the round before, train on the own records, and return the encrypted update.
@@ -210,7 +208,7 @@ class HolderRun:
             self._observer(self._identity.id, round_number, dequantise_sum(levels, 1, self._parameters))
         key = self._require_key()
         assert self._encryptor is not None  # it comes with the key
-        ciphertext = self._encryptor.encrypt(levels, round_number=round_number)
+        ciphertext = self._encryptor.encrypt(levels, round_number=round_number, place=place)
         return pack_frame(
             ciphertext, header=self._session.frame("update", round_number, key.key_id), sender=self._identity
         )
@@ -250,7 +248,13 @@ class HolderRun:
             raise EncryptionError(
                 f"a sum of {ciphertext.count} updates said to be of {len(opening.contributors)} holders"
             )
-        levels = decrypt_sum(key, ciphertext, minimum_holders=self._terms.training.minimum_holders)
+        places = tuple(self._terms.holder_ids.index(holder) for holder in opening.contributors)
+        levels = decrypt_sum(
+            key,
+            ciphertext,
+            of=Contributors(round_number=opening.round, places=places),
+            minimum_holders=self._terms.training.minimum_holders,
+        )
         self._model = apply_sum(before, levels, opening.contributors, self._terms)
         self._model_round, plain_sum = opening.round, sum_bytes(levels)
         facts: dict[str, Any] = {

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
 from fedjoint.errors import FedjointError, InvalidValue
-from fedjoint.privacy.events import GaussianEvent
+from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.strict import strict
 
 __all__ = [
@@ -147,28 +147,6 @@ class OpenReply:
     sum_sha256: str
     model_sha256: str
     signature: str
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class RoundReceipt:
-    """What a holder signs about its part in a round, for the record.
-
-    Args:
-        run_id: The run.
-        holder: Its id.
-        round: From 1.
-        frame_sha256: Hash of the encrypted update it sent.
-        events: All it has released in this run so far, this round included.
-        epsilon: What they cost at the agreed delta (add-or-remove adjacency, per record); None without privacy.
-    """
-
-    run_id: str
-    holder: str
-    round: int
-    frame_sha256: str
-    events: tuple[GaussianEvent, ...]
-    epsilon: float | None
 
 
 @strict

@@ -23,8 +23,8 @@ ANOTHER_RUN = Binding(agreement_sha256="ab" * 32, run_id="ef" * 16)
 
 
 @pytest.fixture
-def offers(agree, key_of, binding):
-    return make_offers(key_of(agree()), maker=MAKER, recipients=[TAKER.public, OTHER.public], binding=binding)
+def offers(agree, key_of):
+    return make_offers(key_of(agree()), maker=MAKER, recipients=[TAKER.public, OTHER.public])
 
 
 def take(offer, agreed, binding, recipient=TAKER):
@@ -54,14 +54,14 @@ def test_the_coordinator_who_relays_finds_no_key_in_the_offer(agree, key_of, off
 
 
 def test_a_coordinator_that_puts_its_own_key_in_place_is_refused(agree, key_of, binding):
-    own = make_offers(key_of(agree(), 7), maker=COORDINATOR, recipients=[TAKER.public], binding=binding)[0]
+    own = make_offers(key_of(agree(), 7), maker=COORDINATOR, recipients=[TAKER.public])[0]
     for offer in (own, replace(own, maker=MAKER.id), signed_by(COORDINATOR, replace(own, maker=MAKER.id))):
         with pytest.raises(IdentityError, match="not that of 'maker'"):
             take(offer, agree(), binding)
 
 
 def test_a_box_of_another_key_under_the_makers_signature_is_refused_before_it_is_opened(agree, key_of, offers, binding):
-    other = make_offers(key_of(agree(), 7), maker=COORDINATOR, recipients=[TAKER.public], binding=binding)[0]
+    other = make_offers(key_of(agree(), 7), maker=COORDINATOR, recipients=[TAKER.public])[0]
     with pytest.raises(IdentityError, match="not that of 'maker'"):
         take(replace(offers[0], box=other.box), agree(), binding)
 
@@ -108,14 +108,14 @@ def test_an_offer_with_an_unknown_key_in_its_json_is_refused(offers):
 def test_all_holders_of_one_key_acknowledge_alike(agree, key_of, binding):
     key = key_of(agree())
     for holder in (MAKER, TAKER):
-        said = build(Acknowledgement, plain(acknowledge(key_of(agree()), holder=holder, binding=binding)))
+        said = build(Acknowledgement, plain(acknowledge(key_of(agree()), holder=holder)))
         check_acknowledgement(said, holder=holder.public, binding=binding, key_id=key.key_id)
         check_possession(said, key)
 
 
 def test_an_acknowledgement_of_another_key_run_or_holder_is_refused(agree, key_of, binding):
     key = key_of(agree())
-    said = acknowledge(key, holder=TAKER, binding=binding)
+    said = acknowledge(key, holder=TAKER)
     with pytest.raises(EncryptionError, match="has key"):
         check_acknowledgement(said, holder=TAKER.public, binding=binding, key_id=key_of(agree(), 7).key_id)
     with pytest.raises(EncryptionError, match="has key"):
@@ -125,10 +125,10 @@ def test_an_acknowledgement_of_another_key_run_or_holder_is_refused(agree, key_o
             check_acknowledgement(forged, holder=holder.public, binding=binding, key_id=key.key_id)
 
 
-def test_who_acknowledges_a_key_it_does_not_have_is_found_by_those_who_have_it(agree, key_of, binding):
+def test_who_acknowledges_a_key_it_does_not_have_is_found_by_those_who_have_it(agree, key_of):
     key, other = key_of(agree()), key_of(agree(), 7)
-    said = acknowledge(other, holder=TAKER, binding=binding)
-    copied = replace(acknowledge(key, holder=OTHER, binding=binding), holder=TAKER.id)
+    said = acknowledge(other, holder=TAKER)
+    copied = replace(acknowledge(key, holder=OTHER), holder=TAKER.id)
     for lie in (said, replace(said, key_id=key.key_id), copied, replace(said, tag="ü")):
         with pytest.raises(EncryptionError, match="does not have"):
             check_possession(lie, key)

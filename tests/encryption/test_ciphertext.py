@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from fedjoint.encryption.ciphertext import Accumulator, Ciphertext, add
+from fedjoint.encryption.ciphertext import Accumulator, Ciphertext, add, second_polynomials
+from fedjoint.encryption.packing import blocks
 from fedjoint.encryption.parameters import DEGREE, MODULUS
+from fedjoint.encryption.streams import keystream, uniform_words
 from fedjoint.errors import EncryptionError
 
 SCHEMES = pytest.mark.parametrize("scheme", ["seal", "seeded"])
@@ -41,16 +43,27 @@ def test_sums_of_sums_are_sums(agree, scheme):
 
 
 @SCHEMES
-def test_a_running_sum_leaves_its_inputs_and_earlier_totals_alone(agree, scheme):
+def test_a_running_sum_leaves_its_inputs_alone(agree, scheme):
     agreed = agree(scheme=scheme)
     first, second = made(agreed, 1), made(agreed, 2)
     before = first.c0.tolist()
     running = Accumulator(agreed)
     running.add(first)
-    early = running.total()
     running.add(second)
-    assert early.c0.tolist() == before == first.c0.tolist()
-    assert (early.count, running.count) == (1, 2)
+    assert running.total().c0.tolist() != before == first.c0.tolist()
+    assert running.count == 2
+
+
+@SCHEMES
+def test_nothing_is_added_to_a_sum_that_was_taken(agree, scheme):
+    agreed = agree(scheme=scheme)
+    running = Accumulator(agreed)
+    running.add(made(agreed, 1))
+    taken = running.total()
+    before = taken.c0.tolist()
+    with pytest.raises(EncryptionError, match="was taken"):
+        running.add(made(agreed, 2))
+    assert taken.c0.tolist() == before == running.total().c0.tolist()
 
 
 @SCHEMES
@@ -59,7 +72,6 @@ def test_a_copy_too_many_updates_or_other_parameters_are_refused_and_change_noth
     running = Accumulator(agreed)
     for number in range(3):
         running.add(made(agreed, number))
-    before = running.total().c0.tolist()
     for wrong, word in (
         (made(agreed, 1), "in the sum already"),
         (made(agreed, 9, count=2), "at most 4"),
@@ -68,7 +80,32 @@ def test_a_copy_too_many_updates_or_other_parameters_are_refused_and_change_noth
         with pytest.raises(EncryptionError, match=word):
             running.add(wrong)
     assert running.count == 3
-    assert running.total().c0.tolist() == before
+    assert running.total().c0.tolist() == add(made(agreed, number) for number in range(3)).c0.tolist()
+
+
+@SCHEMES
+def test_sums_of_two_hundred_largest_words_never_reach_the_end_of_a_word(agree, scheme):
+    agreed = agree(scheme=scheme, max_holders=200)
+    running, words = Accumulator(agreed), np.full(agreed.num_words, MODULUS - 1, dtype=np.uint64)
+    for number in range(200):
+        if scheme == "seal":
+            c1 = np.full((1, DEGREE), MODULUS - 1, dtype=np.uint64)
+            c1[0, 0] = number
+            running.add(Ciphertext(parameters=agreed, count=1, c0=words, c1=c1))
+        else:
+            running.add(Ciphertext(parameters=agreed, count=1, c0=words, seeds=(bytes([number]) * 32,)))
+    assert set(running.total().c0.tolist()) == {MODULUS - 200}
+    if scheme == "seal":
+        assert set(running.total().c1[0, 1:].tolist()) == {MODULUS - 200}
+
+
+def test_second_polynomials_of_forty_seeds_are_the_sum_of_their_streams(agree):
+    agreed = agree(max_holders=40)
+    seeds = tuple(bytes([number]) * 32 for number in range(40))
+    (block,) = blocks(agreed)
+    total = Ciphertext(parameters=agreed, count=40, c0=np.zeros(agreed.num_words, dtype=np.uint64), seeds=seeds)
+    streams = [uniform_words(keystream(seed, purpose="second", block=0), DEGREE).astype(object) for seed in seeds]
+    assert second_polynomials(total, block)[0].tolist() == (sum(streams) % MODULUS).tolist()
 
 
 def test_the_sum_of_nothing_is_refused(agree):
@@ -80,10 +117,10 @@ def test_the_sum_of_nothing_is_refused(agree):
 
 def test_arrays_that_do_not_fit_the_parameters_are_refused(agree):
     seeded, seal = agree(), agree(scheme="seal")
-    words, full = np.zeros(11, dtype=np.uint64), np.zeros((1, DEGREE), dtype=np.uint64)
+    words, full = np.zeros(13, dtype=np.uint64), np.zeros((1, DEGREE), dtype=np.uint64)
     for wrong in (
         {"parameters": seeded, "count": 1, "c0": words},
-        {"parameters": seeded, "count": 1, "c0": words[:10], "seeds": (bytes(32),)},
+        {"parameters": seeded, "count": 1, "c0": words[:12], "seeds": (bytes(32),)},
         {"parameters": seeded, "count": 1, "c0": words.astype(np.int64), "seeds": (bytes(32),)},
         {"parameters": seeded, "count": 1, "c0": words, "seeds": (bytes(31),)},
         {"parameters": seeded, "count": 2, "c0": words, "seeds": (bytes(32), bytes(32))},

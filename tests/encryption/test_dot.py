@@ -54,7 +54,7 @@ def test_the_opened_inner_product_over_rounds_is_that_of_integers(agree, key_of,
     for number in range(rounds):
         levels = rng.integers(0, agreed.levels, size, dtype=np.uint64)
         weights = weights_of_norm(rng, size, agreed.weight_norm_budget / math.sqrt(rounds))
-        samples.append(dot(encryptor.encrypt(levels, round_number=number), weights))
+        samples.append(dot(encryptor.encrypt(levels, round_number=number + 1, place=0), weights))
         expected += plain_product(agreed, levels, weights)
     assert opened(key_of(agreed), add_samples(samples)) == expected
 
@@ -76,22 +76,22 @@ def test_weights_of_zero_and_updates_of_zero_give_zero(agree, key_of, encrypt_on
         assert opened(key_of(agreed), dot(encrypt_one(levels, agreed), weights)) == 0
 
 
-def test_the_ciphertext_that_is_valued_still_sums(agree, key_of, encrypted_sum, encrypt_one):
+def test_the_ciphertext_that_is_valued_still_sums(agree, key_of, by, encrypt_one):
     agreed = agree()
     one = encrypt_one(np.arange(10), agreed)
     dot(one, np.arange(10))
-    assert decrypt_sum(key_of(agreed), one, minimum_holders=1).tolist() == list(range(10))
+    assert decrypt_sum(key_of(agreed), one, of=by(1), minimum_holders=1).tolist() == list(range(10))
 
 
 def test_noise_has_the_deviation_that_the_budget_is_made_for(agree, key_of):
     # 60 samples: the mean square is chi-square; a right implementation fails once in 1e6 runs. Drift: 16383 M / t.
-    agreed = agree(num_parameters=1_000)
+    agreed = agree(num_parameters=1_000, rounds=60)
     key = key_of(agreed)
     encryptor = make_encryptor(key)
     rng, squares, t = np.random.default_rng(0), [], agreed.plain_modulus
     for number in range(60):
         weights = weights_of_norm(rng, 1_000, agreed.weight_norm_budget)
-        sample = dot(encryptor.encrypt(np.full(1_000, agreed.offset, np.uint64), round_number=number), weights)
+        sample = dot(encryptor.encrypt(np.full(1_000, agreed.offset, np.uint64), round_number=number, place=0), weights)
         phase = (sample.b + key.inner(sample.a)) % MODULUS
         noise = phase - MODULUS if phase > MODULUS // 2 else phase
         assert abs(noise) < MODULUS / (2 * t)
@@ -136,7 +136,7 @@ def test_precision_is_that_of_the_rounding(agree, key_of):
     for number in range(3):
         update = np.clip(rng.normal(scale=0.01, size=20_000), -0.1, 0.1)
         levels = quantise(update, agreed, rounding=rng)
-        samples.append(dot(encryptor.encrypt(levels, round_number=number), scale_weights(weights, factor)))
+        samples.append(dot(encryptor.encrypt(levels, round_number=number + 1, place=0), scale_weights(weights, factor)))
         truth += update @ weights
         spread += (agreed.step / 2 * np.linalg.norm(weights)) ** 2 + (np.linalg.norm(update) / factor) ** 2 / 12
     got = opened(key_of(agreed), add_samples(samples)) / factor * agreed.step

@@ -134,7 +134,7 @@ def test_each_kind_of_wrong_frame_is_refused_by_name(agree, encrypt_one, header)
         (data[:-1], "truncated"),
         (data + b"\x00", "oversized"),
         (b"X" + data[1:], "wrong magic"),
-        (changed(data, 8, b"\x02"), "wrong version"),
+        (changed(data, 8, b"\x01"), "wrong version"),
         (changed(data, 16, (2).to_bytes(4, "little")), "wrong count"),
         (changed(data, 16, bytes(4)), "wrong count"),
         (changed(data, 20, (1 << 60).to_bytes(8, "little")), "malformed"),
@@ -159,7 +159,7 @@ def test_a_frame_that_a_stranger_signed_in_the_senders_name_is_refused(agree, en
 
 def test_a_signed_frame_with_a_word_that_is_not_below_q_is_refused(agree, header):
     agreed = agree(scheme="seal")
-    c0, c1 = np.zeros(11, dtype=np.uint64), np.zeros((1, DEGREE), dtype=np.uint64)
+    c0, c1 = np.zeros(13, dtype=np.uint64), np.zeros((1, DEGREE), dtype=np.uint64)
     for words, row in ((c0 + np.uint64(MODULUS), c1), (c0, c1 + np.uint64(MODULUS))):
         sent = Ciphertext(parameters=agreed, count=1, c0=words, c1=row)
         with pytest.raises(FrameRefused, match="not below q"):

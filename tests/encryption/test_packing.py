@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedjoint.encryption.packing import blocks, decode, encode, pack_block, unpack_block
-from fedjoint.encryption.parameters import DEGREE, ERROR_BOUND, MODULUS
+from fedjoint.encryption.files import new_array_file
+from fedjoint.encryption.packing import blocks, decode, encode, forget, pack_block, unpack_block
+from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, ERROR_BOUND, MODULUS, PAYLOAD_WORDS
 
 KINDS = [(1, 16, 4), (1, 24, 200), (2, 20, 10), (3, 11, 20), (3, 8, 24), (4, 8, 10), (5, 8, 3)]
 
@@ -14,31 +15,48 @@ def kinds():
 
 
 @kinds()
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 4095, 4096, 12_287, 12_288, 20_001, 200_000])
-def test_packing_comes_back_with_the_canary_after_the_last_value(agree, k, bits, holders, size):
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 4092, 4093, 4094, 12_279, 12_280, 20_001, 200_000])
+def test_packing_comes_back_and_leaves_room_for_the_words_that_check(agree, k, bits, holders, size):
     agreed = agree(values_per_word=k, value_bits=bits, max_holders=holders, num_parameters=size)
     levels = np.random.default_rng(size).integers(0, agreed.levels, size, dtype=np.uint64)
     got = []
-    for _, words, _ in blocks(agreed):
-        packed = pack_block(levels, agreed, words=words)
+    for block in blocks(agreed):
+        packed = pack_block(levels[block.values], agreed, block)
+        assert packed.shape == (block.num_polynomials, DEGREE)
         assert packed.max() < agreed.plain_modulus
-        got += unpack_block(packed, agreed).tolist()
-    assert got[:size] == levels.tolist()
-    assert got[size] == 1
-    assert not any(got[size + 1 :])
+        assert not packed[:, :CHECK_WORDS].any()
+        assert not packed.reshape(-1)[block.words.stop - block.words.start :].any()
+        values = unpack_block(packed[:, CHECK_WORDS:], agreed, block)
+        assert values.size == k * block.num_payload
+        assert not values[block.values.stop - block.values.start :].any()
+        got += values[: block.values.stop - block.values.start].tolist()
+    assert got == levels.tolist()
 
 
 @kinds()
-def test_blocks_cover_all_words_once(agree, k, bits, holders):
+def test_blocks_cover_all_words_and_values_once_and_tell_how_far_they_are(agree, k, bits, holders):
     agreed = agree(values_per_word=k, value_bits=bits, max_holders=holders, num_parameters=300_000)
-    stops = [0]
-    for number, words, polynomials in blocks(agreed):
-        assert number == len(stops) - 1
-        assert words.start == stops[-1] == polynomials.start * DEGREE
-        assert words.stop <= polynomials.stop * DEGREE
-        stops.append(words.stop)
-    assert stops[-1] == agreed.num_words
-    assert polynomials.stop == agreed.num_polynomials
+    heard, words, values, payload = [], 0, 0, 0
+    for block in blocks(agreed, progress=lambda done, total: heard.append((done, total))):
+        assert (block.words.start, block.values.start) == (words, values)
+        assert block.words.start == block.polynomials.start * DEGREE
+        assert block.num_payload <= block.num_polynomials * PAYLOAD_WORDS
+        words, values, payload = block.words.stop, block.values.stop, payload + block.num_payload
+    assert (words, values, payload) == (agreed.num_words, 300_000, agreed.num_payload_words)
+    assert block.polynomials.stop == agreed.num_polynomials
+    assert heard[-1] == (300_000, 300_000)
+    assert heard == sorted(heard)
+
+
+def test_memory_of_a_mapped_file_is_let_go_and_nothing_is_lost(tmp_path):
+    with new_array_file(tmp_path / "a", dtype="<u8", size=1 << 16) as array:
+        array[:] = 7
+        forget(array, array[5:].view("u1"), np.arange(3), None)
+        assert (array == 7).all()
+    written = np.memmap(tmp_path / "a", dtype="<u8", mode="c")
+    written[0] = 8
+    forget(written)  # private: its pages are kept, or what was written would be lost
+    assert written[0] == 8
 
 
 @kinds()

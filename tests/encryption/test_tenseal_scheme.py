@@ -17,48 +17,48 @@ SCHEMES = pytest.mark.parametrize("scheme", ["seal", "seeded"])
     [(1, 3, 1, 16), (24, 4, 1, 24), (5_000, 3, 3, 14), (20_000, 10, 4, 8), (12_289, 20, 2, 20), (4_095, 24, 1, 12)],
 )
 def test_seals_own_decryptor_opens_a_sum_bit_by_bit_as_we_do(
-    agree, key_of, encrypted_sum, scheme, size, holders, k, bits
+    agree, key_of, encrypted_sum, by, scheme, size, holders, k, bits
 ):
     agreed = agree(scheme=scheme, num_parameters=size, max_holders=holders, values_per_word=k, value_bits=bits)
     rows = np.random.default_rng(size).integers(0, agreed.levels, (holders, size), dtype=np.uint64)
     rows[:, 0] = agreed.levels - 1
     total, key = encrypted_sum(rows, agreed), key_of(agreed)
     assert decrypt_words(key, total).tolist() == decryption.decrypt_words(key, total).tolist()
-    assert decrypt_sum(key, total, minimum_holders=2).tolist() == rows.sum(axis=0).tolist()
+    assert decrypt_sum(key, total, of=by(holders), minimum_holders=2).tolist() == rows.sum(axis=0).tolist()
 
 
 @SCHEMES
-def test_a_key_of_seal_is_a_ternary_key_that_encrypts_and_decrypts(agree, scheme):
+def test_a_key_of_seal_is_a_ternary_key_that_encrypts_and_decrypts(agree, binding, by, scheme):
     agreed = agree(scheme=scheme)
-    key = create_key(agreed)
+    key = create_key(agreed, binding)
     levels = np.arange(10, dtype=np.uint64)
     counts = np.bincount(key.coefficients() + 1, minlength=3)
     # Each count is binomial(4096, 1/3): 7 deviations are left once in 1e11 keys.
     assert np.abs(counts - DEGREE / 3).max() < 7 * np.sqrt(DEGREE * 2 / 9)
-    one = make_encryptor(key).encrypt(levels, round_number=0)
-    assert decrypt_sum(key, one, minimum_holders=1).tolist() == levels.tolist()
+    one = make_encryptor(key).encrypt(levels, round_number=1, place=0)
+    assert decrypt_sum(key, one, of=by(1), minimum_holders=1).tolist() == levels.tolist()
 
 
-def test_two_keys_of_seal_differ(agree):
-    assert create_key(agree()).key_id != create_key(agree()).key_id
+def test_two_keys_of_seal_differ(agree, binding):
+    assert create_key(agree(), binding).key_id != create_key(agree(), binding).key_id
 
 
-def test_a_system_without_files_in_memory_is_told_so(agree, monkeypatch):
+def test_a_system_without_files_in_memory_is_told_so(agree, binding, monkeypatch):
     monkeypatch.delattr(tenseal_scheme.os, "memfd_create")
     with pytest.raises(EncryptionError, match="expected Linux"):
-        create_key(agree())
+        create_key(agree(), binding)
 
 
-def test_a_seal_that_writes_another_format_is_refused(agree, monkeypatch):
+def test_a_seal_that_writes_another_format_is_refused(agree, binding, monkeypatch):
     monkeypatch.setattr(tenseal_scheme, "_saved_body", lambda handle: bytes(100))
     with pytest.raises(EncryptionError, match="unknown format"):
-        create_key(agree())
+        create_key(agree(), binding)
 
 
-def test_a_seal_whose_keys_are_not_ternary_is_refused(agree, monkeypatch):
+def test_a_seal_whose_keys_are_not_ternary_is_refused(agree, binding, monkeypatch):
     monkeypatch.setattr(tenseal_scheme, "_decrypt", lambda *_: np.full(DEGREE, 2, dtype=np.uint64))
     with pytest.raises(EncryptionError, match="not ternary"):
-        create_key(agree())
+        create_key(agree(), binding)
 
 
 def test_a_seal_with_another_prime_is_refused(agree, monkeypatch):

@@ -12,6 +12,7 @@ from fedjoint.errors import TrainingError, ValuationError
 from fedjoint.flower import messages
 from fedjoint.flower.messages import BLOBS, MAX_BLOBS, from_record, message_type, to_record
 from fedjoint.privacy.events import GaussianEvent
+from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.training.plan import (
     REPLIES,
     TASKS,
@@ -23,7 +24,6 @@ from fedjoint.training.plan import (
     OpenReply,
     OpenTask,
     Parcel,
-    RoundReceipt,
     RoundReply,
     RoundTask,
     SampleToOpen,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from fedjoint.errors import PoolError
 from fedjoint.pool.money import format_minor, parse_minor
 from fedjoint.runs.charts import contributions_chart, epsilon_chart, money_chart, rounds_chart
-from fedjoint.runs.report_html import render_report
 from fedjoint.runs.picture import BLUE, GREEN, GREY, INK, RED
+from fedjoint.runs.report_html import render_report
 from tests.runs.test_report_html import LOCAL, NONE, a_report, paid
 
 ALL = (rounds_chart, epsilon_chart, contributions_chart, money_chart)

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from fedjoint.errors import BudgetExhausted, DataError, PoolError
-from fedjoint.runs.report import MetricsReport, Report
 from fedjoint.runs.notation import cells, epsilon_text, shortened
+from fedjoint.runs.report import MetricsReport, Report
 from fedjoint.runs.terminal import show_failure, show_report
 from tests.runs.test_report_html import HEART, LOCAL, NONE, a_report, paid
 

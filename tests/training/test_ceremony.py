@@ -115,8 +115,8 @@ def test_a_holder_whose_acknowledgement_is_false_is_left_out(parties):
 
 def test_a_holder_that_acknowledges_another_key_is_left_out(parties):
     def other_key(reply):
-        key, identity = create_key(parties.session.parameters), parties.identities["bern"]
-        return replace(reply, body=acknowledge(key, holder=identity, binding=parties.session.binding))
+        key, identity = create_key(parties.session.parameters, parties.session.binding), parties.identities["bern"]
+        return replace(reply, body=acknowledge(key, holder=identity))
 
     run = prepare(parties, meddle=to("take_key", "bern", other_key))
     assert run.coordinator.holders == ("ahus", "cork")

@@ -260,6 +260,12 @@ def test_a_sum_of_one_said_to_be_of_two_is_not_opened(trained):
         trained.open(trained.sum(("bern",)), ("ahus", "bern"))
 
 
+def test_a_sum_said_to_be_of_other_holders_than_it_is_of_is_not_opened(trained):
+    with pytest.raises(EncryptionError, match="does not decrypt to one of these updates"):
+        trained.open(trained.sum(("ahus", "bern")), ("ahus", "cork"))
+    assert trained.open(trained.sum(("ahus", "bern")), ("ahus", "bern")).body.round == 1
+
+
 def test_a_sum_with_strangers_is_not_opened(trained):
     with pytest.raises(EncryptionError, match="1 of them strangers"):
         trained.open(trained.sum(), ("ahus", "bern", "delft"))

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.decryption import open_sample
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.parameters import DEGREE, Parameters
@@ -14,7 +15,8 @@ from fedjoint.valuation.encrypted import EncryptedContributions, OpenedContribut
 SIZE = 50
 PARAMETERS = Parameters(scheme="seeded", num_parameters=SIZE, max_holders=3, bound=1.0, value_bits=16, rounds=8)
 COEFFICIENTS = np.random.default_rng(5).integers(-1, 2, DEGREE, dtype=np.int8)
-KEY = SecretKey(COEFFICIENTS, PARAMETERS)
+BINDING = Binding(agreement_sha256="ab" * 32, run_id="cd" * 16)
+KEY = SecretKey(COEFFICIENTS, PARAMETERS, BINDING)
 
 
 class Exchange:
@@ -22,7 +24,7 @@ class Exchange:
 
     def __init__(self, holders=("ahus", "bern")):
         self.rng = np.random.default_rng(1)
-        self.encryptors = {holder: make_encryptor(SecretKey(COEFFICIENTS, PARAMETERS)) for holder in holders}
+        self.encryptors = {holder: make_encryptor(SecretKey(COEFFICIENTS, PARAMETERS, BINDING)) for holder in holders}
         self.drawn = []
         self.account = EncryptedContributions(PARAMETERS, random_below=self.draw)
         self.truth = dict.fromkeys(holders, 0.0)
@@ -40,7 +42,7 @@ class Exchange:
         for holder in holders or self.encryptors:
             levels = self.rng.integers(0, PARAMETERS.levels, SIZE).astype(np.uint64)
             signed = levels.astype(float) - PARAMETERS.offset
-            updates[holder] = self.encryptors[holder].encrypt(levels, round_number=self.round)
+            updates[holder] = self.encryptors[holder].encrypt(levels, round_number=self.round, place=0)
             self.truth[holder] += rate * float(gradient @ (signed * PARAMETERS.step))
             self.sizes.append(np.abs(signed).sum())
         self.account.add_round(updates, gradient, rate=rate)

@@ -57,7 +57,7 @@ def test_own_data_are_loaded_with_or_without_a_schema_file(tmp_path):
         ({"kind": "heart", "reference_fraction": 0.95}, "data.reference_fraction = 0.95"),
         ({"kind": "heart", "minimum_examples": 0}, "data.minimum_examples = 0"),
         ({"kind": "hart"}, "data.kind"),
-        ({"kind": "heart", "reference_fracton": 0.3}, "Did you mean 'reference_fraction'"),
+        ({"kind": "heart", "reference_fracton": 0.3}, "Did you mean 'data.reference_fraction'"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_with_the_key(options, words):

@@ -5,8 +5,7 @@ import pytest
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.accounting import epsilon_of
 from fedjoint.privacy.events import GaussianEvent
-from fedjoint.training.plan import RoundReceipt
-from fedjoint.training.receipts import check_releases
+from fedjoint.privacy.receipts import RoundReceipt, check_releases
 from tests.fakes import LOCAL_PRIVACY, make_consortium
 
 NOISY = make_consortium(privacy=LOCAL_PRIVACY, local_steps=2).terms

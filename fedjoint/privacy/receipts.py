@@ -1,16 +1,39 @@
-"""What a receipt says it cost, checked when it arrives: the record must hold no receipt that later proves false."""
+"""What a holder signs about its part in a round, and what its releases cost: checked on arrival and when verified."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from fedjoint.agreement.terms import Terms
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.accounting import epsilon_of
-from fedjoint.privacy.events import GaussianEvent, num_steps
-from fedjoint.training.plan import RoundReceipt
+from fedjoint.privacy.events import GaussianEvent, Ledger, num_steps
+from fedjoint.strict import strict
 
-__all__ = ["check_releases"]
+__all__ = ["RoundReceipt", "check_releases"]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class RoundReceipt:
+    """What a holder signs about its part in a round, for the record.
+
+    Args:
+        run_id: The run.
+        holder: Its id.
+        round: From 1.
+        frame_sha256: Hash of the encrypted update it sent.
+        events: All it has released in this run so far, this round included.
+        epsilon: What they cost at the agreed delta (add-or-remove adjacency, per record); None without privacy.
+    """
+
+    run_id: str
+    holder: str
+    round: int
+    frame_sha256: str
+    events: Ledger
+    epsilon: float | None
 
 
 def check_releases(receipt: RoundReceipt, terms: Terms, *, steps_before: int) -> int:

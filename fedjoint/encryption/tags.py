@@ -1,0 +1,110 @@
+"""What proves to holders that a sum is the sum it is said to be, although whoever added it has no key.
+
+Each polynomial of an update begins with three words: the canary, 1, and two tags. For a holder at place i, whose
+payload words in it are m_ij, a tag is F_i + sum_j r_j m_ij modulo a prime. The F_i and r_j, others for each prime, are
+pseudo-random: the key (and so run and agreement), the round, the polynomial and (F_i only) the place determine them,
+and who has no key cannot tell them from random numbers. Tags are linear, so they add up with the updates; the sum is
+right if its tags are sum_i F_i + sum_j r_j M_j for its own payload words M_j and the holders said to be in it (a linear
+homomorphic message authentication code: S. Agrawal and D. Boneh, "Homomorphic MACs", ACNS 2009).
+
+Guarantees, against a coordinator without the key, whatever it computes from the ciphertexts it has seen: other
+multiplicities (a copy, an omission), other holders, an update of another round, polynomials in another order, numbers
+added to the sum or a false second polynomial pass with probability at most 2^-50 for each sum tried, or 2^-25 if they
+leave each payload word right modulo one of the primes, which takes changes of at least 67,108,837 to a word.
+
+What they do not do: stop two holders from being given two different true sums of a round (their difference tells what
+one holder sent; the protocol above must have holders compare), or check masked samples (``dot``), which carry no tags.
+Holders share the key, so a holder that helps the coordinator can make any tag.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedjoint.encryption.keys import SecretKey
+from fedjoint.encryption.packing import Block, spread
+from fedjoint.encryption.parameters import CHECK_WORDS, PAYLOAD_WORDS, TAG_PRIMES
+from fedjoint.encryption.streams import keystream
+from fedjoint.encryption.words import Integers, Words
+from fedjoint.errors import InvalidValue
+
+__all__ = ["Contributors", "check_words", "passes"]
+
+#: Of r and of half a payload word: 2^26 * 2^25 * 4093 < 2^63.
+_FACTOR_BITS, _HALF_BITS = 26, 25
+_PRIMES = np.array(TAG_PRIMES, dtype=np.uint64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contributors:
+    """Whose updates of which round are in a sum: what a holder is told, and what the tags prove.
+
+    Args:
+        round_number: 0 to 2^32 - 1.
+        places: Where the holders stand in the agreement, from 0; each once, at least one.
+
+    Raises:
+        InvalidValue: a number out of range, or a place twice.
+    """
+
+    round_number: int
+    places: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        single = 0 < len(self.places) == len(set(self.places))
+        if not (0 <= self.round_number < 1 << 32 and single and min(self.places) >= 0):
+            raise InvalidValue(
+                f"contributors at places {list(self.places)[:8]} of round {self.round_number}",
+                expected="different places from 0, at least one, and a round from 0 to 2^32 - 1",
+            )
+
+
+def check_words(key: SecretKey, payload: Words, block: Block, *, of: Contributors) -> Words:
+    """What the first words of each polynomial must be; for an update and for a sum alike.
+
+    Args:
+        key: The shared key.
+        payload: uint64[polynomials, payload words] of the block, zeros after the last; their sum, for a sum.
+        block: The block.
+        of: One holder, or those of a sum.
+
+    Returns:
+        uint64[polynomials, 3]: the canary and the tags, each tag modulo its prime.
+    """
+    words = np.empty((block.num_polynomials, CHECK_WORDS), dtype=np.uint64)
+    words[:, 0] = len(of.places)
+    tags = words[:, 1:]
+    tags[:] = _products(key, payload, block, of.round_number)
+    for place in of.places:
+        seed = key.derive(f"tag/{of.round_number}/{place}")
+        tags += keystream(seed, purpose="tag", block=block.number)(tags.size).reshape(tags.shape) % _PRIMES
+    tags %= _PRIMES
+    return words
+
+
+def passes(decrypted: Words, right: Words) -> bool:
+    """Whether decrypted check words, uint64[polynomials, 3], are those of :func:`check_words`."""
+    return bool((decrypted[:, 0] == right[:, 0]).all() and (decrypted[:, 1:] % _PRIMES == right[:, 1:]).all())
+
+
+def _products(key: SecretKey, payload: Words, block: Block, round_number: int) -> Words:
+    """Sum of r_j m_j for each polynomial modulo each prime, exactly: uint64[polynomials, 2]."""
+    draw = keystream(key.derive(f"factors/{round_number}"), purpose="factors", block=block.number)
+    drawn = spread(draw(block.num_payload)[None], block)[0].view(np.int64)
+    values = payload.view(np.int64)
+    low, high = values & ((1 << _HALF_BITS) - 1), values >> _HALF_BITS
+    products = np.empty((block.num_polynomials, len(TAG_PRIMES)), dtype=np.uint64)
+    for number, prime in enumerate(TAG_PRIMES):
+        factors = (drawn >> (_FACTOR_BITS * number)) & ((1 << _FACTOR_BITS) - 1)
+        lower, upper = (_inner(half, factors) % prime for half in (low, high))
+        products[:, number] = lower + (upper << _HALF_BITS)
+    return products
+
+
+def _inner(values: Integers, factors: Integers) -> Integers:
+    """Inner products row by row, int64[rows, payload words] each, the sums below 2^63."""
+    assert values.shape[1] == PAYLOAD_WORDS
+    products: Integers = np.einsum("pj,pj->p", values, factors)
+    return products
