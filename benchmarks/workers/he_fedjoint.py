@@ -1,0 +1,93 @@
+"""Both schemes of fedjoint, as holders and coordinator use them: quantised, encrypted, tagged, framed and signed."""
+
+import sys
+from typing import Any
+
+import numpy as np
+from serving import BOUND, Scheme, cpu, serve
+
+from fedjoint.encryption.binding import Binding
+from fedjoint.encryption.ciphertext import Accumulator
+from fedjoint.encryption.decryption import decrypt_sum
+from fedjoint.encryption.fixed_point import Update
+from fedjoint.encryption.frames import FrameHeader, FrameWriter, parse_frame, read_words
+from fedjoint.encryption.keys import SecretKey
+from fedjoint.encryption.parameters import DEGREE, Parameters
+from fedjoint.encryption.scheme import make_encryptor
+from fedjoint.encryption.tags import Contributors
+from fedjoint.identity.keys import Identity
+
+BINDING = Binding(agreement_sha256="ab" * 32, run_id="cd" * 16)
+VALUE_BITS = {1: 16, 2: 16, 3: 8, 4: 8}
+
+
+class Fedjoint(Scheme):
+    """One of our schemes; the sum's sender check is measured apart, as no peer signs its updates."""
+
+    copies = False
+
+    def __init__(self, scheme: str, parameters: int, holders: int, values_per_word: int) -> None:
+        super().__init__(parameters, holders, values_per_word)
+        self._agreed = Parameters(
+            scheme=scheme,  # type: ignore[arg-type]
+            num_parameters=parameters,
+            max_holders=holders,
+            bound=BOUND,
+            value_bits=VALUE_BITS[values_per_word],
+            rounds=1,
+            values_per_word=values_per_word,
+        )
+        self._coefficients = np.random.default_rng(0).integers(-1, 2, DEGREE, dtype=np.int8)
+        self._sender = Identity.create("holder", "Holder")
+        self._key = self._new_key()
+        self._header = FrameHeader(kind="update", binding=BINDING, round_number=1, key_id=self._key.key_id)
+
+    def _new_key(self) -> SecretKey:
+        return SecretKey(self._coefficients, self._agreed, BINDING)
+
+    def encrypt(self, values: Any, place: int) -> Any:
+        """From values to a signed frame; each holder has a key object of its own."""
+        update = Update(values=values, parameters=self._agreed, rounding=np.random.default_rng(place), clip=True)
+        frame = FrameWriter(self._header, sender=self._sender, parameters=self._agreed)
+        encryptor = make_encryptor(self._new_key())
+        return frame.finish(encryptor.encrypt(update, round_number=1, place=place, into=frame.body)).data
+
+    def authenticate(self, data: Any, place: int) -> None:
+        """Header, length, signature and words."""
+        raw = np.frombuffer(data, dtype=np.uint8)
+        parse_frame(raw, expected=self._header, sender=self._sender.public, parameters=self._agreed)
+
+    def start_sum(self) -> None:
+        """An empty sum."""
+        self._sum = Accumulator(self._agreed)
+        self._addition_s = 0.0
+
+    def add(self, data: Any, place: int) -> None:
+        """Words in the bytes, checked to be below q, into the sum."""
+        ciphertext = read_words(np.frombuffer(data, dtype=np.uint8), count=1, parameters=self._agreed)
+        _, seconds = cpu(lambda: self._sum.add(ciphertext))
+        self._addition_s += seconds
+
+    def finish_sum(self) -> Any:
+        """The sum."""
+        total, seconds = cpu(self._sum.total)
+        self._addition_s += seconds
+        return total
+
+    def addition_s(self) -> float:
+        """Of the additions and the reduction."""
+        return self._addition_s
+
+    def decrypt(self, total: Any) -> Any:
+        """From the sum to floats, its tags checked."""
+        return decrypt_sum(
+            self._key,
+            total,
+            of=Contributors(round_number=1, places=tuple(range(self.holders))),
+            minimum_holders=2,
+            into=np.empty(self.parameters, dtype=np.float32),
+        )
+
+
+if __name__ == "__main__":
+    serve(lambda *arguments: Fedjoint(sys.argv[1], *arguments))
