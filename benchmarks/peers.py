@@ -46,15 +46,21 @@ class Worker:
 
     Args:
         script: Its path; it calls ``serve`` of ``workers/serving.py``.
+        arguments: On its command line.
         python: Whose interpreter runs it; ours if None.
     """
 
-    def __init__(self, script: Path, python: Path | None = None) -> None:
+    def __init__(self, script: Path, *arguments: str, python: Path | None = None) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         if python is None:
             environment["PYTHONPATH"] = str(ROOT)
         self._process = subprocess.Popen(
-            [python or sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [python or sys.executable, script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # where libraries warn; what fails comes back as an answer
+            text=True,
+            env=environment,
         )
 
     def ask(self, step: str, **arguments: Any) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class NvflareHe(Scheme):
 
     def add(self, data: Any, place: int) -> None:
         """Its codec, then the aggregator."""
-        reply = Shareable(fobs.loads(data))
+        reply = fobs.loads(data)
         reply.set_peer_props({ReservedKey.IDENTITY_NAME: f"site-{place}"})
         reply.add_cookie(AppConstants.CONTRIBUTION_ROUND, 0)
         accepted, seconds = cpu(lambda: self._aggregator.accept(reply, self._fl))

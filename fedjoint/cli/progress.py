@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -10,8 +11,41 @@ from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.division import Division
 from fedjoint.training.coordinator import RoundSummary
+from fedjoint.training.preview import CostPreview
 
-__all__ = ["ConsoleProgress"]
+__all__ = ["ConsoleProgress", "in_words"]
+
+
+def in_words(costs: CostPreview) -> list[str]:
+    """A cost preview as sentences."""
+    scaled = f", scaled from {costs.measured_parameters:,} parameters" * (
+        costs.measured_parameters < costs.num_parameters
+    )
+    lines = [
+        f"Each round and holder: {decimal(costs.bytes_up)} up, {decimal(costs.bytes_down)} down "
+        f"({costs.num_parameters:,} parameters, {costs.rounds} rounds)",
+        f"On this machine: encrypt {seconds(costs.encrypt_s)}, decrypt {seconds(costs.decrypt_s)} for a holder, "
+        f"add {seconds(costs.add_s)} for the coordinator, each round{scaled}",
+    ]
+    if costs.epsilon is None or costs.epsilon_limit is None or costs.delta is None:
+        return [*lines, "No differential privacy: nothing limits what the updates tell"]
+    lines.append(
+        f"Privacy: epsilon {costs.epsilon:.3g} of {costs.epsilon_limit:g} for each holder at the end "
+        f"(delta {costs.delta:g}, add-or-remove adjacency, per record)"
+    )
+    if costs.rounds_within_budget < costs.rounds:
+        lines.append(f"The budget ends after round {costs.rounds_within_budget} of {costs.rounds}")
+    return lines
+
+
+def seconds(value: float) -> str:
+    """Seconds for people.
+
+    Example:
+        >>> seconds(0.00123), seconds(12.3)
+        ('1.2 ms', '12 s')
+    """
+    return f"{value * 1000:.2g} ms" if value < 1 else f"{value:.2g} s"
 
 
 class ConsoleProgress:
@@ -36,10 +70,12 @@ class ConsoleProgress:
         for one in division.left_out:
             self._say(f"  left out: {one.name} ({one.num_examples} records): {one.reason}")
 
-    def agreed(self, agreement: SignedAgreement) -> None:
-        """Say that everybody has signed."""
+    def agreed(self, agreement: SignedAgreement, costs: CostPreview) -> None:
+        """Say that everybody has signed, and what the run will cost."""
         parties = len(agreement.signatures)
         self._say(f"Agreement {agreement.sha256[:16]}… signed by all {parties} parties")
+        for line in in_words(costs):
+            self._say(f"  {line}")
 
     def round(self, summary: RoundSummary, of: int) -> None:
         """Move the bar; where there is no terminal, write a line now and then."""

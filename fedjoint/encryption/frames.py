@@ -35,7 +35,6 @@ __all__ = [
     "pack_frame",
     "parse_frame",
     "parse_sample_frame",
-    "read_words",
 ]
 
 #: The bytes of a frame, in memory or mapped from a file.
@@ -235,20 +234,6 @@ def parse_frame(
         ``sender`` for this agreement, run, round and key, and every word is below q.
     """
     frame, count = _check(data, expected, sender, parameters)
-    return read_words(frame, count=count, parameters=parameters)
-
-
-def read_words(frame: Bytes, *, count: int, parameters: Parameters) -> Ciphertext:
-    """What :func:`parse_frame` does once header, length and signature are checked: the words, each below q.
-
-    Args:
-        frame: A frame's bytes that came from :func:`parse_frame`'s checks, of exactly the right length.
-        count: Number of updates in it.
-        parameters: The run's.
-
-    Raises:
-        FrameRefused: a word that is not below q, or a repeated seed.
-    """
     words = _checked_words(frame, HEADER_BYTES, parameters.num_words)
     after = HEADER_BYTES + words.nbytes
     c1: Words | None = None

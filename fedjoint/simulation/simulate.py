@@ -13,6 +13,7 @@ from typing import Protocol
 
 from fedjoint.agreement.canonical import canonical_bytes
 from fedjoint.agreement.signing import SignedAgreement
+from fedjoint.agreement.terms import Terms
 from fedjoint.config import SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.datasets.load import load_dataset
@@ -43,9 +44,10 @@ from fedjoint.simulation.reference import ReferenceSet
 from fedjoint.simulation.running import Stopwatch, TrainedRun, train_inline
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.local_update import agreed_module
+from fedjoint.training.preview import CostPreview, preview_costs
 from fedjoint.training.session import Session
 
-__all__ = ["Progress", "SilentProgress", "SimulatedRun", "simulate"]
+__all__ = ["Prepared", "Progress", "SilentProgress", "SimulatedRun", "prepare", "simulate"]
 
 _BUYER = "buyer"
 
@@ -56,8 +58,8 @@ class Progress(Protocol):
     def data(self, dataset: Dataset, division: Division) -> None:
         """The data are divided."""
 
-    def agreed(self, agreement: SignedAgreement) -> None:
-        """Everybody has signed."""
+    def agreed(self, agreement: SignedAgreement, costs: CostPreview) -> None:
+        """Everybody has signed; nothing is spent yet."""
 
     def round(self, summary: RoundSummary, of: int) -> None:
         """A round is done."""
@@ -69,11 +71,49 @@ class SilentProgress:
     def data(self, dataset: Dataset, division: Division) -> None:
         """Say nothing."""
 
-    def agreed(self, agreement: SignedAgreement) -> None:
+    def agreed(self, agreement: SignedAgreement, costs: CostPreview) -> None:
         """Say nothing."""
 
     def round(self, summary: RoundSummary, of: int) -> None:
         """Say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A simulation before anybody has signed: who would train what on which records, and for how much."""
+
+    dataset: Dataset
+    division: Division
+    parties: Parties
+    terms: Terms
+    updates: UpdateLog
+    gross_minor: int
+
+
+def prepare(config: SimulationConfig) -> Prepared:
+    """Fetch and divide the data, make the parties and write their agreement; nothing is trained or written.
+
+    Raises:
+        FedjointError: the data, the settings or both together could not be run.
+    """
+    gross_minor = parse_minor(config.money.revenue_text, config.money.currency)
+    dataset = load_dataset(config.data)
+    division = divide(
+        dataset,
+        reference_fraction=config.data.reference_fraction,
+        minimum_examples=config.data.minimum_examples,
+        seed=config.seed,
+    )
+    updates = UpdateLog()
+    parties = bring_together(division, observer=updates)
+    return Prepared(
+        dataset=dataset,
+        division=division,
+        parties=parties,
+        terms=compose_terms(config, dataset, division, parties),
+        updates=updates,
+        gross_minor=gross_minor,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,21 +149,12 @@ def simulate(
     """
     hears = progress or SilentProgress()
     stopwatch = Stopwatch()
-    with stopwatch.stage("data"):
-        dataset = load_dataset(config.data)
-        division = divide(
-            dataset,
-            reference_fraction=config.data.reference_fraction,
-            minimum_examples=config.data.minimum_examples,
-            seed=config.seed,
-        )
-    hears.data(dataset, division)
-    gross_minor = parse_minor(config.money.revenue_text, config.money.currency)
-    updates = UpdateLog()
     with stopwatch.stage("agreement"):
-        parties = bring_together(division, observer=updates)
-        agreement = sign_by_all(compose_terms(config, dataset, division, parties), parties)
-    hears.agreed(agreement)
+        prepared = prepare(config)
+        hears.data(prepared.dataset, prepared.division)
+        agreement = sign_by_all(prepared.terms, prepared.parties)
+        hears.agreed(agreement, preview_costs(agreement.terms))
+    dataset, division, parties = prepared.dataset, prepared.division, prepared.parties
     session = Session(agreement=agreement, run_id=secrets.token_hex(16))
     name = config.run.name or _run_name(dataset.name, config.privacy.mode, session.run_id)
     reference = ReferenceSet.of(division, agreement.terms)
@@ -141,8 +172,8 @@ def simulate(
             reachable=reachable,
         )
         with stopwatch.stage("comparison"):
-            comparison = compare(trained, division, reference, agreement.terms, updates)
-        revenue = Revenue(gross_minor=gross_minor, buyer=_BUYER, at=_timestamp())
+            comparison = compare(trained, division, reference, agreement.terms, prepared.updates)
+        revenue = Revenue(gross_minor=prepared.gross_minor, buyer=_BUYER, at=_timestamp())
         settled = settle_run(
             agreement,
             session.run_id,

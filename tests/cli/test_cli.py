@@ -98,7 +98,17 @@ def test_an_unknown_verb_fails_with_usage():
     assert done.returncode == 2 and "simulat" in done.stderr
 
 
-@pytest.mark.parametrize("verb", [[], ["simulate"], ["verify"]])
+def test_plan_prints_bytes_seconds_and_epsilon_and_writes_nothing(tmp_path):
+    done = run_fedjoint("plan", *RUN, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("up", "down", "encrypt", "decrypt", "epsilon", "add-or-remove"):
+        assert word in done.stdout
+    figures = json.loads(run_fedjoint("plan", *RUN, "--json", cwd=tmp_path).stdout)
+    assert figures["bytes_up"] > 0 and figures["epsilon"] <= figures["epsilon_limit"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", [[], ["plan"], ["simulate"], ["verify"]])
 def test_every_help_has_an_example(verb):
     done = run_fedjoint(*verb, "--help")
     assert done.returncode == 0 and "Example" in done.stdout and "fedjoint " in done.stdout
