@@ -54,33 +54,42 @@ class RunConfig:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """As :class:`fedjoint.agreement.terms.TrainingTerms`; the seed is the configuration's own."""
+    """As :class:`fedjoint.agreement.terms.TrainingTerms`; the seed is the configuration's own.
+
+    A missing minimum of holders is 2, and in mode ``joint`` three quarters of them, rounded up: noise is sized for it.
+    """
 
     rounds: int
     local_steps: int
     sampling_rate: float
     learning_rate: float
     server_learning_rate: float
-    minimum_holders: int
+    minimum_holders: int | None = None
 
 
 @strict
 @dataclass(frozen=True, kw_only=True)
 class PrivacyConfig:
-    """As :class:`fedjoint.agreement.terms.PrivacyTerms`; a missing noise multiplier is calibrated to epsilon."""
+    """As :class:`fedjoint.agreement.terms.PrivacyTerms`; missing noise multipliers are calibrated to epsilon."""
 
-    mode: Literal["local", "none"]
+    mode: Literal["local", "joint", "none"]
     epsilon: float | None = None
     delta: float | None = None
     clip_norm: float | None = None
     noise_multiplier: float | None = None
+    colluders: int | None = None
+    epsilon_if_opened: float | None = None
+    contributions_noise_multiplier: float | None = None
     insecure_seed: int | None = None
 
 
 @strict
 @dataclass(frozen=True, kw_only=True)
 class EncryptionConfig:
-    """As :class:`fedjoint.agreement.terms.EncryptionTerms`; a missing bound is derived."""
+    """As :class:`fedjoint.agreement.terms.EncryptionTerms`; a missing bound is derived.
+
+    In mode ``joint`` as many more bits are taken as the noise's grid needs.
+    """
 
     scheme: Literal["seal", "seeded"]
     bound: float | None = None

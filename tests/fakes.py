@@ -44,10 +44,29 @@ WIDTH = 3
 #: Of the linear model: three weights and a bias.
 NUM_PARAMETERS = WIDTH + 1
 SIZES = {"ahus": 40, "bern": 30, "cork": 20}
-ANYTHING = HolderPolicy(maximum_epsilon=1e6, maximum_delta=1.0, allow_no_privacy=True, allow_insecure_noise=True)
+ANYTHING = HolderPolicy(
+    maximum_epsilon=1e6,
+    maximum_epsilon_if_opened=1e6,
+    minimum_colluders=0,
+    maximum_delta=1.0,
+    allow_no_privacy=True,
+    allow_insecure_noise=True,
+)
 NO_PRIVACY = PrivacyTerms(mode="none")
 #: One round costs 1.352 of epsilon, two cost 2.053, three 2.629.
 LOCAL_PRIVACY = PrivacyTerms(mode="local", epsilon=50.0, delta=1e-3, clip_norm=1.0, noise_multiplier=2.0)
+#: Sized for two of three holders less one colluder, so that one share is what the sum is charged at.
+JOINT_PRIVACY = PrivacyTerms(
+    mode="joint",
+    epsilon=50.0,
+    delta=1e-3,
+    clip_norm=1.0,
+    noise_multiplier=2.0,
+    colluders=1,
+    epsilon_if_opened=50.0,
+    contributions_noise_multiplier=9.0,
+)
+JOINT_ENCRYPTION = EncryptionTerms(scheme="seeded", bound=400.0, value_bits=20)
 
 Events = list[tuple[str, Mapping[str, Any]]]
 Reachable = Callable[[Kind, str, Any], bool]

@@ -129,8 +129,8 @@ def test_a_key_of_another_option_is_unknown():
 @pytest.mark.parametrize(
     ("override", "options", "nearest"),
     [
-        ("privacy=locl", "local, none", "privacy=local"),
-        ("privacy=xyzzy", "local, none", ""),
+        ("privacy=locl", "joint, local, none", "privacy=local"),
+        ("privacy=xyzzy", "joint, local, none", ""),
         ("data=null", "breast_cancer, heart, table", ""),
         ("data=[heart,table]", "breast_cancer, heart, table", ""),
         ("model={kind: mlp}", "linear, mlp", ""),
@@ -157,7 +157,7 @@ def test_an_unknown_option_is_refused_with_all_there_are(override, options, near
         ("title=${seed}", "title = 0 does not fit"),
         ("model.hidden=[a]", 'model.hidden.0 = "a" does not fit'),
         ("money.currency=5", "money.currency = 5 does not fit"),
-        ("privacy.mode=joint", "privacy.mode = \"joint\" does not fit: Input should be 'local' or 'none'"),
+        ("privacy.mode=central", "privacy.mode = \"central\" does not fit: Input should be 'local', 'joint' or 'none'"),
         ("training.learning_rate=nan", "training.learning_rate is not plain JSON"),
         ("privacy.epsilon=-inf", "privacy.epsilon is not plain JSON"),
     ],

@@ -19,6 +19,9 @@ class HolderPolicy:
 
     Args:
         maximum_epsilon: The most that one run may spend of it.
+        maximum_epsilon_if_opened: The most that a ``joint`` run may spend if its ciphertexts were opened.
+        minimum_colluders: Against so many colluding holders at least a ``joint`` run must protect it; with 0 any other
+            holder could subtract its own noise and learn more than the stated epsilon.
         maximum_delta: The largest delta it accepts.
         allow_no_privacy: Whether a run without noise is acceptable: research on public data only.
         allow_insecure_noise: Whether reproducible, and therefore not private, noise is acceptable.
@@ -28,13 +31,17 @@ class HolderPolicy:
     """
 
     maximum_epsilon: float = 8.0
+    maximum_epsilon_if_opened: float = 16.0
+    minimum_colluders: int = 1
     maximum_delta: float = 1e-3
     allow_no_privacy: bool = False
     allow_insecure_noise: bool = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.maximum_epsilon) and self.maximum_epsilon >= 0):
-            raise InvalidValue(f"maximum_epsilon = {self.maximum_epsilon}", expected="a finite number from 0")
+        for name in ("maximum_epsilon", "maximum_epsilon_if_opened", "minimum_colluders"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise InvalidValue(f"{name} = {value}", expected="a finite number from 0")
         if not 0 <= self.maximum_delta <= 1:
             raise InvalidValue(f"maximum_delta = {self.maximum_delta}", expected="a number from 0 to 1")
 
@@ -48,6 +55,13 @@ def review(terms: Terms, policy: HolderPolicy) -> tuple[str, ...]:
         return tuple(objections)
     if privacy.epsilon is not None and privacy.epsilon > policy.maximum_epsilon:
         objections.append(f"privacy.epsilon = {privacy.epsilon:g} is above the policy's {policy.maximum_epsilon:g}")
+    if privacy.epsilon_if_opened is not None and privacy.epsilon_if_opened > policy.maximum_epsilon_if_opened:
+        objections.append(
+            f"privacy.epsilon_if_opened = {privacy.epsilon_if_opened:g} is above the policy's "
+            f"{policy.maximum_epsilon_if_opened:g}"
+        )
+    if privacy.colluders is not None and privacy.colluders < policy.minimum_colluders:
+        objections.append(f"privacy.colluders = {privacy.colluders} is below the policy's {policy.minimum_colluders}")
     if privacy.delta is not None and privacy.delta > policy.maximum_delta:
         objections.append(f"privacy.delta = {privacy.delta:g} is above the policy's {policy.maximum_delta:g}")
     if privacy.insecure_seed is not None and not policy.allow_insecure_noise:

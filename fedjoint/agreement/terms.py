@@ -17,7 +17,9 @@ from fedjoint.identity.keys import PublicIdentity
 from fedjoint.strict import strict
 
 __all__ = [
+    "CONTRIBUTION_NOISES",
     "MAX_HOLDERS",
+    "TAILS_OF_DELTA",
     "DataTerms",
     "EncryptionTerms",
     "HolderTerms",
@@ -30,6 +32,10 @@ __all__ = [
 ]
 
 MAX_HOLDERS = 200
+#: The part of delta that mode ``joint`` keeps for noise beyond what the encryption's fixed point can hold.
+TAILS_OF_DELTA = 1e-3
+#: Coordinates of pure noise that mode ``joint`` adds to an update, for the holder's contribution.
+CONTRIBUTION_NOISES = 2
 
 
 def _in_range(name: str, value: float, low: float, high: float) -> None:
@@ -116,19 +122,30 @@ class PrivacyTerms:
     """How records are protected (add-or-remove adjacency, unit: one record).
 
     Args:
-        mode: ``local``: each holder adds full noise (DP-SGD); ``none``: research baseline.
-        epsilon: The most that a holder may spend in this run, at ``delta``.
+        mode: ``local``: each holder adds full noise (DP-SGD); ``joint``: each adds a share, and only the encrypted sum,
+            which carries the noise of all, is opened; ``none``: research baseline.
+        epsilon: The most that a holder may spend in this run, at ``delta``. In mode ``joint`` it covers everything that
+            is opened, contributions included, against whoever holds no key or up to ``colluders`` holders' noise.
         delta: In (0, 1); below 1 / number of records.
         clip_norm: Bound on the L2 norm of one record's gradient.
-        noise_multiplier: Standard deviation of the noise in units of ``clip_norm``.
+        noise_multiplier: Standard deviation of one holder's noise in units of ``clip_norm``; in mode ``joint`` that of
+            its share.
+        colluders: ``joint`` only: holders that may subtract their own shares and yet learn no more than ``epsilon``.
+        epsilon_if_opened: ``joint`` only: the most that a holder would have spent if its own ciphertexts were opened,
+            so that its share alone protected it.
+        contributions_noise_multiplier: ``joint`` only: noise on the opened contributions in units of what one record
+            can change in them.
         insecure_seed: 0 to 2^53 - 1: makes the noise reproducible, and so not private; the report says so in red.
     """
 
-    mode: Literal["local", "none"]
+    mode: Literal["local", "joint", "none"]
     epsilon: float | None = None
     delta: float | None = None
     clip_norm: float | None = None
     noise_multiplier: float | None = None
+    colluders: int | None = None
+    epsilon_if_opened: float | None = None
+    contributions_noise_multiplier: float | None = None
     insecure_seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -138,6 +155,18 @@ class PrivacyTerms:
             "clip_norm": self.clip_norm,
             "noise_multiplier": self.noise_multiplier,
         }
+        joint = {
+            "colluders": self.colluders,
+            "epsilon_if_opened": self.epsilon_if_opened,
+            "contributions_noise_multiplier": self.contributions_noise_multiplier,
+        }
+        if self.mode == "joint":
+            values |= joint
+        elif given := [name for name, value in joint.items() if value is not None]:
+            raise InvalidValue(
+                f"privacy.{given[0]} is set and privacy.mode is {self.mode}",
+                remedy="Choose privacy=joint, or remove it.",
+            )
         if self.insecure_seed is not None:
             _in_range("privacy.insecure_seed", self.insecure_seed, 0, 2**53 - 1)
         if self.mode == "none":
@@ -150,8 +179,13 @@ class PrivacyTerms:
         for name, value in values.items():
             if value is None:
                 raise InvalidValue(f"privacy.{name} is missing", expected=f"a number, as mode {self.mode} adds noise")
-            low, high = (1e-12, 1 - 1e-12) if name == "delta" else (1e-6, 1e6)
+            low, high = {"delta": (1e-12, 1 - 1e-12), "colluders": (0, MAX_HOLDERS)}.get(name, (1e-6, 1e6))
             _in_range(f"privacy.{name}", value, low, high)
+
+    @property
+    def accounted_delta(self) -> float | None:
+        """The delta at which epsilon is computed: in mode ``joint`` a thousandth is kept for the tails of the noise."""
+        return self.delta * (1 - TAILS_OF_DELTA) if self.mode == "joint" and self.delta is not None else self.delta
 
 
 @strict
@@ -251,6 +285,27 @@ class Terms:
                 f"training.minimum_holders = {self.training.minimum_holders} and there are {len(self.holders)} holders",
                 expected="at most the number of holders",
             )
+        if self.privacy.mode == "joint":
+            self._check_joint()
+
+    def _check_joint(self) -> None:
+        if self.training.local_steps != 1:
+            raise InvalidValue(
+                f"training.local_steps = {self.training.local_steps} and privacy.mode is joint",
+                expected="1: shares of noise in several local steps do not add up to the stated epsilon",
+                remedy="Take more rounds instead, or choose privacy=local.",
+            )
+        if self.honest_holders < 1:
+            raise InvalidValue(
+                f"privacy.colluders = {self.privacy.colluders} and training.minimum_holders = "
+                f"{self.training.minimum_holders}",
+                expected="fewer colluders than the fewest holders of a sum: somebody's noise must remain",
+            )
+
+    @property
+    def honest_holders(self) -> int:
+        """In mode ``joint`` the fewest holders of an opened sum whose noise no coalition agreed upon can subtract."""
+        return self.training.minimum_holders - (self.privacy.colluders or 0)
 
     def holder(self, holder_id: str) -> HolderTerms:
         """The terms of one holder.
@@ -276,6 +331,16 @@ class Terms:
         widths = [self.data.schema.width, *self.model.hidden, self.data.schema.target.outputs]
         return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
 
+    @property
+    def num_coordinates(self) -> int:
+        """Numbers that a holder encrypts in a round: D, and in mode ``joint`` two more, noise for its contribution."""
+        return self.num_parameters + (CONTRIBUTION_NOISES if self.privacy.mode == "joint" else 0)
+
+    @property
+    def num_examples(self) -> int:
+        """Certified examples of all holders."""
+        return sum(holder.num_examples for holder in self.holders)
+
     def weight(self, holder_id: str) -> float:
         """The holder's certified fraction of all examples, in (0, 1]."""
-        return self.holder(holder_id).num_examples / sum(holder.num_examples for holder in self.holders)
+        return self.holder(holder_id).num_examples / self.num_examples

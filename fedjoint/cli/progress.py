@@ -33,6 +33,11 @@ def in_words(costs: CostPreview) -> list[str]:
         f"Privacy: epsilon {costs.epsilon:.3g} of {costs.epsilon_limit:g} for each holder at the end "
         f"(delta {costs.delta:g}, add-or-remove adjacency, per record)"
     )
+    if costs.epsilon_if_opened is not None:
+        lines.append(
+            f"  ... against whoever sees sums, model and contributions, {costs.colluders} colluding among the holders; "
+            f"epsilon {costs.epsilon_if_opened:.3g} if a holder's own ciphertexts were opened (all share the key)"
+        )
     if costs.rounds_within_budget < costs.rounds:
         lines.append(f"The budget ends after round {costs.rounds_within_budget} of {costs.rounds}")
     return lines

@@ -230,7 +230,7 @@ def agreed_parameters(terms: Terms) -> Parameters:
     """
     return Parameters(
         scheme=terms.encryption.scheme,
-        num_parameters=terms.num_parameters,
+        num_parameters=terms.num_coordinates,
         max_holders=len(terms.holders),
         bound=terms.encryption.bound,
         value_bits=terms.encryption.value_bits,

@@ -170,7 +170,9 @@ def _loss_distribution(sampling_rate: float, noise_multiplier: float, grid: floa
     )
 
 
-def noise_multiplier_for(epsilon: float, delta: float, *, sampling_rate: float, steps: int) -> float:
+def noise_multiplier_for(
+    epsilon: float, delta: float, *, sampling_rate: float, steps: int, spent: Ledger = ()
+) -> float:
     """The noise that makes a plan cost at most epsilon.
 
     Args:
@@ -178,6 +180,7 @@ def noise_multiplier_for(epsilon: float, delta: float, *, sampling_rate: float, 
         delta: In (0, 1).
         sampling_rate: Poisson sampling rate of every step, in (0, 1].
         steps: Releases in the whole plan: all rounds, all local steps.
+        spent: What else is released of the same records, and fits into epsilon too.
 
     Returns:
         The noise multiplier, within 1e-4 of the least that will do (1e-9 for a sampling rate of 1).
@@ -198,7 +201,7 @@ def noise_multiplier_for(epsilon: float, delta: float, *, sampling_rate: float, 
 
     def enough(noise: float) -> bool:
         plan = GaussianEvent(sampling_rate=sampling_rate, noise_multiplier=noise, count=steps)
-        return epsilon_of((plan,), delta) <= epsilon
+        return epsilon_of((*spent, plan), delta) <= epsilon
 
     high = 1.0
     while not enough(high):

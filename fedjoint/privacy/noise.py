@@ -81,8 +81,12 @@ class NoiseSource:
         """Whether the key came from the operating system and is known to nobody."""
         return self._secure
 
-    def _words(self, count: int) -> NDArray[np.uint64]:
-        """The next ``count`` words of 64 bits."""
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """The next ``count`` words of 64 uniform bits.
+
+        Raises:
+            PrivacyError: the process was forked after the source was made.
+        """
         if os.getpid() != self._process:
             raise PrivacyError(
                 "a noise source was used in a forked process",
@@ -112,7 +116,7 @@ class NoiseSource:
         flat = noise.reshape(-1)
         for start in range(0, flat.size, _PIECE):
             piece = flat[start : start + _PIECE]
-            piece[:] = _standard_normal(self._words(piece.size))
+            piece[:] = _standard_normal(self.words(piece.size))
         flat *= sd
         return noise
 
@@ -122,7 +126,7 @@ class NoiseSource:
         Raises:
             PrivacyError: the process was forked after the source was made.
         """
-        return (self._words(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return (self.words(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def __repr__(self) -> str:
         return f"NoiseSource(secure={self._secure}, key hidden)"

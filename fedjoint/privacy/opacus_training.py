@@ -23,10 +23,13 @@ from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.local_plan import LocalPlan
 from fedjoint.privacy.noise import NoiseSource
 
-__all__ = ["PerExampleLoss", "PrivateUpdate", "check_module", "private_update"]
+__all__ = ["PerExampleLoss", "PrivateUpdate", "check_module", "opacus_clipped_sum", "private_update"]
 
 #: (outputs [n, k], targets [n]) to one loss per record [n]; a record's loss may depend on that record alone.
 PerExampleLoss: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+#: Bounds the memory that per-record gradients take.
+_RECORDS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +60,7 @@ class _NoisyOptimizer(DPOptimizer):
 
     def clip_and_accumulate(self) -> None:
         """Refuse gradients that clipping cannot bound, then clip and sum."""
-        # NaN survives clipping and one such record would spoil the model for all; which record it is stays here
-        if not all(bool(torch.isfinite(gradients).all()) for gradients in self.grad_samples):
-            raise PrivacyError(
-                "the gradient of a record is not finite",
-                expected="finite numbers, as clipping cannot bound others",
-                remedy="Check the table for infinite or missing numbers, or lower the learning rate.",
-            )
+        _require_finite(self)
         super().clip_and_accumulate()
 
     def add_noise(self) -> None:
@@ -158,6 +155,66 @@ def private_update(
     if not bool(torch.isfinite(update).all()):
         raise PrivacyError("the update is not finite", remedy="Lower the learning rate or the clip norm.")
     return PrivateUpdate(vector=update.numpy(), event=plan.event)
+
+
+def opacus_clipped_sum(
+    module: torch.nn.Module,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    per_example_loss: PerExampleLoss,
+    *,
+    clip_norm: float,
+) -> NDArray[np.float64]:
+    """Sum the records' clipped gradients, computed by Opacus' hooks in double precision.
+
+    Args:
+        module: With the parameters at which to differentiate; it is left as it was.
+        inputs: float64 [n, width], n at least 1.
+        targets: [n].
+        per_example_loss: One loss per record.
+        clip_norm: > 0.
+
+    Returns:
+        float64 [D], in the order of ``module.parameters()``.
+
+    Raises:
+        PrivacyError: the module cannot be trained privately, the loss is not one number per record, or a record's
+            gradient is not finite.
+    """
+    check_module(module)
+    hooked = GradSampleModule(copy.deepcopy(module).double().train(), loss_reduction="sum")
+    optimizer = DPOptimizer(
+        torch.optim.SGD(hooked.parameters(), lr=1.0),
+        noise_multiplier=0.0,
+        max_grad_norm=clip_norm,
+        expected_batch_size=None,
+        loss_reduction="sum",
+    )
+    summed = torch.zeros(sum(parameter.numel() for parameter in module.parameters()), dtype=torch.float64)
+    try:
+        for first in range(0, len(inputs), _RECORDS_AT_ONCE):
+            part = slice(first, first + _RECORDS_AT_ONCE)
+            optimizer.zero_grad(set_to_none=True)
+            losses = per_example_loss(hooked(inputs[part].clone().requires_grad_(True)), targets[part])
+            if losses.shape != (len(inputs[part]),):
+                raise PrivacyError("the loss does not give one number for each record", remedy="Do not reduce it.")
+            losses.sum().backward()
+            _require_finite(optimizer)
+            optimizer.clip_and_accumulate()
+            summed += torch.cat([parameter.summed_grad.ravel() for parameter in optimizer.params])
+    finally:
+        hooked.remove_hooks()
+    return np.asarray(summed.numpy())
+
+
+def _require_finite(optimizer: DPOptimizer) -> None:
+    # NaN survives clipping and one such record would spoil the model for all; which record it is stays here
+    if not all(bool(torch.isfinite(gradients).all()) for gradients in optimizer.grad_samples):
+        raise PrivacyError(
+            "the gradient of a record is not finite",
+            expected="finite numbers, as clipping cannot bound others",
+            remedy="Check the table for infinite or missing numbers, or lower the learning rate.",
+        )
 
 
 def _sample(count: int, sampling_rate: float, noise: NoiseSource) -> torch.Tensor:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fedjoint.agreement.terms import Terms
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.accounting import epsilon_of
-from fedjoint.privacy.events import GaussianEvent, Ledger, num_steps
+from fedjoint.privacy.events import Ledger, num_steps
+from fedjoint.privacy.releases import epsilon_if_opened, ledger_of, once_released
 from fedjoint.strict import strict
 
 __all__ = ["RoundReceipt", "check_releases"]
@@ -26,6 +27,7 @@ class RoundReceipt:
         frame_sha256: Hash of the encrypted update it sent.
         events: All it has released in this run so far, this round included.
         epsilon: What they cost at the agreed delta (add-or-remove adjacency, per record); None without privacy.
+        epsilon_if_opened: What they would cost if the holder's ciphertexts were opened; mode ``joint`` only.
     """
 
     run_id: str
@@ -34,6 +36,7 @@ class RoundReceipt:
     frame_sha256: str
     events: Ledger
     epsilon: float | None
+    epsilon_if_opened: float | None = None
 
 
 def check_releases(receipt: RoundReceipt, terms: Terms, *, steps_before: int) -> int:
@@ -52,20 +55,24 @@ def check_releases(receipt: RoundReceipt, terms: Terms, *, steps_before: int) ->
     """
     privacy, training = terms.privacy, terms.training
     where = f"the receipt of '{receipt.holder}' in round {receipt.round}"
-    if privacy.delta is None or privacy.epsilon is None or privacy.noise_multiplier is None:
-        if receipt.events or receipt.epsilon is not None:
+    if privacy.accounted_delta is None or privacy.epsilon is None:
+        if receipt.events or receipt.epsilon is not None or receipt.epsilon_if_opened is not None:
             raise PrivacyError(f"{where} states releases with noise", expected="none, as agreed")
         return 0
-    steps = num_steps(receipt.events)
+    steps = num_steps(receipt.events) - num_steps(once_released(terms))
     least = steps_before + training.local_steps
-    agreed = GaussianEvent(
-        sampling_rate=training.sampling_rate, noise_multiplier=privacy.noise_multiplier, count=max(steps, least)
-    )
-    if receipt.events != (agreed,):
+    if receipt.events != ledger_of(terms, max(steps, least)):
         raise PrivacyError(f"{where} states other releases than were agreed", expected=f"{least} noisy steps or more")
-    cost = epsilon_of(receipt.events, privacy.delta)
-    if receipt.epsilon is None or not math.isclose(cost, receipt.epsilon, rel_tol=1e-6) or cost > privacy.epsilon:
-        raise PrivacyError(
-            f"{where} states epsilon {receipt.epsilon}", expected=f"{cost:g}, at most {privacy.epsilon:g}"
-        )
+    _check_cost(receipt.epsilon, epsilon_of(receipt.events, privacy.accounted_delta), privacy.epsilon, where)
+    opened = epsilon_if_opened(terms, steps)
+    if opened is None or privacy.epsilon_if_opened is None:
+        if receipt.epsilon_if_opened is not None:
+            raise PrivacyError(f"{where} states an epsilon if opened", expected="none, as each holder's noise is full")
+        return steps
+    _check_cost(receipt.epsilon_if_opened, opened, privacy.epsilon_if_opened, f"{where}, if opened,")
     return steps
+
+
+def _check_cost(stated: float | None, cost: float, limit: float, where: str) -> None:
+    if stated is None or not math.isclose(cost, stated, rel_tol=1e-6) or cost > limit:
+        raise PrivacyError(f"{where} states epsilon {stated}", expected=f"{cost:g}, at most {limit:g}")

@@ -44,7 +44,9 @@ def check_receipts(run: RecordedRun, agreement: SignedAgreement) -> str:
             count += 1
     if agreement.terms.privacy.mode == "none":
         return f"{count} signed receipts; no privacy was agreed"
-    return f"{count} signed receipts; epsilon recomputed, within {agreement.terms.privacy.epsilon:g}"
+    words = f"{count} signed receipts; epsilon recomputed, within {agreement.terms.privacy.epsilon:g}"
+    opened = agreement.terms.privacy.epsilon_if_opened
+    return words if opened is None else f"{words} (within {opened:g} if ciphertexts were opened)"
 
 
 def check_openings(run: RecordedRun, agreement: SignedAgreement) -> str:

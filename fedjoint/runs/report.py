@@ -56,14 +56,20 @@ class DataReport:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class PrivacyReport:
-    """How records were protected; ``insecure_seed`` set means that the noise protected nobody."""
+    """How records were protected; ``insecure_seed`` set means that the noise protected nobody.
 
-    mode: Literal["local", "none"]
+    As :class:`fedjoint.agreement.terms.PrivacyTerms`; the noise multiplier of mode ``joint`` is that of one share.
+    """
+
+    mode: Literal["local", "joint", "none"]
     epsilon: float | None
     delta: float | None
     clip_norm: float | None
     noise_multiplier: float | None
     insecure_seed: int | None
+    colluders: int | None = None
+    epsilon_if_opened: float | None = None
+    contributions_noise_multiplier: float | None = None
     adjacency: str = "add-or-remove"
     unit: str = "record"
 
@@ -113,6 +119,7 @@ class HolderReport:
         num_reference: Reference records of its own kind.
         rounds: Rounds it took part in.
         epsilon: What they cost at the agreed delta; None without privacy.
+        epsilon_if_opened: What they would cost if its own ciphertexts were opened; mode ``joint`` only.
         own_model: Its own model on reference records of its own kind.
         own_model_on_all: Its own model on all reference records.
         joint_model: The joint model on reference records of its own kind.
@@ -139,6 +146,7 @@ class HolderReport:
     share: float
     share_exact: str
     payout_minor: int
+    epsilon_if_opened: float | None = None
 
 
 @strict

@@ -190,10 +190,27 @@ def privacy_sentence(report: Report) -> str:
     most = epsilon_text(max(spent)) if spent else NOT_MEASURABLE
     agreed = f"{privacy.epsilon:g}" if privacy.epsilon is not None else "no agreed limit"
     delta = f"{privacy.delta:g}" if privacy.delta is not None else "none"
+    how = "A share of the noise" if privacy.mode == "joint" else "Noise"
     return (
-        f"Noise at every holder (mode {privacy.mode}): epsilon at most {most} of {agreed} at delta {delta}, "
+        f"{how} at every holder (mode {privacy.mode}): epsilon at most {most} of {agreed} at delta {delta}, "
         f"{plain_text(privacy.adjacency)} adjacency, unit: one {plain_text(privacy.unit)}."
+        + _joint_sentence(report)
         + (" None of this holds, as the noise is reproducible." if privacy.insecure_seed is not None else "")
+    )
+
+
+def _joint_sentence(report: Report) -> str:
+    """What the epsilon of mode ``joint`` counts on, and what is left without it; empty in other modes."""
+    privacy = report.privacy
+    if privacy.mode != "joint":
+        return ""
+    opened = [holder.epsilon_if_opened for holder in report.holders if holder.epsilon_if_opened is not None]
+    most = epsilon_text(max(opened)) if opened else NOT_MEASURABLE
+    limit = f"{privacy.epsilon_if_opened:g}" if privacy.epsilon_if_opened is not None else "no agreed limit"
+    return (
+        " That covers the opened sums, the model and the contributions (which carry noise of their own), and still "
+        f"holds if {counted(privacy.colluders or 0, 'holder')} of a sum subtracted its own noise. If a holder's own "
+        f"ciphertexts were opened (all holders share the key): epsilon at most {most} of {limit}."
     )
 
 

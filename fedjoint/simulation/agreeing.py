@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedjoint.agreement.review import HolderPolicy
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
 from fedjoint.agreement.terms import (
+    TAILS_OF_DELTA,
     DataTerms,
     EncryptionTerms,
     HolderTerms,
@@ -23,6 +26,8 @@ from fedjoint.data.division import Division
 from fedjoint.errors import PrivacyError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.accounting import noise_multiplier_for
+from fedjoint.privacy.events import GaussianEvent
+from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
 
@@ -34,6 +39,10 @@ COORDINATOR = "exchange"
 _PLAIN_GRADIENT_BOUND = 4.0
 #: Noise beyond so many standard deviations is clipped: one coordinate in 10^15.
 _NOISE_DEVIATIONS = 8.0
+#: Mode ``joint``: the part of 1 / noise², summed over releases, that goes to the opened contributions.
+_CONTRIBUTIONS_PART = 0.1
+#: Of one value, as the agreement allows.
+_MOST_BITS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +59,8 @@ def bring_together(division: Division, *, observer: Observer) -> Parties:
     identities = tuple(Identity.create(records.id, records.name) for records in division.holders)
     policy = HolderPolicy(
         maximum_epsilon=1e6,
+        maximum_epsilon_if_opened=1e6,
+        minimum_colluders=0,
         maximum_delta=1.0,
         allow_no_privacy=True,
         allow_insecure_noise=True,
@@ -69,19 +80,18 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
     Raises:
         FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
     """
+    sizes = [len(records.examples) for records in division.holders]
     training = TrainingTerms(
         rounds=config.training.rounds,
         local_steps=config.training.local_steps,
         sampling_rate=config.training.sampling_rate,
         learning_rate=config.training.learning_rate,
         server_learning_rate=config.training.server_learning_rate,
-        minimum_holders=config.training.minimum_holders,
+        minimum_holders=_minimum_holders(config, len(sizes)),
         seed=config.seed,
     )
     privacy = _privacy(config.privacy, training)
-    sizes = [len(records.examples) for records in division.holders]
-    bound = config.encryption.bound
-    return Terms(
+    terms = Terms(
         title=config.title,
         purpose=config.purpose,
         coordinator=parties.coordinator.public,
@@ -95,7 +105,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         privacy=privacy,
         encryption=EncryptionTerms(
             scheme=config.encryption.scheme,
-            bound=_bound(training, privacy, sizes) if bound is None else bound,
+            bound=config.encryption.bound or _bound(training, privacy, sizes),
             value_bits=config.encryption.value_bits,
         ),
         valuation=ValuationTerms(
@@ -111,6 +121,9 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
             reserve_premium_bp=config.money.reserve_premium_bp,
         ),
     )
+    if privacy.mode != "joint":
+        return terms
+    return dataclasses.replace(terms, encryption=_joint_grid(terms, config.encryption.bound))
 
 
 def sign_by_all(terms: Terms, parties: Parties) -> SignedAgreement:
@@ -124,7 +137,75 @@ def sign_by_all(terms: Terms, parties: Parties) -> SignedAgreement:
     return SignedAgreement(terms=terms, sha256=terms_sha256(terms)).with_signatures(signatures)
 
 
+def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
+    if config.training.minimum_holders is not None:
+        return config.training.minimum_holders
+    return max(2, math.ceil(0.75 * num_holders)) if config.privacy.mode == "joint" else 2
+
+
+def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
+    """Shares of noise for the agreed epsilons; a tenth of what epsilon allows (in 1 / noise²) goes to contributions."""
+    if config.colluders is None:
+        raise PrivacyError("privacy.colluders is missing", remedy="Set it, 1 say, or choose privacy=local.")
+    epsilon, opened, delta = config.epsilon, config.epsilon_if_opened, config.delta
+    if epsilon is None or opened is None or delta is None:
+        raise PrivacyError(
+            "privacy.epsilon, privacy.epsilon_if_opened or privacy.delta is missing", remedy="Set all three."
+        )
+    accounted, honest = delta * (1 - TAILS_OF_DELTA), max(training.minimum_holders - config.colluders, 1)
+    blur = config.contributions_noise_multiplier
+    if blur is None:
+        blur = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1) * _CONTRIBUTIONS_PART**-0.5
+    share = config.noise_multiplier
+    if share is None:
+        once = (GaussianEvent(sampling_rate=1.0, noise_multiplier=blur),)
+        rate, steps = training.sampling_rate, training.rounds
+        of_sum = noise_multiplier_for(epsilon, accounted, sampling_rate=rate, steps=steps, spent=once)
+        if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps)
+        # a hair more: the root must not round below what the whole needs
+        share = max(of_sum / math.sqrt(honest) * (1 + 1e-12), if_opened)
+    return PrivacyTerms(
+        mode="joint",
+        epsilon=epsilon,
+        delta=delta,
+        clip_norm=config.clip_norm,
+        noise_multiplier=share,
+        colluders=config.colluders,
+        epsilon_if_opened=opened,
+        contributions_noise_multiplier=blur,
+        insecure_seed=config.insecure_seed,
+    )
+
+
+def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
+    """The fewest bits, from the configured ones up, on which the noise is neither rounded off nor cut off."""
+    privacy, sizes = terms.privacy, [holder.num_examples for holder in terms.holders]
+    clip_norm, share, blur = privacy.clip_norm, privacy.noise_multiplier, privacy.contributions_noise_multiplier
+    assert clip_norm is not None and share is not None and blur is not None  # PrivacyTerms made sure
+    step = coarsest_step(clip_norm, terms.num_parameters)
+    plan = JointPlan(
+        num_parameters=terms.num_parameters,
+        rounds=terms.training.rounds,
+        sampling_rate=terms.training.sampling_rate,
+        clip_norm=clip_norm,
+        step=step,
+        noise_multiplier=share,
+        contributions_noise_multiplier=blur,
+    )
+    wide = bound or noise_bound(plan, privacy, num_holders=len(sizes), largest_holder=max(sizes)) * (1 + 1e-9)
+    bits = max(terms.encryption.value_bits, math.ceil(math.log2(wide / step + 2)) + 1)
+    if bits > _MOST_BITS:
+        raise PrivacyError(
+            f"mode joint needs {bits} bits a value for {terms.num_parameters} parameters and {max(sizes)} examples",
+            expected=f"at most {_MOST_BITS}",
+            remedy="Take a smaller model, or choose privacy=local.",
+        )
+    return dataclasses.replace(terms.encryption, bound=wide, value_bits=bits)
+
+
 def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
+    if config.mode == "joint":
+        return _joint_privacy(config, training)
     noise = config.noise_multiplier
     if config.mode == "local" and noise is None:
         if config.epsilon is None or config.delta is None:
@@ -139,6 +220,9 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
         delta=config.delta,
         clip_norm=config.clip_norm,
         noise_multiplier=noise,
+        colluders=config.colluders,
+        epsilon_if_opened=config.epsilon_if_opened,
+        contributions_noise_multiplier=config.contributions_noise_multiplier,
         insecure_seed=config.insecure_seed,
     )
 

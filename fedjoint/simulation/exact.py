@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
 from fedjoint.simulation.reference import ReferenceSet
-from fedjoint.training.aggregate import total_weight
+from fedjoint.training.aggregate import step_rate
 from fedjoint.valuation.games import round_game
 from fedjoint.valuation.shapley import exact_shapley
 
@@ -59,7 +59,7 @@ def exact_contributions(
         return None
     totals = dict.fromkeys(terms.holder_ids, 0.0)
     for number, (before, holders) in enumerate(zip(models, contributors, strict=False), start=1):
-        rate = terms.training.server_learning_rate / total_weight(terms, holders)
+        rate = step_rate(terms, holders)
         values = exact_shapley(round_game(reference.loss, before, rate * log.of_round(number, holders)))
         for holder, value in zip(holders, values, strict=True):
             totals[holder] += float(value)

@@ -16,6 +16,7 @@ __all__ = [
     "apply_sum",
     "model_bytes",
     "model_from_bytes",
+    "step_rate",
     "sum_bytes",
     "sum_from_bytes",
     "total_weight",
@@ -30,12 +31,25 @@ def total_weight(terms: Terms, contributors: Iterable[str]) -> float:
     return float(sum(terms.weight(holder) for holder in contributors))
 
 
+def step_rate(terms: Terms, contributors: Iterable[str]) -> float:
+    """What a round multiplies an opened sum with before adding it to the model.
+
+    For averaged updates: the server's rate over the contributors' weight. In mode ``joint`` the sum is one of
+    gradients, and is divided by the sampling rate times the certified examples of *all* holders, who takes part or not:
+    a public constant of the agreement. A round in which holders are missing takes a shorter step.
+    """
+    training = terms.training
+    if terms.privacy.mode == "joint":
+        return training.server_learning_rate * training.learning_rate / (training.sampling_rate * terms.num_examples)
+    return training.server_learning_rate / total_weight(terms, contributors)
+
+
 def apply_sum(model: Model, levels: Levels, contributors: tuple[str, ...], terms: Terms) -> Model:
-    """The model after a round: ``w' = w + server rate * (sum of weighted updates) / (weight of the contributors)``.
+    """The model after a round: ``w' = w + rate * sum``, with the rate of :func:`step_rate`.
 
     Args:
         model: float32 [D], before the round.
-        levels: The decrypted sum, uint64 [D], in fixed-point levels.
+        levels: The decrypted sum, uint64 [D] ([D + 2] in mode ``joint``), in fixed-point levels.
         contributors: Ids of the holders in the sum, sorted.
         terms: The agreement.
 
@@ -45,11 +59,11 @@ def apply_sum(model: Model, levels: Levels, contributors: tuple[str, ...], terms
     Raises:
         TrainingError: the model is no longer finite.
 
-    Source: McMahan et al. (2017), FedAvg, with certified sizes as weights.
+    Source: McMahan et al. (2017), FedAvg, with certified sizes as weights; ``joint``: Abadi et al. (2016), algorithm 1.
     """
     total = dequantise_sum(levels, len(contributors), agreed_parameters(terms))
-    rate = terms.training.server_learning_rate / total_weight(terms, contributors)
-    after = (model.astype(np.float64) + rate * total).astype(np.float32)
+    update = step_rate(terms, contributors) * total[: terms.num_parameters]
+    after = (model.astype(np.float64) + update).astype(np.float32)
     if not np.isfinite(after).all():
         raise TrainingError("the model is no longer finite", remedy="Lower training.learning_rate.")
     return after
@@ -84,9 +98,9 @@ def sum_from_bytes(data: bytes, terms: Terms) -> Levels:
     """Read what :func:`sum_bytes` wrote.
 
     Raises:
-        TrainingError: another length than the agreed model's.
+        TrainingError: another length than an agreed update's.
     """
-    expected = 8 * terms.num_parameters
+    expected = 8 * terms.num_coordinates
     if len(data) != expected:
         raise TrainingError(f"a decrypted sum of {len(data)} bytes", expected=f"{expected} bytes")
     return np.frombuffer(data, "<u8").astype(np.uint64)

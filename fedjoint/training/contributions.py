@@ -11,7 +11,8 @@ from fedjoint.encryption.ciphertext import Ciphertext
 from fedjoint.encryption.frames import pack_frame
 from fedjoint.errors import FedjointError, ValuationError
 from fedjoint.identity.keys import Identity
-from fedjoint.training.aggregate import Model, total_weight
+from fedjoint.privacy.joint_plan import JointPlan
+from fedjoint.training.aggregate import Model, step_rate
 from fedjoint.training.coordinator import Log, Reference
 from fedjoint.training.opening import MINIMUM_OPENERS
 from fedjoint.training.plan import Channel, ContributionsReply, ContributionsTask, Parcel, Refusal, SampleToOpen
@@ -52,7 +53,10 @@ class PathValuation:
 
     def __init__(self, session: Session, reference: Reference) -> None:
         self._session, self._reference = session, reference
-        self._encrypted = EncryptedContributions(session.parameters)
+        joint = session.terms.privacy.mode == "joint"
+        self._encrypted = EncryptedContributions(
+            session.parameters, noise_weight=JointPlan.of(session.terms).largest_weight_norm if joint else None
+        )
 
     def add_round(self, updates: Mapping[str, Ciphertext], before: Model, after: Model) -> None:
         """Fold the gradient along the round's path into each contributor's ciphertext."""
@@ -63,8 +67,7 @@ class PathValuation:
             after.astype(np.float64),
             points=terms.valuation.quadrature_points,
         )
-        rate = terms.training.server_learning_rate / total_weight(terms, updates)
-        self._encrypted.add_round(updates, gradient, rate=rate)
+        self._encrypted.add_round(updates, gradient, rate=step_rate(terms, updates))
 
     def open(
         self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log

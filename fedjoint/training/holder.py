@@ -15,6 +15,7 @@ from fedjoint.agreement.terms import Terms
 from fedjoint.data.records import Examples
 from fedjoint.errors import AgreementError, TrainingError
 from fedjoint.identity.keys import Identity
+from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.training.holder_run import HolderRun, Observer
 from fedjoint.training.plan import ContributionsTask, Kind, OpenTask, Parcel, RoundTask, TakeKeyTask, Task
 from fedjoint.training.session import Session
@@ -60,6 +61,7 @@ class Holder:
 
         Raises:
             AgreementError: the policy forbids them, or they certify another number of examples than the holder has.
+            PrivacyError: the fixed point is too coarse or too narrow for the noise of mode ``joint``.
         """
         certified = terms.holder(self.id).num_examples
         if certified != len(self._examples):
@@ -68,6 +70,8 @@ class Holder:
                 remedy="Certify the number that takes part.",
             )
         require_acceptable(terms, self._policy, self.id)
+        if terms.privacy.mode == "joint":
+            JointPlan.of(terms)  # refuses a grid or a bound on which the noise would not be what epsilon assumes
         signature = sign_terms(terms, self._identity)
         self._signed.add(terms_sha256(terms))
         return signature

@@ -13,7 +13,7 @@ from fedjoint.agreement.terms import Terms
 from fedjoint.data.records import Examples
 from fedjoint.encryption.ceremony import acknowledge, make_offers, take_key
 from fedjoint.encryption.decryption import decrypt_sum, open_sample
-from fedjoint.encryption.fixed_point import clip_to_bound, dequantise_sum, quantise
+from fedjoint.encryption.fixed_point import dequantise_sum
 from fedjoint.encryption.frames import pack_frame, parse_frame, parse_sample_frame
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.scheme import Encryptor, make_encryptor
@@ -23,7 +23,9 @@ from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.budget import RunBudget
+from fedjoint.privacy.events import num_steps
 from fedjoint.privacy.receipts import RoundReceipt
+from fedjoint.privacy.releases import epsilon_if_opened, once_released, round_release
 from fedjoint.training.aggregate import Model, apply_sum, model_bytes, model_from_bytes, sum_bytes
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.plan import (
@@ -144,9 +146,9 @@ class HolderRun:
             raise TrainingError(
                 f"round {task.round} and the model is of round {self._model_round}", remedy="Send the sum."
             )
-        event = self._trainer.event
-        if self._budget is not None and event is not None:
-            self._budget.spend(event)  # before anything is released: a crash in between charges
+        release = round_release(self._terms)
+        if self._budget is not None and release is not None:
+            self._budget.spend(release)  # before anything is released: a crash in between charges
         self._trained_round = task.round
         frame = self._encrypted_update(task.round)
         receipt = self._receipt(task.round, frame)
@@ -199,13 +201,11 @@ class HolderRun:
         return self._session.sign(self._identity, purpose, facts)
 
     def _encrypted_update(self, round_number: int) -> bytes:
-        update = self._trainer.update(self._model, round_number)
-        weighted = update.astype(np.float64) * self._terms.weight(self._identity.id)
+        levels = self._trainer.levels(self._model, round_number)
         place = self._terms.holder_ids.index(self._identity.id)
-        rounding = np.random.default_rng([self._terms.training.seed, place, round_number, 1])
-        levels = quantise(clip_to_bound(weighted, self._parameters.bound), self._parameters, rounding=rounding)
         if self._observer is not None:
-            self._observer(self._identity.id, round_number, dequantise_sum(levels, 1, self._parameters))
+            values = dequantise_sum(levels, 1, self._parameters)
+            self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
         key = self._require_key()
         assert self._encryptor is not None  # it comes with the key
         ciphertext = self._encryptor.encrypt(levels, round_number=round_number, place=place)
@@ -214,13 +214,15 @@ class HolderRun:
         )
 
     def _receipt(self, round_number: int, frame: bytes) -> RoundReceipt:
+        events = self._budget.events if self._budget else ()
         return RoundReceipt(
             run_id=self._session.run_id,
             holder=self._identity.id,
             round=round_number,
             frame_sha256=sha256_hex(frame),
-            events=self._budget.events if self._budget else (),
+            events=events,
             epsilon=self._budget.epsilon if self._budget else None,
+            epsilon_if_opened=epsilon_if_opened(self._terms, num_steps(events) - num_steps(once_released(self._terms))),
         )
 
     def _open(self, opening: Opening, blobs: Blobs, *, catch_up: bool) -> tuple[OpenReply, Blobs]:
@@ -283,5 +285,5 @@ def _budget(terms: Terms) -> RunBudget | None:
     privacy = terms.privacy
     if privacy.mode == "none":
         return None
-    assert privacy.epsilon is not None and privacy.delta is not None  # PrivacyTerms made sure
-    return RunBudget(epsilon=privacy.epsilon, delta=privacy.delta)
+    assert privacy.epsilon is not None and privacy.accounted_delta is not None  # PrivacyTerms made sure
+    return RunBudget(epsilon=privacy.epsilon, delta=privacy.accounted_delta, events=once_released(terms))

@@ -10,11 +10,15 @@ import torch
 
 from fedjoint.agreement.terms import PrivacyTerms, Terms
 from fedjoint.data.records import Examples
+from fedjoint.encryption.fixed_point import clip_to_bound, quantise
+from fedjoint.encryption.parameters import agreed_parameters
+from fedjoint.encryption.words import Words
 from fedjoint.models.modules import make_module
 from fedjoint.models.tasks import Task, task_of
 from fedjoint.models.training import PlainPlan, train_plainly
 from fedjoint.models.vector import load_vector
-from fedjoint.privacy.events import GaussianEvent
+from fedjoint.privacy.joint_plan import JointPlan
+from fedjoint.privacy.joint_share import noisy_share
 from fedjoint.privacy.local_plan import LocalPlan
 from fedjoint.privacy.noise import NoiseSource
 from fedjoint.privacy.opacus_training import private_update
@@ -63,13 +67,42 @@ class LocalTrainer:
         """Sampling rate times the certified number of examples: public, unlike the number really drawn."""
         return self.terms.training.sampling_rate * self.terms.holder(self.holder_id).num_examples
 
+    def levels(self, model: Model, round_number: int) -> Words:
+        """What this holder encrypts in one round, in levels of the agreed fixed point, uint64 [num_coordinates].
+
+        In mode ``joint`` a noisy share, integers from the start; else the weighted update, rounded without bias.
+
+        Raises:
+            PrivacyError: a record's gradient is not finite, or the module cannot be trained privately.
+            TrainingError: the parameters are no longer finite.
+        """
+        parameters = agreed_parameters(self.terms)
+        if self.terms.privacy.mode == "joint":
+            # the bound leaves room for the noise: what is cut off is paid for out of delta
+            steps = np.clip(self._share(model), -parameters.offset, parameters.offset)
+            return (steps + parameters.offset).astype(np.uint64)
+        weighted = self.update(model, round_number).astype(np.float64) * self.terms.weight(self.holder_id)
+        rounding = np.random.default_rng([self.terms.training.seed, self._place, round_number, 1])
+        return quantise(clip_to_bound(weighted, parameters.bound), parameters, rounding=rounding)
+
     @property
-    def event(self) -> GaussianEvent | None:
-        """What one round releases of the records; None if nothing is noised."""
-        return None if self.terms.privacy.mode == "none" else self._private_plan().event
+    def _place(self) -> int:
+        return self.terms.holder_ids.index(self.holder_id)
+
+    def _share(self, model: Model) -> npt.NDArray[np.int64]:
+        module = agreed_module(self.terms)
+        load_vector(module, model)
+        return noisy_share(
+            module,
+            self.examples.features,
+            targets=self.examples.targets,
+            per_example_loss=agreed_task(self.terms).per_example_loss,
+            plan=JointPlan.of(self.terms),
+            noise=self.noise,
+        )
 
     def update(self, model: Model, round_number: int) -> Model:
-        """The model's change by this holder's records in one round, unweighted, float32 [D].
+        """The model's change by this holder's records in one round, unweighted, float32 [D]; not in mode ``joint``.
 
         Raises:
             PrivacyError: a record's gradient is not finite, or the module cannot be trained privately.
@@ -113,7 +146,7 @@ class LocalTrainer:
                 learning_rate=training.learning_rate,
                 sampling_rate=training.sampling_rate,
                 expected_batch_size=self.expected_batch_size,
-                seed=(training.seed, self.terms.holder_ids.index(self.holder_id), round_number),
+                seed=(training.seed, self._place, round_number),
             ),
         )
         return after - model

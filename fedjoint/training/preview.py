@@ -18,7 +18,7 @@ from fedjoint.encryption.scheme import make_encryptor
 from fedjoint.encryption.tags import Contributors
 from fedjoint.encryption.tenseal_scheme import create_key
 from fedjoint.privacy.accounting import epsilon_of, rounds_affordable
-from fedjoint.privacy.events import GaussianEvent
+from fedjoint.privacy.releases import epsilon_if_opened, ledger_of, once_released, round_release
 from fedjoint.strict import strict
 
 __all__ = ["CostPreview", "preview_costs"]
@@ -48,6 +48,8 @@ class CostPreview:
             without privacy.
         delta: As agreed.
         epsilon_limit: The holders' budget for the run.
+        epsilon_if_opened: What they would cost if a holder's own ciphertexts were opened; mode ``joint`` only.
+        colluders: Holders whose noise ``epsilon`` does not count on; mode ``joint`` only.
         rounds_within_budget: After how many rounds that budget ends, at most ``rounds``.
     """
 
@@ -64,6 +66,8 @@ class CostPreview:
     epsilon: float | None
     delta: float | None
     epsilon_limit: float | None
+    epsilon_if_opened: float | None
+    colluders: int | None
     rounds_within_budget: int
 
 
@@ -93,6 +97,8 @@ def preview_costs(terms: Terms) -> CostPreview:
         epsilon=epsilon,
         delta=terms.privacy.delta,
         epsilon_limit=terms.privacy.epsilon,
+        epsilon_if_opened=epsilon_if_opened(terms, terms.training.rounds),
+        colluders=terms.privacy.colluders,
         rounds_within_budget=within,
     )
 
@@ -122,12 +128,10 @@ def _measure(parameters: Parameters) -> tuple[float, float, float, int]:
 
 def _privacy(terms: Terms) -> tuple[float | None, int]:
     """Epsilon after all rounds, and the rounds that fit the budget."""
-    privacy, training = terms.privacy, terms.training
-    if privacy.noise_multiplier is None or privacy.delta is None or privacy.epsilon is None:
+    delta, limit, training = terms.privacy.accounted_delta, terms.privacy.epsilon, terms.training
+    release = round_release(terms)
+    if release is None or delta is None or limit is None:
         return None, training.rounds
-    event = GaussianEvent(
-        sampling_rate=training.sampling_rate, noise_multiplier=privacy.noise_multiplier, count=training.local_steps
-    )
-    everything = dataclasses.replace(event, count=training.local_steps * training.rounds)
-    affordable = rounds_affordable(event, epsilon=privacy.epsilon, delta=privacy.delta)
-    return epsilon_of((everything,), privacy.delta), min(affordable, training.rounds)
+    everything = epsilon_of(ledger_of(terms, training.local_steps * training.rounds), delta)
+    affordable = rounds_affordable(release, epsilon=limit, delta=delta, spent=once_released(terms))
+    return everything, min(affordable, training.rounds)

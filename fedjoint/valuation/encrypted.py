@@ -6,6 +6,7 @@ holder is opened, once, at the end of the run, under a mask that hides it from t
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from fedjoint.agreement.terms import CONTRIBUTION_NOISES
 from fedjoint.encryption.ciphertext import Ciphertext
 from fedjoint.encryption.dot import (
     MaskedSample,
@@ -74,6 +76,8 @@ class EncryptedContributions:
 
     Args:
         parameters: Of the run's encryption.
+        noise_weight: None, or, where the last two coordinates of every update are noise for its contribution, the most
+            that they may weigh (:mod:`fedjoint.privacy.joint_plan`).
         random_below: Gives a uniform integer below its argument; must be unpredictable.
 
     Guarantees:
@@ -81,8 +85,14 @@ class EncryptedContributions:
         one's length; beyond that further parts are started, and :attr:`num_parts` says how many numbers will be opened.
     """
 
-    def __init__(self, parameters: Parameters, *, random_below: Callable[[int], int] = secrets.randbelow) -> None:
-        self._parameters, self._random_below = parameters, random_below
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        noise_weight: int | None = None,
+        random_below: Callable[[int], int] = secrets.randbelow,
+    ) -> None:
+        self._parameters, self._noise_weight, self._random_below = parameters, noise_weight, random_below
         self._parts: list[_Part] = []
         self._masks: dict[tuple[str, int], int] = {}
 
@@ -106,7 +116,7 @@ class EncryptedContributions:
         if not weights.any():
             return
         part = self._part_for(weights, updates)
-        integers = scale_weights(weights, part.factor)
+        integers = self._integers(weights, part.factor)
         for holder, ciphertext in updates.items():
             product = dot(ciphertext, integers)
             before = part.samples.get(holder)
@@ -116,12 +126,34 @@ class EncryptedContributions:
         """The part that these weights still fit into, or a new one."""
         if self._parts:
             part = self._parts[-1]
-            integers = scale_weights(weights, part.factor)
-            if all(fits(part.samples.get(holder), integers, self._parameters) for holder in updates):
+            integers = self._integers(weights, part.factor)
+            if self._noise_fits(integers) and all(
+                fits(part.samples.get(holder), integers, self._parameters) for holder in updates
+            ):
                 return part
         headroom = _HEADROOM ** max(1, len(self._parts))
-        self._parts.append(_Part(factor=largest_factor(weights, self._parameters) / headroom))
+        if self._noise_weight is None:
+            largest = largest_factor(weights, self._parameters)
+        else:
+            norm = float(np.linalg.norm(weights))
+            largest = min(
+                largest_factor(np.append(weights, [norm, 0.0]), self._parameters),
+                (self._noise_weight - math.sqrt(weights.size)) / norm,
+            )
+        self._parts.append(_Part(factor=largest / headroom))
         return self._parts[-1]
+
+    def _integers(self, weights: npt.NDArray[np.float64], factor: float) -> npt.NDArray[np.int64]:
+        """Integer weights; with noise in the last two coordinates, their norm (rounded up) and one for those."""
+        integers = scale_weights(weights, factor)
+        if self._noise_weight is None:
+            return integers
+        squares = sum(int(weight) ** 2 for weight in integers)
+        return np.append(integers, [math.isqrt(max(squares - 1, 0)) + (squares > 0), 1]).astype(np.int64)
+
+    def _noise_fits(self, integers: npt.NDArray[np.int64]) -> bool:
+        """Whether the noise's own weight is small enough that no residue of it shows."""
+        return self._noise_weight is None or int(integers[-CONTRIBUTION_NOISES]) <= self._noise_weight
 
     def masked(self) -> tuple[MaskedContribution, ...]:
         """All parts under fresh masks, once.

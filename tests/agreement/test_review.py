@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -75,3 +76,30 @@ def test_a_run_is_objected_to_exactly_if_it_costs_more_than_the_limit(compose, e
 def test_a_limit_that_nothing_would_exceed_is_no_policy(limits):
     with pytest.raises(InvalidValue, match="maximum_"):
         HolderPolicy(**limits)
+
+
+JOINT = PrivacyTerms(
+    **LOCAL | {"mode": "joint"}, colluders=1, epsilon_if_opened=8.0, contributions_noise_multiplier=4.0
+)
+
+
+def test_a_joint_run_within_both_caps_is_signed(compose):
+    assert review(compose(privacy=JOINT), HolderPolicy()) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "policy", "words"),
+    [
+        ({"epsilon_if_opened": 17.0}, HolderPolicy(), "privacy.epsilon_if_opened = 17 is above the policy's 16"),
+        ({"colluders": 0}, HolderPolicy(), "privacy.colluders = 0 is below the policy's 1"),
+        ({}, HolderPolicy(maximum_epsilon=1.0), "privacy.epsilon = 3 is above the policy's 1"),
+    ],
+)
+def test_a_joint_run_beyond_a_cap_is_objected_to(compose, changes, policy, words):
+    assert review(compose(privacy=replace(JOINT, **changes)), policy) == (words,)
+
+
+@pytest.mark.parametrize("name", ["maximum_epsilon_if_opened", "minimum_colluders"])
+def test_a_negative_cap_is_refused(name):
+    with pytest.raises(InvalidValue, match=name):
+        HolderPolicy(**{name: -1})

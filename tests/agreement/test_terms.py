@@ -192,7 +192,7 @@ def test_the_parameters_of_a_linear_model_and_an_mlp_are_counted_by_hand(compose
     ("path", "value"),
     [
         (("format",), "fedjoint-agreement-2"),
-        (("privacy", "mode"), "joint"),
+        (("privacy", "mode"), "central"),
         (("model", "kind"), "tree"),
         (("encryption", "scheme"), "none"),
         (("valuation", "method"), "shapley"),
@@ -217,3 +217,32 @@ def test_a_document_with_a_value_of_another_kind_is_refused_by_its_key(compose, 
 def test_a_fresh_identity_fits_into_terms():
     party = Identity.create("x", "X").public
     assert HolderTerms(identity=party, num_examples=1).identity is party
+
+
+JOINT = LOCAL | {"mode": "joint", "colluders": 1, "epsilon_if_opened": 8.0, "contributions_noise_multiplier": 4.0}
+
+
+def test_joint_terms_add_two_coordinates_of_noise_and_keep_a_part_of_delta_for_its_tails(compose):
+    terms = compose(privacy=PrivacyTerms(**JOINT))
+    assert terms.num_coordinates == terms.num_parameters + 2
+    assert terms.honest_holders == terms.training.minimum_holders - 1
+    assert terms.privacy.accounted_delta == pytest.approx(0.999e-4)
+    assert compose().num_coordinates == compose().num_parameters
+
+
+@pytest.mark.parametrize("name", ["colluders", "epsilon_if_opened", "contributions_noise_multiplier"])
+def test_joint_terms_need_their_own_values_and_others_may_not_have_them(name):
+    with pytest.raises(InvalidValue, match=f"privacy.{name} is missing"):
+        PrivacyTerms(**JOINT | {name: None})
+    with pytest.raises(InvalidValue, match=f"privacy.{name} is set and privacy.mode is local"):
+        PrivacyTerms(**LOCAL | {name: JOINT[name]})
+
+
+def test_several_local_steps_are_refused_in_mode_joint(compose):
+    with pytest.raises(InvalidValue, match="shares of noise in several local steps do not add up"):
+        compose(privacy=PrivacyTerms(**JOINT), training=TrainingTerms(local_steps=2))
+
+
+def test_as_many_colluders_as_the_smallest_sum_has_holders_are_refused(compose):
+    with pytest.raises(InvalidValue, match="somebody's noise must remain"):
+        compose(privacy=PrivacyTerms(**JOINT | {"colluders": 2}))

@@ -69,9 +69,9 @@ def test_another_seed_or_label_gives_another_stream(other):
 
 
 def test_the_keystream_is_never_read_twice():
-    whole = NoiseSource.insecure(1, "x")._words(60_001)
+    whole = NoiseSource.insecure(1, "x").words(60_001)
     source = NoiseSource.insecure(1, "x")
-    parts = [source._words(1), source._words(40_000), source._words(20_000)]
+    parts = [source.words(1), source.words(40_000), source.words(20_000)]
     assert (np.concatenate(parts) == whole).all()
     assert len(np.unique(whole)) == len(whole)
 

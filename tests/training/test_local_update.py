@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.noise import NoiseSource
 from fedjoint.training.local_update import LocalTrainer, agreed_module, agreed_task, noise_source
 from tests.fakes import LOCAL_PRIVACY, NUM_PARAMETERS, examples, make_consortium
@@ -39,15 +38,6 @@ def test_without_privacy_the_same_round_gives_the_same_update_and_another_round_
     one = trainer(examples(40, seed=1), sampling_rate=0.5, seed=4)
     model = np.zeros(NUM_PARAMETERS, np.float32)
     assert one.update(model, 1).tobytes() == one.update(model, 1).tobytes() != one.update(model, 2).tobytes()
-
-
-def test_without_privacy_nothing_is_accounted_for():
-    assert trainer(examples(40, seed=1)).event is None
-
-
-def test_with_privacy_a_round_is_accounted_for_by_its_noisy_steps():
-    private = trainer(examples(40, seed=1), privacy=LOCAL_PRIVACY, local_steps=3, sampling_rate=0.5)
-    assert private.event == GaussianEvent(sampling_rate=0.5, noise_multiplier=2.0, count=3)
 
 
 def test_with_privacy_an_update_has_the_agreed_noise():

@@ -1,0 +1,172 @@
+"""Mode ``joint``: its plan, its shares and what its releases cost."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fedjoint.agreement.terms import EncryptionTerms, PrivacyTerms
+from fedjoint.encryption.parameters import agreed_parameters
+from fedjoint.errors import PrivacyError
+from fedjoint.models.tasks import task_of
+from fedjoint.privacy.accounting import delta_of_gaussian, epsilon_of
+from fedjoint.privacy.clipped_sum import clipped_gradient_sum
+from fedjoint.privacy.events import GaussianEvent, append
+from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
+from fedjoint.privacy.joint_share import noisy_share
+from fedjoint.privacy.noise import NoiseSource
+from fedjoint.privacy.receipts import RoundReceipt, check_releases
+from fedjoint.privacy.releases import epsilon_if_opened, ledger_of, round_release
+from tests.fakes import JOINT_ENCRYPTION, JOINT_PRIVACY, LOCAL_PRIVACY, make_consortium
+
+TERMS = make_consortium(privacy=JOINT_PRIVACY, encryption=JOINT_ENCRYPTION).terms
+PLAN = JointPlan.of(TERMS)
+LOSS = task_of("binary").per_example_loss
+
+
+def shares(holders, rounds, plan=PLAN):
+    """Shares of holders with no signal at all: [rounds, holders, D + 2]."""
+    nothing = np.zeros((0, 3), dtype=np.float32)
+    source = NoiseSource.secure()
+    made = [
+        noisy_share(
+            torch.nn.Linear(3, 1), nothing, targets=nothing[:, 0], per_example_loss=LOSS, plan=plan, noise=source
+        )
+        for _ in range(rounds * holders)
+    ]
+    return np.array(made).reshape(rounds, holders, -1)
+
+
+@pytest.mark.parametrize(
+    ("holders", "colluders"), [(3, 0), (2, 0), (3, 1), (2, 1)], ids=["all", "minimum", "all less t", "minimum less t"]
+)
+def test_the_noise_of_a_sum_is_that_of_the_shares_nobody_can_subtract(holders, colluders):
+    rounds = 300
+    noise = shares(holders, rounds)[:, colluders:, :4].sum(axis=1)
+    of_one_record = PLAN.clip_norm / PLAN.step + 4**0.5  # rounding the sum adds a step a coordinate
+    multiplier = noise.std() / of_one_record
+    wanted = JOINT_PRIVACY.noise_multiplier * (holders - colluders) ** 0.5
+    assert multiplier == pytest.approx(wanted, rel=6.5 / (2 * noise.size) ** 0.5 + 1e-3)  # false alarms in 1e10 runs
+    assert round_release(TERMS).noise_multiplier <= wanted * (1 + 1e-12)
+
+
+def test_a_share_is_the_clipped_sum_downhill_on_the_grid_plus_noise():
+    consortium = make_consortium(privacy=JOINT_PRIVACY, encryption=JOINT_ENCRYPTION)
+    records, module = consortium.records["ahus"], torch.nn.Linear(3, 1)
+    agreed = {"targets": records.targets, "per_example_loss": LOSS}
+    exact = clipped_gradient_sum(module, records.features, clip_norm=PLAN.clip_norm, **agreed)
+    mean = np.mean(
+        [noisy_share(module, records.features, plan=PLAN, noise=NoiseSource.secure(), **agreed) for _ in range(400)],
+        axis=0,
+    )
+    assert len(mean) == 4 + 2
+    assert mean[:4] * PLAN.step == pytest.approx(-exact, abs=6.5 * PLAN.share_sd * PLAN.step / 400**0.5 + PLAN.step)
+    assert mean[4:] == pytest.approx(0.0, abs=6.5 * PLAN.contribution_sd / 400**0.5)
+
+
+def test_a_poisson_sample_is_drawn_record_by_record():
+    plan = replace(PLAN, sampling_rate=0.25, noise_multiplier=0.03)  # hardly any noise, so that the sample shows
+    features, targets = np.zeros((400, 3), dtype=np.float32), np.zeros(400, dtype=np.float32)
+    module = torch.nn.Linear(3, 1)
+    torch.nn.init.constant_(module.bias, 9.0)
+    torch.nn.init.zeros_(module.weight)
+    drawn = [
+        -noisy_share(module, features, targets=targets, per_example_loss=LOSS, plan=plan, noise=NoiseSource.secure())[3]
+        * plan.step
+        / min(plan.clip_norm, 1.0)
+        for _ in range(200)
+    ]
+    assert np.mean(drawn) == pytest.approx(100, abs=6.5 * (75 / 200) ** 0.5 + 1)
+    assert np.std(drawn) == pytest.approx(75**0.5, rel=0.4)
+
+
+def test_noise_is_never_cut_off_within_the_stated_probability():
+    bound = noise_bound(PLAN, JOINT_PRIVACY, num_holders=3, largest_holder=40)
+    deviations = (bound - 40 * PLAN.clip_norm) / (PLAN.step * max(PLAN.share_sd, PLAN.contribution_sd))
+    failure = 6 * 3 * 3 * 2 * np.exp(-(deviations**2) / 2)
+    assert failure * (1 + np.exp(JOINT_PRIVACY.epsilon_if_opened)) <= 1e-3 * JOINT_PRIVACY.delta * 1.1
+    assert agreed_parameters(TERMS).bound >= bound
+
+
+def test_the_weight_of_a_contributions_noise_leaves_no_residue():
+    assert 4 * PLAN.largest_weight_norm <= PLAN.contribution_sd
+
+
+def test_a_bound_that_cuts_noise_off_is_refused():
+    narrow = replace(TERMS, encryption=EncryptionTerms(bound=45.0, value_bits=22))
+    with pytest.raises(PrivacyError, match=r"encryption\.bound = 45"):
+        JointPlan.of(narrow)
+
+
+def test_a_grid_too_coarse_for_the_noise_is_refused():
+    with pytest.raises(PrivacyError, match="a grid of"):
+        replace(PLAN, step=1.01 * coarsest_step(PLAN.clip_norm, 4))
+    with pytest.raises(PrivacyError, match="noise of 3 steps"):
+        replace(PLAN, noise_multiplier=1e-3)
+
+
+def test_the_ledger_charges_contributions_once_and_each_round_at_the_smallest_cohort():
+    contributions = GaussianEvent(sampling_rate=1.0, noise_multiplier=JOINT_PRIVACY.contributions_noise_multiplier)
+    release = GaussianEvent(sampling_rate=1.0, noise_multiplier=JOINT_PRIVACY.noise_multiplier, count=3)
+    assert ledger_of(TERMS, 3) == append((contributions,), release)  # two holders at least, less one colluder
+    without = replace(TERMS, privacy=replace(JOINT_PRIVACY, colluders=0))
+    assert round_release(without).noise_multiplier == pytest.approx(JOINT_PRIVACY.noise_multiplier * 2**0.5)
+
+
+def test_both_epsilons_are_those_of_the_closed_form():
+    delta = JOINT_PRIVACY.delta * 0.999
+    sum_and_contributions = (3 / JOINT_PRIVACY.noise_multiplier**2 + 1 / 9.0**2) ** 0.5
+    assert delta_of_gaussian(sum_and_contributions, epsilon_of(ledger_of(TERMS, 3), delta)) == pytest.approx(delta)
+    share_alone = (3 / JOINT_PRIVACY.noise_multiplier**2) ** 0.5
+    assert delta_of_gaussian(share_alone, epsilon_if_opened(TERMS, 3)) == pytest.approx(delta)
+
+
+def receipt(steps, **changes):
+    events = ledger_of(TERMS, steps)
+    stated = {
+        "events": events,
+        "epsilon": epsilon_of(events, JOINT_PRIVACY.accounted_delta),
+        "epsilon_if_opened": epsilon_if_opened(TERMS, steps),
+    }
+    return RoundReceipt(run_id="cd" * 16, holder="ahus", round=1, frame_sha256="ab" * 32, **stated | changes)
+
+
+def test_a_receipt_with_both_costs_is_accepted():
+    assert check_releases(receipt(1), TERMS, steps_before=0) == 1
+    assert check_releases(receipt(3), TERMS, steps_before=1) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epsilon_if_opened": None}, "if opened, states epsilon None"),
+        ({"epsilon_if_opened": 0.1}, r"if opened, states epsilon 0\.1"),
+        ({"epsilon": 0.1}, r"states epsilon 0\.1"),
+        ({"events": ledger_of(TERMS, 1)[1:]}, "other releases than were agreed"),
+    ],
+)
+def test_a_receipt_that_understates_a_cost_is_refused(changes, words):
+    with pytest.raises(PrivacyError, match=words):
+        check_releases(receipt(1, **changes), TERMS, steps_before=0)
+
+
+def test_an_epsilon_if_opened_beyond_the_agreed_one_is_refused():
+    strict = replace(TERMS, privacy=replace(JOINT_PRIVACY, epsilon_if_opened=0.5))
+    with pytest.raises(PrivacyError, match=r"if opened, .* at most 0\.5"):
+        check_releases(receipt(3), strict, steps_before=0)
+
+
+def test_in_other_modes_no_epsilon_if_opened_may_be_stated():
+    local = make_consortium(privacy=LOCAL_PRIVACY).terms
+    events = ledger_of(local, 1)
+    stated = receipt(1, events=events, epsilon=epsilon_of(events, LOCAL_PRIVACY.delta))
+    with pytest.raises(PrivacyError, match="states an epsilon if opened"):
+        check_releases(stated, local, steps_before=0)
+    assert epsilon_if_opened(local, 1) is None
+
+
+def test_without_privacy_nothing_is_released():
+    plain = make_consortium(privacy=PrivacyTerms(mode="none")).terms
+    assert ledger_of(plain, 3) == ()
+    assert round_release(plain) is None
