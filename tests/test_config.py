@@ -232,3 +232,10 @@ def test_an_earlier_use_of_hydra_in_the_process_does_not_matter():
         assert GlobalHydra.instance().is_initialized()
         assert load_config(["seed=7"]).seed == 7
     assert load_config().seed == 0
+
+
+def test_mode_joint_states_two_epsilons_and_leaves_the_noise_to_be_calibrated():
+    privacy = load_config(["privacy=joint"]).privacy
+    assert (privacy.mode, privacy.epsilon, privacy.epsilon_if_opened, privacy.colluders) == ("joint", 3.0, 8.0, 1)
+    assert privacy.noise_multiplier is None
+    assert privacy.contributions_noise_multiplier is None

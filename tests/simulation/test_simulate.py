@@ -78,6 +78,39 @@ def test_the_contributions_sum_to_the_utility_gained_and_rank_as_the_exact_ones(
         assert total == pytest.approx(report.utility_gain, rel=0.005)
 
 
+@pytest.mark.parametrize("extra", [[], ["training.sampling_rate=0.5"], ["model=mlp", "model.hidden=[4]"]])
+def test_mode_joint_trains_values_settles_and_verifies_within_both_epsilons(tmp_path, extra):
+    done = run(tmp_path, "privacy=joint", *extra)
+    assert all_pass(done.folder)
+    for holder in done.report.holders:
+        assert 2.0 < holder.epsilon <= 3.0 < holder.epsilon_if_opened <= 8.0
+    page = (done.folder / "report.html").read_text()
+    assert "If a holder&#39;s own ciphertexts were opened" in page or "If a holder's own ciphertexts" in page
+
+
+def test_mode_joint_takes_three_quarters_of_the_holders_as_the_fewest_and_may_be_told_otherwise(tmp_path):
+    from fedjoint.simulation.simulate import prepare
+
+    terms = prepare(load_config([*DATA, "privacy=joint"])).terms
+    assert terms.training.minimum_holders == -(-3 * len(terms.holders) // 4)
+    told = prepare(load_config([*DATA, "privacy=joint", "training.minimum_holders=3"])).terms
+    assert told.training.minimum_holders == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("privacy.colluders=null", "privacy.colluders is missing"),
+        ("privacy.epsilon_if_opened=null", "privacy.epsilon_if_opened or privacy.delta is missing"),
+        ("training.local_steps=2", "several local steps do not add up"),
+        ("encryption.bound=1e5", "bits a value"),
+    ],
+)
+def test_what_mode_joint_cannot_do_is_refused_in_words(tmp_path, override, words):
+    with pytest.raises(FedjointError, match=words):
+        run(tmp_path, "privacy=joint", override)
+
+
 def test_the_money_adds_up_to_the_minor_unit(tmp_path):
     report = run(tmp_path, "money.revenue=999999.97").report
     money = report.money
