@@ -68,7 +68,7 @@ class ConsoleProgress:
             f"{len(division.reference)} set aside as the exchange's reference set"
         )
         for one in division.left_out:
-            self._say(f"  left out: {one.name} ({one.num_examples} records): {one.reason}")
+            self._say(f"  left out: {one.name}: {one.reason}")
 
     def agreed(self, agreement: SignedAgreement, costs: CostPreview) -> None:
         """Say that everybody has signed, and what the run will cost."""

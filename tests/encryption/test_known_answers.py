@@ -19,41 +19,14 @@ from fedjoint.identity.keys import Identity
 
 #: k, size, and SHA-256 of the ciphertext words of holders 0 and 1 in round 3.
 ENCRYPTIONS = [
-    (
-        1,
-        10,
-        "3bf4ee5fda8c865cc89cc74f8a182d15db6d8f5096a9a246b1f415f35bb799af",
-        "dd185acac1061a28e327f9983fa025005011c55ca2063741728aceb2ee72bf35",
-    ),
-    (
-        3,
-        20_000,
-        "9bf2d6b8b0102c7cc499346fd7ddd0b92396d9f50506bf2bbddae3ebb62ec8fb",
-        "590a9c90fdada579bf963d09d844dd8028467f4c00922e564560268842e192e6",
-    ),
-    (
-        1,
-        70_000,
-        "a6d852add7f785a63b7570b8cc0cfcb6dd41bc4974b563f3821fdd1f2fe119c4",
-        "6dfadd47bb34492ff3ef5898b195d4cae89f2373a14edad04a2a1eee46cda86b",
-    ),
+    (1, 10, "3bf4ee5fda8c865cc89cc74f8a182d15db6d8f5096a9a246b1f415f35bb799af", "dd185acac1061a28e327f9983fa025005011c55ca2063741728aceb2ee72bf35"),
+    (3, 20_000, "9bf2d6b8b0102c7cc499346fd7ddd0b92396d9f50506bf2bbddae3ebb62ec8fb", "590a9c90fdada579bf963d09d844dd8028467f4c00922e564560268842e192e6"),
+    (1, 70_000, "886d8cbf4920e12add8a83126b09c373ff21c4cf517ba55b09e358227c4c9e09", "86e7378f3bc670e2e92d1be4e486469c1af42e4555c278ef6be34f8ef01c7642"),
 ]
 #: Scheme, k, size, SHA-256 of all plaintext words of a made-up ciphertext, and the first of them.
 DECRYPTIONS = [
-    (
-        "seeded",
-        1,
-        5_000,
-        "578596e8085201c496e130a6e5b9e7e838f1033a7b1fe6761cc86c8d6784e865",
-        [3395539024, 18455183984, 32812034965],
-    ),
-    (
-        "seal",
-        3,
-        70_000,
-        "df09d38e8bab39a8f06944eed59dc362af4ee2639a9717dc5ecaaac0e00419b1",
-        [987903989863386, 727645923058711, 669456820455126],
-    ),
+    ("seeded", 1, 5_000, "578596e8085201c496e130a6e5b9e7e838f1033a7b1fe6761cc86c8d6784e865", [3395539024, 18455183984, 32812034965]),
+    ("seal", 3, 70_000, "df09d38e8bab39a8f06944eed59dc362af4ee2639a9717dc5ecaaac0e00419b1", [987903989863386, 727645923058711, 669456820455126]),
 ]
 
 
