@@ -49,7 +49,7 @@ def seconds(value: float) -> str:
 
 
 class ConsoleProgress:
-    """A :class:`fedjoint.simulation.simulate.Progress` for people.
+    """A :class:`fedjoint.simulation.simulate.Progress` for people; leave its context before printing anything else.
 
     Args:
         console: Where to.
@@ -99,8 +99,10 @@ class ConsoleProgress:
             self._task = self._bar.add_task("", total=of)
         self._bar.update(self._task, completed=summary.round, description=measured)
 
-    def close(self) -> None:
-        """Stop the bar."""
+    def __enter__(self) -> ConsoleProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
