@@ -54,7 +54,7 @@ def seconds(value: float) -> str:
 
 
 class ConsoleProgress:
-    """A :class:`fedjoint.simulation.simulate.Progress` for people.
+    """A :class:`fedjoint.simulation.simulate.Progress` for people; leave its context before printing anything else.
 
     Args:
         console: Where to.
@@ -73,7 +73,7 @@ class ConsoleProgress:
             f"{len(division.reference)} set aside as the exchange's reference set"
         )
         for one in division.left_out:
-            self._say(f"  left out: {one.name} ({one.num_examples} records): {one.reason}")
+            self._say(f"  left out: {one.name}: {one.reason}")
 
     def agreed(self, agreement: SignedAgreement, costs: CostPreview) -> None:
         """Say that everybody has signed, and what the run will cost."""
@@ -104,8 +104,10 @@ class ConsoleProgress:
             self._task = self._bar.add_task("", total=of)
         self._bar.update(self._task, completed=summary.round, description=measured)
 
-    def close(self) -> None:
-        """Stop the bar."""
+    def __enter__(self) -> ConsoleProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 

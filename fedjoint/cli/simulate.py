@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
 
 import click
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from fedjoint.simulation.simulate import Progress
 
 __all__ = ["command"]
 
@@ -38,33 +33,17 @@ def command(overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
 
     config = load_config(overrides)  # a wrong override is told before anything heavy is loaded
     console, notes = Console(), Console(stderr=True)
-    with notes.status("Starting …") if not quiet and notes.is_terminal else _nothing():
-        from fedjoint.simulation.simulate import simulate
+    with notes.status("Starting …") if not quiet else nullcontext():
+        from fedjoint.cli.progress import ConsoleProgress
+        from fedjoint.simulation.simulate import SilentProgress, simulate
 
-    done = simulate(config, progress=None if quiet else _progress(notes if as_json else console))
+    with ConsoleProgress(notes if as_json else console) if not quiet else nullcontext(SilentProgress()) as progress:
+        done = simulate(config, progress=progress)
     if as_json:
         sys.stdout.write(done.report.to_bytes().decode() + "\n")
         return
     from fedjoint.runs.terminal import show_report
 
     show_report(done.report, console)
-    console.print(f"Report: {done.folder / 'report.html'}", soft_wrap=True, highlight=False)
-    console.print(f"Check everything: fedjoint verify {done.folder}", soft_wrap=True, highlight=False)
-
-
-def _progress(console: Console) -> Progress:
-    from fedjoint.cli.progress import ConsoleProgress
-
-    return ConsoleProgress(console)
-
-
-def _nothing() -> _Nothing:
-    return _Nothing()
-
-
-class _Nothing:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
+    console.print(f"Report: {done.folder / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"Check everything: fedjoint verify {done.folder}", soft_wrap=True, highlight=False, markup=False)

@@ -91,19 +91,12 @@ def second_polynomials(ciphertext: Ciphertext, block: Block) -> Words:
     if ciphertext.c1 is not None:
         return ciphertext.c1[block.polynomials]
     count = block.num_polynomials * DEGREE
-    first, *others = ciphertext.seeds
-    total = _stream(first, block, count)
-    for terms, seed in enumerate(others, start=1):
-        if terms % (LAZY_TERMS - 1) == 0:
+    total = np.zeros(count, dtype=np.uint64)
+    for terms, seed in enumerate(ciphertext.seeds, start=1):
+        total += uniform_words(keystream(seed, purpose="second", block=block.number), count)
+        if terms % (LAZY_TERMS - 1) == 0 or terms == ciphertext.count:
             reduce_words(total)
-        total += _stream(seed, block, count)
-    if others:
-        reduce_words(total)
     return total.reshape(-1, DEGREE)
-
-
-def _stream(seed: bytes, block: Block, count: int) -> Words:
-    return uniform_words(keystream(seed, purpose="second", block=block.number), count)
 
 
 class Accumulator:

@@ -14,7 +14,7 @@ from fedjoint.encryption.fixed_point import dequantise_levels
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.packing import Block, Progress, blocks, decode, unpack_block
 from fedjoint.encryption.parameters import CHECK_WORDS, MODULUS
-from fedjoint.encryption.tags import Contributors, check_words, passes
+from fedjoint.encryption.tags import Contributors, Tagger, passes
 from fedjoint.encryption.words import Words, add_into
 from fedjoint.errors import EncryptionError
 
@@ -58,12 +58,13 @@ def decrypt_sum(
         raise EncryptionError(
             f"room {sums.dtype}{list(sums.shape)} for a sum", expected=f"uint64 or float of {parameters.num_parameters}"
         )
+    tagger = Tagger(key, of)
     right = len(of.places) == ciphertext.count and max(of.places) < parameters.max_holders
     for block, plain in _decrypted(key, ciphertext, progress, sums):
         payload = _without_rest(plain[:, CHECK_WORDS:], block)
         size = block.values.stop - block.values.start
         values = unpack_block(payload, parameters, block)
-        right &= passes(plain[:, :CHECK_WORDS], check_words(key, payload, block, of=of))
+        right &= passes(plain[:, :CHECK_WORDS], tagger.words(payload, block))
         right &= int(values.max()) <= ciphertext.count * (parameters.levels - 1) and not values[size:].any()
         if not right:
             raise EncryptionError(

@@ -17,7 +17,7 @@ from fedjoint.encryption.fixed_point import Levels, Update
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.packing import Progress, blocks, encode, pack_block
 from fedjoint.encryption.parameters import CHECK_WORDS
-from fedjoint.encryption.tags import Contributors, check_words
+from fedjoint.encryption.tags import Contributors, Tagger
 from fedjoint.encryption.words import Words, add_into
 from fedjoint.errors import EncryptionError
 
@@ -84,10 +84,10 @@ class Encryptor:
         source.check()
         self._key.begin_round(round_number)
         zeros, body = self._fresh_zeros(), into or Body.empty(parameters)
-        of = Contributors(round_number=round_number, places=(place,))
+        tagger = Tagger(self._key, Contributors(round_number=round_number, places=(place,)))
         for block in blocks(parameters, arrays=[source.values, body.c0, body.c1], progress=progress):
             packed = pack_block(source.levels(block.values), parameters, block)
-            packed[:, :CHECK_WORDS] = check_words(self._key, packed[:, CHECK_WORDS:], block, of=of)
+            packed[:, :CHECK_WORDS] = tagger.words(packed[:, CHECK_WORDS:], block)
             first, second = zeros.block(block.number, block.num_polynomials)
             add_into(first, encode(packed, parameters).reshape(-1))
             body.c0[block.words] = first[: block.words.stop - block.words.start]

@@ -25,14 +25,14 @@ import numpy as np
 
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.packing import Block, spread
-from fedjoint.encryption.parameters import CHECK_WORDS, PAYLOAD_WORDS, TAG_PRIMES
+from fedjoint.encryption.parameters import CHECK_WORDS, TAG_PRIMES
 from fedjoint.encryption.streams import keystream
-from fedjoint.encryption.words import Integers, Words
+from fedjoint.encryption.words import Words
 from fedjoint.errors import InvalidValue
 
-__all__ = ["Contributors", "check_words", "passes"]
+__all__ = ["Contributors", "Tagger", "passes"]
 
-#: Of r and of half a payload word: 2^26 * 2^25 * 4093 < 2^63.
+#: Of r, and of half a payload word.
 _FACTOR_BITS, _HALF_BITS = 26, 25
 _PRIMES = np.array(TAG_PRIMES, dtype=np.uint64)
 
@@ -61,50 +61,53 @@ class Contributors:
             )
 
 
-def check_words(key: SecretKey, payload: Words, block: Block, *, of: Contributors) -> Words:
-    """What the first words of each polynomial must be; for an update and for a sum alike.
+class Tagger:
+    """Makes the words that check an update, or a sum, of one round.
 
     Args:
         key: The shared key.
-        payload: uint64[polynomials, payload words] of the block, zeros after the last; their sum, for a sum.
-        block: The block.
         of: One holder, or those of a sum.
-
-    Returns:
-        uint64[polynomials, 3]: the canary and the tags, each tag modulo its prime.
     """
-    words = np.empty((block.num_polynomials, CHECK_WORDS), dtype=np.uint64)
-    words[:, 0] = len(of.places)
-    tags = words[:, 1:]
-    tags[:] = _products(key, payload, block, of.round_number)
-    for place in of.places:
-        seed = key.derive(f"tag/{of.round_number}/{place}")
-        tags += keystream(seed, purpose="tag", block=block.number)(tags.size).reshape(tags.shape) % _PRIMES
-    tags %= _PRIMES
-    return words
+
+    def __init__(self, key: SecretKey, of: Contributors) -> None:
+        self._count = len(of.places)
+        self._factors = key.derive(f"factors/{of.round_number}")
+        shape = key.parameters.num_polynomials, len(TAG_PRIMES)
+        self._own = np.zeros(shape, dtype=np.uint64)
+        for place in of.places:
+            draw = keystream(key.derive(f"tag/{of.round_number}/{place}"), purpose="tag", block=0)
+            self._own += draw(self._own.size).reshape(shape) % _PRIMES
+
+    def words(self, payload: Words, block: Block) -> Words:
+        """What the first words of each polynomial must be; for an update and for a sum alike.
+
+        Args:
+            payload: uint64[polynomials, payload words] of the block, zeros after the last; their sum, for a sum.
+            block: The block.
+
+        Returns:
+            uint64[polynomials, 3]: the canary and the tags, each tag modulo its prime.
+        """
+        words = np.empty((block.num_polynomials, CHECK_WORDS), dtype=np.uint64)
+        words[:, 0] = self._count
+        words[:, 1:] = (self._own[block.polynomials] + self._products(payload, block)) % _PRIMES
+        return words
+
+    def _products(self, payload: Words, block: Block) -> Words:
+        """Sum of r_j m_j for each polynomial modulo each prime, exactly: uint64[polynomials, 2]."""
+        draw = keystream(self._factors, purpose="factors", block=block.number)
+        drawn = spread(draw(block.num_payload)[None], block)[0].view(np.int64)
+        values = payload.view(np.int64)
+        low, high = values & ((1 << _HALF_BITS) - 1), values >> _HALF_BITS
+        products = np.empty((block.num_polynomials, len(TAG_PRIMES)), dtype=np.uint64)
+        for number, prime in enumerate(TAG_PRIMES):
+            factors = (drawn >> (_FACTOR_BITS * number)) & ((1 << _FACTOR_BITS) - 1)
+            # 2^26 * 2^25 * 4093 < 2^63
+            lower, upper = (np.einsum("pj,pj->p", half, factors) % prime for half in (low, high))
+            products[:, number] = lower + (upper << _HALF_BITS)
+        return products
 
 
 def passes(decrypted: Words, right: Words) -> bool:
-    """Whether decrypted check words, uint64[polynomials, 3], are those of :func:`check_words`."""
+    """Whether decrypted check words, uint64[polynomials, 3], are those of a :class:`Tagger`."""
     return bool((decrypted[:, 0] == right[:, 0]).all() and (decrypted[:, 1:] % _PRIMES == right[:, 1:]).all())
-
-
-def _products(key: SecretKey, payload: Words, block: Block, round_number: int) -> Words:
-    """Sum of r_j m_j for each polynomial modulo each prime, exactly: uint64[polynomials, 2]."""
-    draw = keystream(key.derive(f"factors/{round_number}"), purpose="factors", block=block.number)
-    drawn = spread(draw(block.num_payload)[None], block)[0].view(np.int64)
-    values = payload.view(np.int64)
-    low, high = values & ((1 << _HALF_BITS) - 1), values >> _HALF_BITS
-    products = np.empty((block.num_polynomials, len(TAG_PRIMES)), dtype=np.uint64)
-    for number, prime in enumerate(TAG_PRIMES):
-        factors = (drawn >> (_FACTOR_BITS * number)) & ((1 << _FACTOR_BITS) - 1)
-        lower, upper = (_inner(half, factors) % prime for half in (low, high))
-        products[:, number] = lower + (upper << _HALF_BITS)
-    return products
-
-
-def _inner(values: Integers, factors: Integers) -> Integers:
-    """Inner products row by row, int64[rows, payload words] each, the sums below 2^63."""
-    assert values.shape[1] == PAYLOAD_WORDS
-    products: Integers = np.einsum("pj,pj->p", values, factors)
-    return products

@@ -160,7 +160,7 @@ def _remarks_of(report: Report) -> list[tuple[str, str]]:
     source = (
         f"{data.title}. Licence: {data.licence.rstrip('.') or 'not stated'}. {data.citation or 'No citation stated.'}"
     )
-    out = [f"{holder.name}, {holder.num_examples:,} records: {holder.reason}" for holder in data.left_out]
+    out = [f"{holder.name}: {holder.reason}" for holder in data.left_out]
     remarks = [
         *(("Loses" if place == 0 else "", words) for place, words in enumerate(_losers(report))),
         ("", sentences.accuracy_misleads(report) if sentences.losses(report) else ""),

@@ -16,6 +16,7 @@ from fedjoint.data.records import Examples
 from fedjoint.errors import AgreementError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
+from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.training.holder_run import HolderRun, Observer
 from fedjoint.training.plan import ContributionsTask, Kind, OpenTask, Parcel, RoundTask, TakeKeyTask, Task
 from fedjoint.training.session import Session
@@ -31,12 +32,20 @@ class Holder:
         examples: Its records, encoded by the agreed schema.
         policy: Its own limits.
         observer: In a simulation, hears each weighted update in the clear; a deployed holder has none.
+        lifetime: What all runs together may cost these records; without it each run has only its own limit.
     """
 
     def __init__(
-        self, identity: Identity, examples: Examples, policy: HolderPolicy, *, observer: Observer | None = None
+        self,
+        identity: Identity,
+        examples: Examples,
+        policy: HolderPolicy,
+        *,
+        observer: Observer | None = None,
+        lifetime: Lifetime | None = None,
     ) -> None:
         self._identity, self._examples, self._policy, self._observer = identity, examples, policy, observer
+        self._lifetime = lifetime
         self._signed: set[str] = set()
         self._runs: dict[str, HolderRun] = {}  # by agreement
         self._run_ids: set[str] = set()
@@ -94,7 +103,7 @@ class Holder:
         agreement.require_all_signatures()
         session = Session(agreement=agreement, run_id=task.run_id)
         self._require_new(session)
-        run = HolderRun(self._identity, self._examples, session, observer=self._observer)
+        run = HolderRun(self._identity, self._examples, session, observer=self._observer, lifetime=self._lifetime)
         self._runs[agreement.sha256] = run
         self._run_ids.add(task.run_id)
         return run.join()

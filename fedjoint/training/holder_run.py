@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,12 @@ from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.scheme import Encryptor, make_encryptor
 from fedjoint.encryption.tags import Contributors
 from fedjoint.encryption.tenseal_scheme import create_key
-from fedjoint.errors import EncryptionError, TrainingError
+from fedjoint.errors import EncryptionError, PrivacyError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.budget import RunBudget
-from fedjoint.privacy.events import num_steps
+from fedjoint.privacy.events import GaussianEvent, num_steps
+from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.privacy.releases import epsilon_if_opened, once_released, round_release
 from fedjoint.training.aggregate import Model, apply_sum, model_bytes, model_from_bytes, sum_bytes
@@ -58,6 +60,7 @@ class HolderRun:
         examples: Its records.
         session: The run.
         observer: See :data:`Observer`.
+        lifetime: See :class:`~fedjoint.privacy.ledger_file.Lifetime`.
 
     Guarantees:
         The account of releases lives as long as the run: no round starts a fresh one, and it is charged before an
@@ -71,8 +74,10 @@ class HolderRun:
         session: Session,
         *,
         observer: Observer | None = None,
+        lifetime: Lifetime | None = None,
     ) -> None:
         self._identity, self._session, self._observer = identity, session, observer
+        self._lifetime, self._reservation = lifetime, ""
         self._terms, self._parameters = session.terms, session.parameters
         terms = session.terms
         noise = noise_source(terms.privacy, identity.id)
@@ -130,7 +135,9 @@ class HolderRun:
         """Open the sum of the round before, train on the own records, and return the encrypted update.
 
         Raises:
-            BudgetExhausted: the round would cost more than the budget; nothing is released and nothing charged.
+            BudgetExhausted: the round would cost more than the budget, or the run more than is left of the lifetime
+                budget; nothing is released and nothing charged.
+            PrivacyError: updates without noise from records with a lifetime budget, or its ledger refuses.
             TrainingError: the plan is outside the agreement.
             EncryptionError: no key yet, a sum that must not be opened, or an update that cannot be encrypted.
         """
@@ -146,9 +153,12 @@ class HolderRun:
             raise TrainingError(
                 f"round {task.round} and the model is of round {self._model_round}", remedy="Send the sum."
             )
-        release = round_release(self._terms)
-        if self._budget is not None and release is not None:
-            self._budget.spend(release)  # before anything is released: a crash in between charges
+        event = round_release(self._terms)
+        if self._budget is not None and event is not None:
+            self._budget.check(event)
+        self._charge_lifetime(task.round, event)
+        if self._budget is not None and event is not None:
+            self._budget.spend(event)  # before anything is released: a crash in between charges
         self._trained_round = task.round
         frame = self._encrypted_update(task.round)
         receipt = self._receipt(task.round, frame)
@@ -184,8 +194,36 @@ class HolderRun:
             )
             values.append(str(open_sample(key, masked)))
         self._contributions_opened = True
+        if self._lifetime is not None and self._reservation:
+            self._lifetime.give_back(self._reservation)  # the run is over; a later round is refused by the ledger
         facts = {"samples": [sample.blob for sample in task.samples], "values": values}
         return Parcel(body=ContributionsReply(values=tuple(values), signature=self._sign("contributions", facts)))
+
+    def _charge_lifetime(self, round_number: int, event: GaussianEvent | None) -> None:
+        """Reserve the whole run before its first round, and charge each round before it is released."""
+        if self._lifetime is None:
+            return
+        if event is None:
+            raise PrivacyError(
+                "updates would leave without noise, at no finite cost to the lifetime budget",
+                remedy="Agree on a privacy mode.",
+            )
+        if once_released(self._terms):
+            raise PrivacyError(
+                f"mode {self._terms.privacy.mode} releases more than its rounds, which no lifetime budget charges yet",
+                remedy="Agree on privacy=local for records that have a lifetime budget.",
+            )
+        if not self._reservation:
+            worst = dataclasses.replace(event, count=event.count * self._terms.training.rounds)
+            self._reservation = self._lifetime.reserve(
+                self.run_id, agreement_sha256=self._session.agreement.sha256, events=(worst,), unit="record"
+            )
+        if not self._lifetime.commit(self._reservation, round_number=round_number, event=event):
+            raise PrivacyError(
+                f"round {round_number} of run {self.run_id} was charged before this process began",
+                expected="a round that was never computed",
+                remedy="Computed again it would be another release: go on with the next round.",
+            )
 
     def _take(self, key: SecretKey) -> None:
         if self._key is not None:

@@ -108,6 +108,21 @@ def test_plan_prints_bytes_seconds_and_epsilon_and_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plan_shows_what_was_inferred_of_a_table_and_writes_it_for_correction(tmp_path):
+    rows = [f"{site},{age},{age % 2}" for site in ("Basel", "Bern") for age in range(20, 50)]
+    (tmp_path / "t.csv").write_text("\n".join(["site,age,ill", *rows]))
+    table = ["data=table", "data.path=t.csv", "data.holder=site", "data.target=ill"]
+    done = run_fedjoint("plan", *table, "--write-schema", "s.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Inferred from the records" in done.stdout and "20 to 49" in done.stdout
+    again = run_fedjoint("plan", *table, "data.schema=s.yaml", "--write-schema", "s.yaml", cwd=tmp_path)
+    assert again.returncode == 1 and "exists" in again.stderr
+    declared = (tmp_path / "s.yaml").read_text().replace("origin: inferred", "origin: declared")
+    (tmp_path / "d.yaml").write_text(declared)
+    done = run_fedjoint("plan", *table, "data.schema=d.yaml", cwd=tmp_path)
+    assert done.returncode == 0 and "Inferred" not in done.stdout
+
+
 @pytest.mark.parametrize("verb", [[], ["plan"], ["simulate"], ["verify"]])
 def test_every_help_has_an_example(verb):
     done = run_fedjoint(*verb, "--help")

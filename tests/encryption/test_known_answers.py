@@ -34,8 +34,8 @@ ENCRYPTIONS = [
     (
         1,
         70_000,
-        "a6d852add7f785a63b7570b8cc0cfcb6dd41bc4974b563f3821fdd1f2fe119c4",
-        "6dfadd47bb34492ff3ef5898b195d4cae89f2373a14edad04a2a1eee46cda86b",
+        "886d8cbf4920e12add8a83126b09c373ff21c4cf517ba55b09e358227c4c9e09",
+        "86e7378f3bc670e2e92d1be4e486469c1af42e4555c278ef6be34f8ef01c7642",
     ),
 ]
 #: Scheme, k, size, SHA-256 of all plaintext words of a made-up ciphertext, and the first of them.

@@ -10,7 +10,7 @@ from fedjoint.encryption.fixed_point import Update, quantise
 from fedjoint.encryption.packing import blocks, encode, pack_block
 from fedjoint.encryption.parameters import CHECK_WORDS, ERROR_BOUND, MODULUS
 from fedjoint.encryption.scheme import make_encryptor
-from fedjoint.encryption.tags import check_words
+from fedjoint.encryption.tags import Tagger
 from fedjoint.errors import EncryptionError
 
 SCHEMES = pytest.mark.parametrize("scheme", ["seal", "seeded"])
@@ -22,7 +22,7 @@ def errors_of(key, ciphertext, levels, of):
     for block in blocks(key.parameters):
         masks = key.multiply(second_polynomials(ciphertext, block)).reshape(-1)
         packed = pack_block(levels[block.values], key.parameters, block)
-        packed[:, :CHECK_WORDS] = check_words(key, packed[:, CHECK_WORDS:], block, of=of)
+        packed[:, :CHECK_WORDS] = Tagger(key, of).words(packed[:, CHECK_WORDS:], block)
         c0 = ciphertext.c0[block.words].astype(object)
         phase = c0 + (masks.astype(object) - encode(packed, key.parameters).reshape(-1).astype(object))[: c0.size]
         found.append(np.where(phase % MODULUS > MODULUS // 2, phase % MODULUS - MODULUS, phase % MODULUS))

@@ -13,7 +13,7 @@ from fedjoint.encryption.packing import blocks
 from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, MODULUS, TAG_PRIMES
 from fedjoint.encryption.scheme import make_encryptor
 from fedjoint.encryption.streams import keystream
-from fedjoint.encryption.tags import Contributors, check_words
+from fedjoint.encryption.tags import Contributors, Tagger
 from fedjoint.errors import EncryptionError, InvalidValue
 
 SCHEMES = pytest.mark.parametrize("scheme", ["seal", "seeded"])
@@ -181,7 +181,7 @@ def test_largest_words_and_factors_do_not_overflow(agree, key_of, monkeypatch):
         "fedjoint.encryption.tags.keystream", lambda *_, **__: lambda count: np.full(count, ones, dtype=np.uint64)
     )
     payload = np.full((1, 4093), (1 << 50) - 1, dtype=np.uint64)
-    words = check_words(key_of(agreed), payload, block, of=Contributors(round_number=1, places=(0,)))
+    words = Tagger(key_of(agreed), Contributors(round_number=1, places=(0,))).words(payload, block)
     for number, prime in enumerate(TAG_PRIMES):
         assert words[0, 1 + number] == ((1 << 64) - 1 + 4093 * ((1 << 26) - 1) * ((1 << 50) - 1)) % prime
 
