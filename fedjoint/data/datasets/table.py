@@ -36,7 +36,7 @@ def load_table(
         schema = infer_schema(table, target=target, holder=holder, task=task)
         notes: tuple[str, ...] = (
             "Types, scaling, ranges and categories were inferred from all holders' records, which gives them away: "
-            "write them to a file (fedjoint plan --write-schema FILE), correct them, and pass data.schema=FILE instead.",
+            "write them to a file (fedjoint plan --write-schema FILE), correct them, and pass data.schema=FILE.",
         )
     else:
         if task is not None:
