@@ -76,7 +76,11 @@ class Fedjoint(Scheme):
 
     def add(self, data: Any, place: int) -> None:
         """Add words."""
-        _, seconds = cpu(lambda: self._sum.add(data))
+        self.add_all([(data, place)])
+
+    def add_all(self, replies: list[tuple[Any, int]]) -> None:
+        """Add words, block by block."""
+        _, seconds = cpu(lambda: self._sum.add(*(data for data, _ in replies)))
         self._addition_s += seconds
 
     def finish_sum(self) -> Any:

@@ -74,6 +74,11 @@ class Scheme:
         """From one reply that was checked into the sum."""
         raise NotImplementedError
 
+    def add_all(self, replies: list[tuple[Any, int]]) -> None:
+        """All replies, where a scheme gains by having them together."""
+        for data, place in replies:
+            self.add(data, place)
+
     def finish_sum(self) -> Any:
         """The sum, ready to be sent to holders."""
         raise NotImplementedError
@@ -92,36 +97,41 @@ class Scheme:
 
 
 def serve(make: Callable[[int, int, int], Scheme]) -> None:
-    """Answer the requests of a :class:`peers.Worker` until it is done."""
+    """Answer the steps of a comparison until the pipe closes."""
     worker = _Serving(make)
+    answer({"prepare": worker.prepare, "measure": worker.measure, "save": worker.save, "peak": worker.peak})
+
+
+def answer(steps: dict[str, Callable[..., dict[str, Any]]]) -> None:
+    """Answer the requests of a ``peers.Worker`` until the pipe closes."""
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            answer = getattr(worker, "do_" + request.pop("step"))(**request)
+            reply = steps[request.pop("step")](**request)
         except Exception:
-            answer = {"error": traceback.format_exc()}
-        print(json.dumps(answer), flush=True)
+            reply = {"error": traceback.format_exc()}
+        print(json.dumps(reply), flush=True)
 
 
 class _Serving:
     def __init__(self, make: Callable[[int, int, int], Scheme]) -> None:
         self._make = make
 
-    def do_prepare(self, parameters: int, holders: int, values_per_word: int, distinct: int) -> dict[str, Any]:
+    def prepare(self, parameters: int, holders: int, values_per_word: int, distinct: int) -> dict[str, Any]:
         """Have every holder's reply ready."""
         self.scheme = self._make(parameters, holders, values_per_word)
         self._updates = [update_of(place, parameters) for place in range(min(holders, distinct))]
         self._replies = [self.scheme.encrypt(update, place) for place, update in enumerate(self._updates)]
         return {"bytes_per_parameter": len(self._replies[0]) / parameters}
 
-    def do_measure(self) -> dict[str, Any]:
+    def measure(self) -> dict[str, Any]:
         """One round, each step timed."""
         scheme, holders, replies = self.scheme, self.scheme.holders, self._replies
         _, encrypt_s = cpu(lambda: scheme.encrypt(self._updates[0], 0))
         each = [(replies[place % len(replies)], place) for place in range(holders)]
         checked, check_s = cpu(lambda: [(scheme.check(data, place), place) for data, place in each])
         scheme.start_sum()
-        _, adding_s = cpu(lambda: [scheme.add(data, place) for data, place in checked])
+        _, adding_s = cpu(lambda: scheme.add_all(checked))
         total, finish_s = cpu(scheme.finish_sum)
         result, decrypt_s = cpu(lambda: scheme.decrypt(total))
         expected = scheme.expected([self._updates[place % len(self._updates)] for _, place in each])
@@ -134,13 +144,13 @@ class _Serving:
             "max_abs_error": float(np.abs(np.asarray(result) - expected).max()),
         }
 
-    def do_save(self, folder: str) -> dict[str, Any]:
+    def save(self, folder: str) -> dict[str, Any]:
         """Write the replies to files, for another worker to add."""
         for place, reply in enumerate(self._replies):
             Path(folder, str(place)).write_bytes(memoryview(reply))
         return {"replies": len(self._replies)}
 
-    def do_peak(self, parameters: int, holders: int, values_per_word: int, folder: str, replies: int) -> dict[str, Any]:
+    def peak(self, parameters: int, holders: int, values_per_word: int, folder: str, replies: int) -> dict[str, Any]:
         """The memory of a holder that encrypts, and of the coordinator that adds replies as they come."""
         small = self._make(10_000, holders, values_per_word)
         small.encrypt(update_of(0, 10_000), 0)  # loads what is loaded once

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedjoint.encryption.packing import Block, Progress, blocks
 from fedjoint.encryption.parameters import DEGREE, Parameters
-from fedjoint.encryption.streams import SEED_BYTES, keystream, uniform_words
+from fedjoint.encryption.streams import PIECE_WORDS, SEED_BYTES, keystream, uniform_piece
 from fedjoint.encryption.words import LAZY_TERMS, Words, reduce_words
 from fedjoint.errors import EncryptionError
 
@@ -91,11 +91,18 @@ def second_polynomials(ciphertext: Ciphertext, block: Block) -> Words:
     if ciphertext.c1 is not None:
         return ciphertext.c1[block.polynomials]
     count = block.num_polynomials * DEGREE
-    total = np.zeros(count, dtype=np.uint64)
-    for terms, seed in enumerate(ciphertext.seeds, start=1):
-        total += uniform_words(keystream(seed, purpose="second", block=block.number), count)
-        if terms % (LAZY_TERMS - 1) == 0 or terms == ciphertext.count:
-            reduce_words(total)
+    draws = [keystream(seed, purpose="second", block=block.number, public=True) for seed in ciphertext.seeds]
+    total = np.empty(count, dtype=np.uint64)
+    for start in range(0, count, PIECE_WORDS):
+        piece = total[start : start + PIECE_WORDS]
+        for terms, draw in enumerate(draws, start=1):
+            words = uniform_piece(draw, piece.size)
+            if terms == 1:
+                piece[:] = words
+            else:
+                piece += words
+            if terms % (LAZY_TERMS - 1) == 0 or terms == len(draws):
+                reduce_words(piece)
     return total.reshape(-1, DEGREE)
 
 
@@ -118,7 +125,7 @@ class Accumulator:
     def __init__(self, parameters: Parameters, *, into: Body | None = None) -> None:
         self._parameters = parameters
         self._body = into or Body.empty(parameters)
-        self._count, self._unreduced, self._taken = 0, 0, False
+        self._count, self._terms, self._taken = 0, 0, False
         self._seen: frozenset[bytes] = frozenset()
         self._seeds: tuple[bytes, ...] = ()
 
@@ -127,53 +134,47 @@ class Accumulator:
         """Number of updates so far."""
         return self._count
 
-    def add(self, ciphertext: Ciphertext, *, progress: Progress | None = None) -> None:
-        """Add one more; a refused one leaves the sum as it was.
+    def add(self, *ciphertexts: Ciphertext, progress: Progress | None = None) -> None:
+        """Add more; if one is refused, the sum stays as it was.
+
+        Several at once cost less than one after another: each block of the sum is then read and written once.
 
         Args:
-            ciphertext: Of one update or several; its arrays may be mapped from a file.
+            ciphertexts: Of one update or several each; their arrays may be mapped from files.
             progress: Called after each block.
 
         Raises:
             EncryptionError: other parameters, more updates than agreed, a copy of one that is in the sum already, or
                 the sum was taken.
         """
+        seen = self._check(ciphertexts)
+        arrays = [self._body.c0, self._body.c1]
+        arrays += [array for one in ciphertexts for array in (one.c0, one.c1)]
+        terms = self._terms
+        for block in blocks(self._parameters, arrays=arrays, progress=progress):
+            total = self._body.c0[block.words]
+            terms = _add_block(total, [one.c0[block.words] for one in ciphertexts], self._terms)
+            if self._body.c1 is not None:
+                second = [one.c1[block.polynomials] for one in ciphertexts if one.c1 is not None]
+                _add_block(self._body.c1[block.polynomials], second, self._terms)
+        self._terms, self._seen = terms, seen
+        self._count += sum(one.count for one in ciphertexts)
+        self._seeds += tuple(seed for one in ciphertexts for seed in one.seeds)
+
+    def _check(self, ciphertexts: Sequence[Ciphertext]) -> frozenset[bytes]:
+        """Refuse what may not be added; give all marks there are then."""
+        count, seen = self._count + sum(one.count for one in ciphertexts), self._seen
         if self._taken:
             raise EncryptionError("an update after its sum was taken", remedy="Start another sum.")
-        if ciphertext.parameters != self._parameters:
+        if any(one.parameters != self._parameters for one in ciphertexts):
             raise EncryptionError("a ciphertext made with other parameters", expected="those of the sum")
-        if self._count + ciphertext.count > self._parameters.max_holders:
-            raise EncryptionError(
-                f"a sum of {self._count + ciphertext.count} updates", expected=f"at most {self._parameters.max_holders}"
-            )
-        if ciphertext.marks & self._seen:
-            raise EncryptionError("an update that is in the sum already", remedy="Drop the copy: who sent it?")
-        if self._unreduced == LAZY_TERMS:
-            self._reduce()
-        arrays = [self._body.c0, self._body.c1, ciphertext.c0, ciphertext.c1]
-        for block in blocks(self._parameters, arrays=arrays, progress=progress):
-            self._add_block(self._body.c0[block.words], ciphertext.c0[block.words])
-            if self._body.c1 is not None and ciphertext.c1 is not None:
-                self._add_block(self._body.c1[block.polynomials], ciphertext.c1[block.polynomials])
-        self._seen |= ciphertext.marks
-        self._count += ciphertext.count
-        self._seeds += ciphertext.seeds
-        self._unreduced += 1
-
-    def _add_block(self, total: Words, words: Words) -> None:
-        """Words stay unreduced for as long as their sum cannot reach 2^64: a sum is one addition a word."""
-        if self._count:
-            total += words
-        else:
-            total[:] = words
-
-    def _reduce(self) -> None:
-        if self._unreduced > 1:
-            for block in blocks(self._parameters, arrays=[self._body.c0, self._body.c1]):
-                reduce_words(self._body.c0[block.words])
-                if self._body.c1 is not None:
-                    reduce_words(self._body.c1[block.polynomials])
-            self._unreduced = 1
+        if count > self._parameters.max_holders:
+            raise EncryptionError(f"a sum of {count} updates", expected=f"at most {self._parameters.max_holders}")
+        for one in ciphertexts:
+            if one.marks & seen:
+                raise EncryptionError("an update that is in the sum already", remedy="Drop the copy: who sent it?")
+            seen |= one.marks
+        return seen
 
     def total(self) -> Ciphertext:
         """The sum, in the accumulator's own arrays: nothing is added any more.
@@ -183,15 +184,33 @@ class Accumulator:
         """
         if not self._count:
             raise EncryptionError("the sum of no updates", expected="at least one")
-        self._reduce()
-        self._taken = True
+        if self._terms > 1:
+            for block in blocks(self._parameters, arrays=[self._body.c0, self._body.c1]):
+                reduce_words(self._body.c0[block.words])
+                if self._body.c1 is not None:
+                    reduce_words(self._body.c1[block.polynomials])
+        self._taken, self._terms = True, 1
         return Ciphertext(
             parameters=self._parameters, count=self._count, c0=self._body.c0, c1=self._body.c1, seeds=self._seeds
         )
 
 
+def _add_block(total: Words, parts: Sequence[Words], terms: int) -> int:
+    """Add to a total of so many unreduced terms; reduced only when it could reach 2^64. Gives the terms it then has."""
+    for words in parts:
+        if terms == LAZY_TERMS:
+            reduce_words(total)
+            terms = 1
+        if terms:
+            total += words
+        else:
+            total[:] = words
+        terms += 1
+    return terms
+
+
 def add(
-    ciphertexts: Iterable[Ciphertext] | Sequence[Ciphertext],
+    ciphertexts: Iterable[Ciphertext],
     *,
     into: Body | None = None,
     progress: Progress | None = None,
@@ -201,10 +220,9 @@ def add(
     Raises:
         EncryptionError: there are none, or one does not fit the others (:meth:`Accumulator.add`).
     """
-    total: Accumulator | None = None
-    for ciphertext in ciphertexts:
-        total = total or Accumulator(ciphertext.parameters, into=into)
-        total.add(ciphertext, progress=progress)
-    if total is None:
+    parts = tuple(ciphertexts)
+    if not parts:
         raise EncryptionError("the sum of no updates", expected="at least one")
+    total = Accumulator(parts[0].parameters, into=into)
+    total.add(*parts, progress=progress)
     return total.total()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedjoint.encryption.ciphertext import Ciphertext, second_polynomials
 from fedjoint.encryption.dot import MaskedSample
-from fedjoint.encryption.fixed_point import dequantise_levels
+from fedjoint.encryption.fixed_point import dequantise_into
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.packing import Block, Progress, blocks, decode, unpack_block
 from fedjoint.encryption.parameters import CHECK_WORDS, MODULUS
@@ -45,8 +45,9 @@ def decrypt_sum(
         ``into``, or uint64[D], sums of ``ciphertext.count`` levels.
 
     Raises:
-        EncryptionError: too few updates, or room of another type or length; or, with one fixed message whatever the
-            cause, a sum that is not of the updates it is said to be of (:mod:`fedjoint.encryption.tags`).
+        EncryptionError: too few updates, room of another type or length, or too many false sums before; or, with one
+            fixed message whatever the cause, a sum that is not of the updates it is said to be of
+            (:mod:`fedjoint.encryption.tags`).
     """
     parameters = ciphertext.parameters
     if ciphertext.count < minimum_holders:
@@ -58,21 +59,23 @@ def decrypt_sum(
         raise EncryptionError(
             f"room {sums.dtype}{list(sums.shape)} for a sum", expected=f"uint64 or float of {parameters.num_parameters}"
         )
+    key.require_trust()
     tagger = Tagger(key, of)
     right = len(of.places) == ciphertext.count and max(of.places) < parameters.max_holders
     for block, plain in _decrypted(key, ciphertext, progress, sums):
         payload = _without_rest(plain[:, CHECK_WORDS:], block)
-        size = block.values.stop - block.values.start
-        values = unpack_block(payload, parameters, block)
         right &= passes(plain[:, :CHECK_WORDS], tagger.words(payload, block))
-        right &= int(values.max()) <= ciphertext.count * (parameters.levels - 1) and not values[size:].any()
+        room, most = sums[block.values], ciphertext.count * (parameters.levels - 1)
+        for where, values in unpack_block(payload, parameters, block):
+            size = max(0, min(where.stop, room.size) - where.start)
+            right &= int(values.max()) <= most and not values[size:].any()
+            dequantise_into(room[where], values[:size], ciphertext.count, parameters)
         if not right:
+            key.count_false_sum()
             raise EncryptionError(
                 "the sum does not decrypt to one of these updates under this key",
                 remedy="The round is not opened; the coordinator must send the sum again.",
             )
-        whole = sums.dtype == np.uint64
-        sums[block.values] = values[:size] if whole else dequantise_levels(values[:size], ciphertext.count, parameters)
     return sums
 
 
@@ -101,7 +104,7 @@ def _decrypted(
     if ciphertext.parameters != key.parameters:
         raise EncryptionError("a ciphertext made with other parameters", expected="those of the key")
     for block in blocks(key.parameters, arrays=[ciphertext.c0, ciphertext.c1, room], progress=progress):
-        phase = key.multiply(second_polynomials(ciphertext, block))
+        phase = key.multiply(second_polynomials(ciphertext, block), in_place=ciphertext.c1 is None)
         first = ciphertext.c0[block.words]
         add_into(phase.reshape(-1)[: first.size], first)
         yield block, decode(phase, key.parameters)

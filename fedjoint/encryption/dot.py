@@ -7,6 +7,11 @@ that one number is opened for a whole run; and a uniform mask goes in before a h
 Precision: what is opened is exact; what is lost is lost in rounding before. For an update d and weights g scaled by f,
 the result differs from <d, g> with standard deviations of at most step |g| / 2 (levels of the update) and about
 |d| / (f sqrt 12) (rounded weights). Over all rounds together, f |g| can be ``weight_norm_budget``.
+
+What holders cannot see: which weights a sample was made with, or that it was made of a ciphertext at all. A coordinator
+that breaks the protocol chooses what each number it has opened tells, log2(t) bits of it (with unit weights two
+coordinates of an update, from a made-up sample some 20 coefficients of the key). So few samples are opened, each once,
+and what is left of trust in the coordinator is stated where contributions are offered.
 """
 
 from __future__ import annotations

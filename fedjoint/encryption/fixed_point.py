@@ -7,6 +7,7 @@ number; and NaN cast to an integer is silent. Hence the order here: refuse, scal
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,10 @@ from fedjoint.encryption.parameters import Parameters
 from fedjoint.encryption.words import Words
 from fedjoint.errors import EncryptionError
 
-__all__ = ["Levels", "Update", "clip_to_bound", "dequantise_levels", "dequantise_sum", "quantise"]
+__all__ = ["Levels", "Update", "clip_to_bound", "dequantise_into", "dequantise_sum", "quantise"]
+
+#: Values worked on at a time: what is made of them stays in the nearest cache.
+_PIECE = 1 << 14
 
 
 def clip_to_bound(values: NDArray[np.floating], bound: float) -> NDArray[np.float64]:
@@ -82,16 +86,19 @@ class Update:
 
     def levels(self, values: slice) -> Words:
         """The levels of the next coordinates, uint64 in [0, L - 1]; in order, each once."""
-        top, bound = self.parameters.levels - 1, self.parameters.bound
-        scaled = self.values[values].astype(np.float64)
-        if self.clip:
-            np.clip(scaled, -bound, bound, out=scaled)
-        scaled *= self.parameters.offset / bound
-        scaled += self.parameters.offset
-        scaled += self.rounding.random(scaled.size)
-        # At the bound itself the last bit of a float64 may lie on either side; what is not negative is cast downwards.
-        np.clip(scaled, 0, top, out=scaled)
-        return scaled.astype(np.int64).view(np.uint64)
+        part, levels = self.values[values], np.empty(values.stop - values.start, dtype=np.int64)
+        scale = self.parameters.offset / self.parameters.bound
+        for start in range(0, part.size, _PIECE):
+            piece = slice(start, start + _PIECE)
+            scaled = part[piece].astype(np.float64)
+            scaled *= scale
+            scaled += self.parameters.offset
+            scaled += self.rounding.random(scaled.size)
+            # It clips what is beyond the bound, and at the bound itself the last bit of a float64 may lie on either
+            # side; what is not negative is cast downwards.
+            np.clip(scaled, 0, self.parameters.levels - 1, out=scaled)
+            np.copyto(levels[piece], scaled, casting="unsafe")
+        return levels.view(np.uint64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -175,15 +182,18 @@ def dequantise_sum(level_sums: NDArray[np.uint64], count: int, parameters: Param
             f"a sum of {count} updates of shape {level_sums.shape}",
             expected=f"1 to {parameters.max_holders} updates of {parameters.num_parameters} coordinates",
         )
-    return dequantise_levels(level_sums, count, parameters)
+    sums = np.empty(level_sums.size)
+    dequantise_into(sums, level_sums, count, parameters)
+    return sums
 
 
-def dequantise_levels(level_sums: Words, count: int, parameters: Parameters) -> NDArray[np.float64]:
-    """:func:`dequantise_sum` for any part of a sum, unchecked."""
-    exact = level_sums.view(np.int64).astype(np.float64)
-    exact -= count * parameters.offset
-    exact *= parameters.step
-    return exact
+def dequantise_into(sums: NDArray[Any], level_sums: Words, count: int, parameters: Parameters) -> None:
+    """:func:`dequantise_sum` for any part of a sum, unchecked, into room of its length; level sums go as they are."""
+    if sums.dtype == np.uint64:
+        sums[:] = level_sums
+    else:
+        exact = (level_sums.view(np.int64) - count * parameters.offset).astype(np.float64)
+        np.multiply(exact, parameters.step, out=sums, casting="same_kind")
 
 
 def _refuse(wrong: NDArray[np.bool_], values: NDArray[np.float64], expected: str, first: int = 0) -> None:

@@ -18,8 +18,10 @@ from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.words import Words, inner, multiply_small, small_spectrum
 from fedjoint.errors import EncryptionError
 
-__all__ = ["PACKED_KEY_BYTES", "RoundJournal", "SecretKey"]
+__all__ = ["MAX_FALSE_SUMS", "PACKED_KEY_BYTES", "RoundJournal", "SecretKey"]
 
+#: Whether a made-up sum opens tells something of the key, a bit or so each time: no honest run meets even one.
+MAX_FALSE_SUMS = 8
 #: Two bits a coefficient.
 PACKED_KEY_BYTES = DEGREE // 4
 
@@ -62,6 +64,7 @@ class SecretKey:
         self._coefficients = coefficients.copy()
         self._spectrum = small_spectrum(self._coefficients)
         self._last_round = -1
+        self._false_sums = 0
         self._journal: RoundJournal | None = None
         self._closed = False
         public = bytes.fromhex(parameters.fingerprint + binding.agreement_sha256 + binding.run_id)
@@ -90,10 +93,10 @@ class SecretKey:
         self._refuse_if_closed()
         return self._coefficients.copy()
 
-    def multiply(self, polynomials: Words) -> Words:
-        """Multiply uint64[P, 4096] by the key modulo (x^4096 + 1, q), exactly."""
+    def multiply(self, polynomials: Words, *, in_place: bool = False) -> Words:
+        """Multiply uint64[P, 4096] by the key modulo (x^4096 + 1, q), exactly; into their place if that is allowed."""
         self._refuse_if_closed()
-        return multiply_small(polynomials, self._spectrum)
+        return multiply_small(polynomials, self._spectrum, in_place=in_place)
 
     def inner(self, vector: Words) -> int:
         """Inner product of uint64[4096] with the key modulo q, in [0, q)."""
@@ -147,6 +150,22 @@ class SecretKey:
         self._last_round = round_number
         if self._journal is not None:
             self._journal.write(round_number)
+
+    def count_false_sum(self) -> None:
+        """Remember that a sum was not what it was said to be."""
+        self._false_sums += 1
+
+    def require_trust(self) -> None:
+        """Refuse to go on opening sums for a coordinator that keeps sending false ones.
+
+        Raises:
+            EncryptionError: after ``MAX_FALSE_SUMS`` of them.
+        """
+        if self._false_sums >= MAX_FALSE_SUMS:
+            raise EncryptionError(
+                f"{self._false_sums} false sums came under the key {self.key_id[:16]}: it opens no more",
+                remedy="Leave the run; whoever sent them is attacking the key, or has a broken machine.",
+            )
 
     def close(self) -> None:
         """Overwrite the key, as far as Python can: copies that libraries made are not reached."""

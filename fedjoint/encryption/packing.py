@@ -19,6 +19,8 @@ from fedjoint.encryption.words import BLOCK_POLYNOMIALS, Words
 
 __all__ = ["Block", "Progress", "blocks", "decode", "encode", "forget", "pack_block", "spread", "unpack_block"]
 
+#: Words unpacked at a time.
+_PIECE = 1 << 14
 #: Hears (values done, values in all) after each block.
 Progress: TypeAlias = Callable[[int, int], object]
 
@@ -128,7 +130,7 @@ def pack_block(levels: Words, parameters: Parameters, block: Block) -> Words:
     return packed
 
 
-def unpack_block(payload: Words, parameters: Parameters, block: Block) -> Words:
+def unpack_block(payload: Words, parameters: Parameters, block: Block) -> Iterator[tuple[slice, Words]]:
     """Undo :func:`pack_block`, also on sums.
 
     Args:
@@ -136,19 +138,20 @@ def unpack_block(payload: Words, parameters: Parameters, block: Block) -> Words:
         parameters: The agreed ones.
         block: From :func:`blocks`.
 
-    Returns:
-        uint64[k * num_payload]: the block's values, and zeros (unless somebody made the words) after the last.
+    Yields:
+        Where a piece stands among the block's k * num_payload values, and the piece, uint64: in order, and small enough
+        for the nearest cache. After the block's last value come zeros, unless somebody made the words.
     """
-    count, width = block.num_payload, parameters.field_bits
+    count, width, last = block.num_payload, parameters.field_bits, parameters.values_per_word - 1
     flat = payload.reshape(-1)[:count]
-    if parameters.values_per_word == 1:
-        return flat
-    values = np.empty((parameters.values_per_word, count), dtype=np.uint64)
-    for number, field in enumerate(values):
-        np.right_shift(flat, np.uint64(number * width), out=field)
-    # What stands above the last field is kept, so that a sum which is none shows.
-    values[:-1] &= np.uint64((1 << width) - 1)
-    return values.reshape(-1)
+    for number in range(last + 1):
+        for start in range(0, count, _PIECE):
+            piece = flat[start : start + _PIECE] >> np.uint64(number * width)
+            # What stands above the last field is kept, so that a sum which is none shows.
+            if number < last:
+                piece &= np.uint64((1 << width) - 1)
+            first = number * count + start
+            yield slice(first, first + piece.size), piece
 
 
 def encode(packed: Words, parameters: Parameters) -> Words:

@@ -65,8 +65,8 @@ class SeededZeros:
     def block(self, number: int, num_polynomials: int) -> tuple[Words, Words | None]:
         """First polynomials of one block, uint64[polynomials * 4096]; the second ones follow from the seed."""
         count = num_polynomials * DEGREE
-        second = uniform_words(keystream(self._seed, purpose="second", block=number), count)
-        zeros = self._key.multiply(second.reshape(-1, DEGREE)).reshape(-1).view(np.int64)
+        second = uniform_words(keystream(self._seed, purpose="second", block=number, public=True), count)
+        zeros = self._key.multiply(second.reshape(-1, DEGREE), in_place=True).reshape(-1).view(np.int64)
         errors = binomial_errors(keystream(self._secret, purpose="error", block=number), count)
         np.subtract(errors, zeros, out=zeros)
         return reduce_signed(zeros), None

@@ -14,7 +14,8 @@ leave each payload word right modulo one of the primes, which takes changes of a
 
 What they do not do: stop two holders from being given two different true sums of a round (their difference tells what
 one holder sent; the protocol above must have holders compare), or check masked samples (``dot``), which carry no tags.
-Holders share the key, so a holder that helps the coordinator can make any tag.
+Holders share the key, so a holder that helps the coordinator can make any tag. Whether a made-up sum opens tells the
+coordinator a little about the key: after ``keys.MAX_FALSE_SUMS`` of them a key opens nothing more.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ __all__ = ["Contributors", "Tagger", "passes"]
 
 #: Of r, and of half a payload word.
 _FACTOR_BITS, _HALF_BITS = 26, 25
+#: Polynomials worked on at a time: what is made of them stays in the cache.
+_GROUP = 4
 _PRIMES = np.array(TAG_PRIMES, dtype=np.uint64)
 
 
@@ -71,11 +74,11 @@ class Tagger:
 
     def __init__(self, key: SecretKey, of: Contributors) -> None:
         self._count = len(of.places)
-        self._factors = key.derive(f"factors/{of.round_number}")
+        self._seed = key.derive(f"round/{of.round_number}")
         shape = key.parameters.num_polynomials, len(TAG_PRIMES)
         self._own = np.zeros(shape, dtype=np.uint64)
         for place in of.places:
-            draw = keystream(key.derive(f"tag/{of.round_number}/{place}"), purpose="tag", block=0)
+            draw = keystream(self._seed, purpose=f"tag/{place}", block=0)
             self._own += draw(self._own.size).reshape(shape) % _PRIMES
 
     def words(self, payload: Words, block: Block) -> Words:
@@ -95,17 +98,19 @@ class Tagger:
 
     def _products(self, payload: Words, block: Block) -> Words:
         """Sum of r_j m_j for each polynomial modulo each prime, exactly: uint64[polynomials, 2]."""
-        draw = keystream(self._factors, purpose="factors", block=block.number)
+        draw = keystream(self._seed, purpose="factors", block=block.number)
         drawn = spread(draw(block.num_payload)[None], block)[0].view(np.int64)
         values = payload.view(np.int64)
-        low, high = values & ((1 << _HALF_BITS) - 1), values >> _HALF_BITS
-        products = np.empty((block.num_polynomials, len(TAG_PRIMES)), dtype=np.uint64)
-        for number, prime in enumerate(TAG_PRIMES):
-            factors = (drawn >> (_FACTOR_BITS * number)) & ((1 << _FACTOR_BITS) - 1)
-            # 2^26 * 2^25 * 4093 < 2^63
-            lower, upper = (np.einsum("pj,pj->p", half, factors) % prime for half in (low, high))
-            products[:, number] = lower + (upper << _HALF_BITS)
-        return products
+        products = np.empty((block.num_polynomials, len(TAG_PRIMES)), dtype=np.int64)
+        for start in range(0, block.num_polynomials, _GROUP):
+            group = slice(start, start + _GROUP)
+            low, high = values[group] & ((1 << _HALF_BITS) - 1), values[group] >> _HALF_BITS
+            for number, prime in enumerate(TAG_PRIMES):
+                factors = (drawn[group] >> (_FACTOR_BITS * number)) & ((1 << _FACTOR_BITS) - 1)
+                # 2^26 * 2^25 * 4093 < 2^63
+                lower, upper = (np.einsum("pj,pj->p", half, factors) % prime for half in (low, high))
+                products[group, number] = lower + (upper << _HALF_BITS)
+        return products.view(np.uint64)
 
 
 def passes(decrypted: Words, right: Words) -> bool:

@@ -36,7 +36,9 @@ Integers: TypeAlias = NDArray[np.int64]
 Complex: TypeAlias = NDArray[np.complex128]
 
 #: Polynomials worked on at a time: 65,536 words stay in the cache and bound the working memory.
-BLOCK_POLYNOMIALS = 16
+BLOCK_POLYNOMIALS = 8
+#: Polynomials multiplied at a time: their transforms stay in the nearest large cache.
+_GROUP = 4
 #: So many words in [0, q) add up to less than 2^64.
 LAZY_TERMS = 16
 _Q = np.uint64(MODULUS)
@@ -76,12 +78,13 @@ def small_spectrum(coefficients: NDArray[np.int8]) -> Complex:
     return _forward(coefficients)
 
 
-def multiply_small(polynomials: Words, spectrum: Complex) -> Words:
+def multiply_small(polynomials: Words, spectrum: Complex, *, in_place: bool = False) -> Words:
     """Multiply each polynomial by a ternary one modulo (x^4096 + 1, q).
 
     Args:
         polynomials: uint64[P, 4096] in [0, q).
         spectrum: Of the ternary polynomial, from :func:`small_spectrum`.
+        in_place: Whether the products may take the place of the polynomials.
 
     Returns:
         uint64[P, 4096] in [0, q).
@@ -89,16 +92,27 @@ def multiply_small(polynomials: Words, spectrum: Complex) -> Words:
     Guarantees:
         Exact: limbs are below 2^30, so |x| |y| < 2^36 * 2^6 and the rounding error is below 0.09.
     """
-    values = polynomials.view(np.int64)
-    product = _product(values >> 30, spectrum)
-    # It is below 2^42: split it, as 2^60 = SHORTFALL modulo q.
-    overflow = product >> 30
-    overflow *= SHORTFALL
-    product &= _LIMB
-    product <<= 30
-    product += overflow
-    product += _product(values & _LIMB, spectrum)
-    return reduce_signed(product)
+    products = polynomials.view(np.int64) if in_place else np.empty(polynomials.shape, dtype=np.int64)
+    limbs = np.empty((2, min(_GROUP, len(polynomials)), DEGREE), dtype=np.int64)
+    folded = np.empty((*limbs.shape[:2], _HALF), dtype=np.complex128)
+    for start in range(0, len(polynomials), _GROUP):
+        values = polynomials[start : start + _GROUP].view(np.int64)
+        product, part, space = products[start : start + _GROUP], limbs[:, : len(values)], folded[:, : len(values)]
+        np.bitwise_and(values, _LIMB, out=part[0])
+        np.right_shift(values, 30, out=part[1])
+        _forward(part, space)
+        space *= spectrum
+        _rounded(_backward(space), part)
+        low, high = part
+        # The product of the upper limb is below 2^42: split it again, as 2^60 = SHORTFALL modulo q.
+        np.bitwise_and(high, _LIMB, out=product)
+        product <<= 30
+        high >>= 30
+        high *= SHORTFALL
+        product += high
+        product += low
+        reduce_signed(product)
+    return products.view(np.uint64)
 
 
 def correlate(polynomials: Words, weights: Integers) -> Words:
@@ -159,16 +173,10 @@ def _centred(words: Words) -> Integers:
     return values
 
 
-def _product(limbs: Integers, spectrum: Complex) -> Integers:
-    """The exact product of each row of limbs, int64[P, 4096], with a small polynomial, over the integers."""
-    transformed = _forward(limbs)
-    transformed *= spectrum
-    return _rounded(_backward(transformed))
-
-
-def _forward(coefficients: NDArray[np.int8] | Integers) -> Complex:
+def _forward(coefficients: NDArray[np.int8] | Integers, folded: Complex | None = None) -> Complex:
     """R[x]/(x^4096 + 1) is C[x]/(x^2048 - i): fold the upper half into the imaginary part, twist, transform."""
-    folded = np.empty((*coefficients.shape[:-1], _HALF), dtype=np.complex128)
+    if folded is None:
+        folded = np.empty((*coefficients.shape[:-1], _HALF), dtype=np.complex128)
     folded.real = coefficients[..., :_HALF]
     folded.imag = coefficients[..., _HALF:]
     folded *= _TWIST
@@ -176,16 +184,16 @@ def _forward(coefficients: NDArray[np.int8] | Integers) -> Complex:
 
 
 def _backward(transformed: Complex) -> Complex:
-    """Undo :func:`_forward`, but for the folding."""
-    folded = np.fft.ifft(transformed, axis=-1, out=transformed)
-    folded *= _UNTWIST
-    return folded
+    """Undo :func:`_forward`, but for the folding, in place."""
+    np.fft.ifft(transformed, axis=-1, out=transformed)
+    transformed *= _UNTWIST
+    return transformed
 
 
-def _rounded(folded: Complex) -> Integers:
+def _rounded(folded: Complex, values: Integers | None = None) -> Integers:
     """Unfold, to the nearest integers."""
-    np.rint(folded.view(np.float64), out=folded.view(np.float64))
-    values = np.empty((*folded.shape[:-1], DEGREE), dtype=np.int64)
-    np.copyto(values[..., :_HALF], folded.real, casting="unsafe")
-    np.copyto(values[..., _HALF:], folded.imag, casting="unsafe")
+    if values is None:
+        values = np.empty((*folded.shape[:-1], DEGREE), dtype=np.int64)
+    np.rint(folded.real, out=values[..., :_HALF], casting="unsafe")
+    np.rint(folded.imag, out=values[..., _HALF:], casting="unsafe")
     return values

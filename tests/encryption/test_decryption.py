@@ -6,6 +6,7 @@ import pytest
 from fedjoint.encryption.decryption import decrypt_sum, open_sample
 from fedjoint.encryption.dot import MaskedSample
 from fedjoint.encryption.fixed_point import dequantise_sum
+from fedjoint.encryption.keys import MAX_FALSE_SUMS
 from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, MODULUS
 from fedjoint.encryption.tags import Contributors
 from fedjoint.errors import EncryptionError
@@ -48,6 +49,19 @@ def test_a_wrong_key_a_wrong_count_a_false_word_all_meet_one_message(agree, key_
         with pytest.raises(EncryptionError, match=FIXED):
             decrypt_sum(key, wrong, of=of, minimum_holders=2)
     decrypt_sum(key_of(agreed), total, of=by(3), minimum_holders=3)
+
+
+def test_a_key_opens_nothing_more_after_a_number_of_false_sums(agree, key_of, encrypted_sum, by):
+    agreed = agree()
+    key, total = key_of(agreed), encrypted_sum(np.zeros((2, 10)), agreed)
+    for _ in range(MAX_FALSE_SUMS - 1):
+        with pytest.raises(EncryptionError, match=FIXED):
+            decrypt_sum(key, shifted(total, 5, 1), of=by(2), minimum_holders=2)
+    decrypt_sum(key, total, of=by(2), minimum_holders=2)
+    with pytest.raises(EncryptionError, match=FIXED):
+        decrypt_sum(key, shifted(total, 5, 1), of=by(2), minimum_holders=2)
+    with pytest.raises(EncryptionError, match="8 false sums"):
+        decrypt_sum(key, total, of=by(2), minimum_holders=2)
 
 
 @SCHEMES

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fedjoint.encryption.fixed_point import clip_to_bound, dequantise_sum, quantise
+from fedjoint.encryption.fixed_point import Update, clip_to_bound, dequantise_sum, quantise
 from fedjoint.errors import EncryptionError
 
 
@@ -81,6 +81,31 @@ def test_the_quantiser_is_unbiased(agree):
         levels = quantise(np.full(200_000, value), agreed, rounding=rng(3))
         error = (dequantise_sum(levels, 1, agreed).mean() - value) / agreed.step
         assert abs(error) <= 6 * math.sqrt(max(fraction * (1 - fraction), 1e-12) / 200_000) + 1e-9
+
+
+def test_an_update_that_clips_is_the_clipped_one_quantised(agree):
+    agreed = agree(num_parameters=1_000, bound=0.5)
+    values = rng(1).normal(size=1_000).astype(np.float32)
+    clipping = Update(values=values, parameters=agreed, rounding=rng(2), clip=True)
+    clipping.check()
+    expected = quantise(clip_to_bound(values, 0.5), agreed, rounding=rng(2))
+    assert clipping.levels(slice(0, 1_000)).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_an_update_that_clips_still_refuses_what_is_not_finite(agree, wrong):
+    values = np.zeros(10, dtype=np.float32)
+    values[3] = wrong
+    with pytest.raises(EncryptionError, match="coordinate 3 of the update is"):
+        Update(values=values, parameters=agree(), rounding=rng(), clip=True).check()
+
+
+def test_levels_do_not_depend_on_how_an_update_is_cut(agree):
+    agreed = agree(num_parameters=1_000)
+    values = rng(1).uniform(-1, 1, 1_000)
+    parts = Update(values=values, parameters=agreed, rounding=rng(2))
+    cut = [parts.levels(slice(start, min(start + 333, 1_000))) for start in range(0, 1_000, 333)]
+    assert np.concatenate(cut).tolist() == quantise(values, agreed, rounding=rng(2)).tolist()
 
 
 @pytest.mark.parametrize(("size", "count"), [(9, 1), (10, 0), (10, 5)])

@@ -7,16 +7,19 @@ from hypothesis import strategies as st
 
 from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.ciphertext import Ciphertext
+from fedjoint.encryption.decryption import decrypt_sum
 from fedjoint.encryption.dot import MaskedSample
 from fedjoint.encryption.frames import (
     HEADER_BYTES,
     FrameHeader,
+    FrameWriter,
     frame_bytes,
     pack_frame,
     parse_frame,
     parse_sample_frame,
 )
 from fedjoint.encryption.parameters import DEGREE, MODULUS
+from fedjoint.encryption.scheme import make_encryptor
 from fedjoint.errors import FrameRefused, InvalidValue
 from fedjoint.identity.keys import Identity
 
@@ -189,6 +192,25 @@ def test_content_of_another_kind_than_the_header_is_not_packed(agree, encrypt_on
     for content, kind in ((several, "update"), (one, "sample"), (sample, "update"), (sample, "sum")):
         with pytest.raises(InvalidValue, match="around another"):
             pack_frame(content, header=replace(header, kind=kind), sender=SENDER)
+
+
+def test_room_of_another_size_and_content_of_another_count_are_refused_by_a_writer(agree, encrypted_sum, header):
+    agreed = agree()
+    with pytest.raises(InvalidValue, match="room for a frame"):
+        FrameWriter(header, sender=SENDER, parameters=agreed, room=np.empty(10, dtype=np.uint8))
+    with pytest.raises(InvalidValue, match="around another"):
+        FrameWriter(header, sender=SENDER, parameters=agreed).finish(encrypted_sum(np.zeros((2, 10)), agreed))
+
+
+@SCHEMES
+def test_an_update_encrypted_right_into_its_frame_opens(agree, key_of, by, header, scheme):
+    agreed = agree(scheme=scheme, num_parameters=5_000)
+    frame = FrameWriter(header, sender=SENDER, parameters=agreed)
+    levels = np.arange(5_000, dtype=np.uint64)
+    data = frame.finish(make_encryptor(key_of(agreed)).encrypt(levels, round_number=1, place=0, into=frame.body))
+    got = parse(data.tobytes(), header, agreed)
+    assert np.shares_memory(frame.body.c0, data)
+    assert decrypt_sum(key_of(agreed), got, of=by(1), minimum_holders=1).tolist() == levels.tolist()
 
 
 @pytest.mark.parametrize("change", [{"kind": "key"}, {"round_number": -1}, {"round_number": 1 << 32}, {"key_id": "XY"}])

@@ -7,7 +7,10 @@ import {modules}
 held = [name for name in sys.modules if name == "tenseal" or name in {forbidden}]
 assert not held, held
 """
-SECRET = [f"fedjoint.encryption.{name}" for name in ("keys", "ceremony", "scheme", "seeded", "decryption")]
+SECRET = [
+    f"fedjoint.encryption.{name}"
+    for name in ("keys", "ceremony", "scheme", "seeded", "decryption", "tags", "key_files")
+]
 
 
 def imports_none_of(modules, forbidden):
@@ -16,10 +19,12 @@ def imports_none_of(modules, forbidden):
 
 
 def test_what_the_coordinator_uses_loads_neither_secret_keys_nor_a_native_library():
-    done = imports_none_of(["parameters", "binding", "ciphertext", "dot", "frames", "fixed_point"], SECRET)
+    done = imports_none_of(
+        ["parameters", "binding", "ciphertext", "dot", "frames", "frame_files", "fixed_point"], SECRET
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_the_seeded_scheme_works_without_tenseal():
-    done = imports_none_of(["scheme", "seeded", "decryption", "ceremony"], [])
+    done = imports_none_of(["scheme", "seeded", "decryption", "ceremony", "key_files", "frame_files"], [])
     assert done.returncode == 0, done.stderr

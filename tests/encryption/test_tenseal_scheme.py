@@ -14,7 +14,22 @@ SCHEMES = pytest.mark.parametrize("scheme", ["seal", "seeded"])
 @SCHEMES
 @pytest.mark.parametrize(
     ("size", "holders", "k", "bits"),
-    [(1, 3, 1, 16), (24, 4, 1, 24), (5_000, 3, 3, 14), (20_000, 10, 4, 8), (12_289, 20, 2, 20), (4_095, 24, 1, 12)],
+    [
+        (1, 3, 1, 16),
+        (1, 200, 1, 24),
+        (10, 3, 5, 8),
+        (24, 4, 1, 24),
+        (4_092, 2, 1, 8),
+        (4_093, 24, 1, 12),
+        (4_094, 23, 3, 8),
+        (5_000, 3, 3, 14),
+        (12_279, 3, 3, 14),
+        (12_280, 20, 2, 20),
+        (20_000, 10, 4, 8),
+        (65_488, 3, 1, 16),
+        (65_489, 3, 1, 16),
+        (200_000, 3, 3, 8),
+    ],
 )
 def test_seals_own_decryptor_opens_a_sum_bit_by_bit_as_we_do(
     agree, key_of, encrypted_sum, by, scheme, size, holders, k, bits

@@ -4,7 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedjoint.encryption.parameters import DEGREE, MAX_WEIGHT_NORM, MODULUS
-from fedjoint.encryption.words import add_into, correlate, inner, multiply_small, reduce_signed, small_spectrum
+from fedjoint.encryption.words import (
+    LAZY_TERMS,
+    add_into,
+    correlate,
+    inner,
+    multiply_small,
+    reduce_signed,
+    reduce_words,
+    small_spectrum,
+)
 
 
 def exact_product(first, second):
@@ -106,6 +115,17 @@ def test_adding_works_on_more_than_a_block_and_in_two_dimensions():
     total = np.full((33, DEGREE), MODULUS - 1, dtype=np.uint64)
     add_into(total, np.full((33, DEGREE), 2, dtype=np.uint64))
     assert (total == 1).all()
+
+
+@given(st.one_of(st.integers(0, (1 << 64) - 1), st.integers(0, 15).map(lambda times: times * MODULUS)))
+def test_reduction_brings_any_word_to_its_residue(value):
+    words = np.array([value], dtype=np.uint64)
+    reduce_words(words)
+    assert words.tolist() == [value % MODULUS]
+
+
+def test_as_many_words_as_are_added_before_a_reduction_do_not_overflow():
+    assert LAZY_TERMS * (MODULUS - 1) < 1 << 64
 
 
 @given(st.integers(1 - MODULUS, 2 * MODULUS - 1))
