@@ -5,8 +5,9 @@
 Seconds are of processor time. Every scheme runs in a process of its own, and they take turns within each repetition;
 medians are told. ``encrypt`` is from a holder's float32 values to the bytes it sends; ``check`` is what the coordinator
 checks of all replies (ours: length, signature, every word; the others: nothing); ``sum`` is from those bytes to the sum
-of all holders; ``decrypt`` from the sum to floats. Memory is the growth of a fresh process: the larger of a holder that
-encrypts and the coordinator that adds replies as they come. NVFlare is installed into .venv-nvflare by this script.
+of all holders; ``decrypt`` from the sum's bytes, as a holder gets them, to floats (ours: checks included). Memory is
+the growth of a fresh process: the larger of a holder that encrypts and the coordinator that adds replies as they come.
+NVFlare is installed into .venv-nvflare by this script.
 """
 
 import argparse
@@ -48,7 +49,7 @@ CONTENDERS = (
     Contender("tenseal_ckks", 1, "he_tenseal.py"),
     Contender("nvflare", 1, "he_nvflare.py"),
 )
-STEPS = ("encrypt_s", "check_s", "sum_s", "addition_s", "decrypt_s", "max_abs_error")
+STEPS = ("encrypt_s", "check_s", "sum_s", "addition_s", "decrypt_s", "opening_s", "max_abs_error")
 
 
 def fits(contender: Contender, parameters: int, holders: int) -> bool:
@@ -71,7 +72,7 @@ def measure_cell(parameters: int, holders: int, python: dict[str, Path | None], 
 def _measure_group(
     group: list[Contender], parameters: int, holders: int, python: dict[str, Path | None], *, peak: bool
 ) -> list[Row]:
-    repetitions = 7 if parameters <= 100_000 else 5 if parameters <= 1_000_000 else 2
+    repetitions = 9 if parameters <= 1_000_000 else 2
     with ExitStack() as stack:
         workers, rows = [], []
         for one in group:
@@ -154,6 +155,7 @@ def targets_of(rows: list[Row]) -> Table | None:
     line("peak memory, ours / NVFlare", [row["peak_rss_mb"] / nvflare["peak_rss_mb"] for row in three], (1 / 8, 1 / 15))
     table.add_section()
     line("check and sum, NVFlare / ours", [nvflare["sum_s"] / (row["check_s"] + row["sum_s"]) for row in three], None)
+    line("decrypt without receiving, NVFlare / ours", [nvflare["opening_s"] / row["opening_s"] for row in three], None)
     line("additions alone, NVFlare / ours", [nvflare["addition_s"] / row["addition_s"] for row in three], None)
     line("bytes, NVFlare / ours", [nvflare["bytes_per_parameter"] / row["bytes_per_parameter"] for row in three], None)
     return table

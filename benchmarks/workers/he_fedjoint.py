@@ -3,6 +3,7 @@
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.ciphertext import Accumulator
 from fedjoint.encryption.decryption import decrypt_sum
 from fedjoint.encryption.fixed_point import Update
-from fedjoint.encryption.frames import FrameHeader, FrameWriter, parse_frame
+from fedjoint.encryption.frames import FrameHeader, FrameWriter, pack_frame, parse_frame
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.scheme import make_encryptor
@@ -92,6 +93,15 @@ class Fedjoint(Scheme):
     def addition_s(self) -> float:
         """Of the additions and the reduction."""
         return self._addition_s
+
+    def send(self, total: Any) -> Any:
+        """The signed frame of the sum."""
+        return pack_frame(total, header=replace(self._header, kind="sum"), sender=self._sender)
+
+    def receive(self, data: Any) -> Any:
+        """Header, length, signature, and every word below q."""
+        expected = replace(self._header, kind="sum")
+        return parse_frame(data, expected=expected, sender=self._sender.public, parameters=self._agreed)
 
     def decrypt(self, total: Any) -> Any:
         """From the sum to floats, its tags checked."""

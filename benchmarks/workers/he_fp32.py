@@ -38,6 +38,14 @@ class Plain(Scheme):
         """Of the additions."""
         return self._addition_s
 
+    def send(self, total: Any) -> Any:
+        """Its bytes."""
+        return total.tobytes()
+
+    def receive(self, data: Any) -> Any:
+        """Its floats."""
+        return np.frombuffer(data, dtype="<f4")
+
     def decrypt(self, total: Any) -> Any:
         """There is nothing to decrypt."""
         return total

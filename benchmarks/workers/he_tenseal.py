@@ -44,6 +44,14 @@ class NaiveCkks(Scheme):
         """Of the additions."""
         return self._addition_s
 
+    def send(self, total: Any) -> Any:
+        """Serialise."""
+        return total.serialize()
+
+    def receive(self, data: Any) -> Any:
+        """Deserialise."""
+        return ts.ckks_vector_from(self._context, data)
+
     def decrypt(self, total: Any) -> Any:
         """Decrypt by the holders' context."""
         return total.decrypt(self._context.secret_key())

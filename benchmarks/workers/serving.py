@@ -87,8 +87,16 @@ class Scheme:
         """Of the last sum, the processor seconds that were the additions alone."""
         raise NotImplementedError
 
+    def send(self, total: Any) -> Any:
+        """The sum as bytes."""
+        raise NotImplementedError
+
+    def receive(self, data: Any) -> Any:
+        """From the sum's bytes to what is decrypted, checked where a scheme checks."""
+        raise NotImplementedError
+
     def decrypt(self, total: Any) -> Any:
-        """From the sum to the holders' mean or sum of updates, as :meth:`expected` has it."""
+        """From what was received to the mean or sum of updates, as :meth:`expected` has it."""
         raise NotImplementedError
 
     def expected(self, updates: list[Any]) -> Any:
@@ -133,14 +141,17 @@ class _Serving:
         scheme.start_sum()
         _, adding_s = cpu(lambda: scheme.add_all(checked))
         total, finish_s = cpu(scheme.finish_sum)
-        result, decrypt_s = cpu(lambda: scheme.decrypt(total))
+        data = scheme.send(total)
+        received, receive_s = cpu(lambda: scheme.receive(data))
+        result, opening_s = cpu(lambda: scheme.decrypt(received))
         expected = scheme.expected([self._updates[place % len(self._updates)] for _, place in each])
         return {
             "encrypt_s": encrypt_s,
             "check_s": check_s,
             "sum_s": adding_s + finish_s,
             "addition_s": scheme.addition_s(),
-            "decrypt_s": decrypt_s,
+            "decrypt_s": receive_s + opening_s,
+            "opening_s": opening_s,
             "max_abs_error": float(np.abs(np.asarray(result) - expected).max()),
         }
 

@@ -36,7 +36,7 @@ Integers: TypeAlias = NDArray[np.int64]
 Complex: TypeAlias = NDArray[np.complex128]
 
 #: Polynomials worked on at a time: 65,536 words stay in the cache and bound the working memory.
-BLOCK_POLYNOMIALS = 8
+BLOCK_POLYNOMIALS = 16
 #: Polynomials multiplied at a time: their transforms stay in the nearest large cache.
 _GROUP = 4
 #: So many words in [0, q) add up to less than 2^64.
