@@ -48,5 +48,5 @@ $(VENV)/.demo: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.dev: $(INPUTS) | $(BIN)/python
 	@echo "Installing fedjoint with its development tools: a few minutes, once."
-	$(PIP) install -q -c constraints.txt -e '.[demo,dev]'
+	$(PIP) install -q -c constraints.txt -e '.[demo,pdf,postgresql,psi,dev]'
 	@touch $(VENV)/.demo $@
