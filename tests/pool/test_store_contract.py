@@ -100,7 +100,10 @@ STATEMENTS = [
     "INSERT INTO entries (id, at, kind, currency, memo, phase, details, num_postings)"
     " VALUES ('new', 't', 'move', 'CNY', '', 'posted', '{}', 2)",
 ]
-NEW = "INSERT INTO entries (id, at, kind, currency, memo, phase, resolves, details, num_postings) VALUES ('new', '2026-11-30T12:00:00Z', "
+NEW = (
+    "INSERT INTO entries (id, at, kind, currency, memo, phase, resolves, details, num_postings)"
+    f" VALUES ('new', '{AT}', "
+)
 
 
 def by_hand(store: LedgerStore, *statements: str) -> None:
