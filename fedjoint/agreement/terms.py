@@ -92,7 +92,8 @@ class TrainingTerms:
         rounds: 1 to 10,000.
         local_steps: Gradient steps of a holder in a round.
         sampling_rate: Probability with which each record takes part in a step (Poisson); 1: full batch.
-        learning_rate: Of the holders' SGD, in units of the mean gradient.
+        learning_rate: Of the holders' SGD, in units of the mean gradient; in mode ``joint`` of the mean clipped
+            gradient over the clip norm, which is at most 1 long.
         server_learning_rate: Multiplies what the server's optimiser makes of the averaged update.
         server_optimizer: ``sgd``, ``momentum`` (Polyak) or ``adam`` (FedOpt), fed with each round's averaged update.
         server_momentum: In [0, 1): what ``momentum`` keeps of its velocity, and ``adam`` of its mean, each round.
