@@ -10,6 +10,7 @@ from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import PrivacyError
 from fedjoint.models.tasks import task_of
 from fedjoint.models.vector import load_vector
+from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.clipped_sum import clipped_gradient_sum
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.training.aggregate import ServerState, apply_sum, step_rate
@@ -39,16 +40,14 @@ def central_steps(consortium, rounds):
         total = sum(
             clipped_gradient_sum(
                 module,
-                consortium.records[holder].features,
-                targets=consortium.records[holder].targets,
+                Batch(features=consortium.records[holder].features, targets=consortium.records[holder].targets),
                 per_example_loss=task_of("binary").per_example_loss,
                 clip_norm=terms.privacy.clip_norm,
-            )
+            ).total.numpy()
             for holder in contributors
         )
-        model = (
-            model - terms.training.learning_rate * total / terms.privacy.clip_norm / 90
-        )  # 40 + 30 + 20, whoever takes part
+        rate = terms.training.learning_rate / terms.privacy.clip_norm / 90  # 40 + 30 + 20, whoever takes part
+        model = model - rate * total
         models.append(model)
     return models
 
