@@ -80,7 +80,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
     Raises:
         FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
     """
-    sizes = [len(records.examples) for records in division.holders]
+    sizes = [records.examples.num_units(config.privacy.unit) for records in division.holders]
     training = TrainingTerms(
         rounds=config.training.rounds,
         local_steps=config.training.local_steps,
@@ -177,6 +177,7 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTer
         colluders=config.colluders,
         epsilon_if_opened=opened,
         contributions_noise_multiplier=blur,
+        unit=config.unit,
         insecure_seed=config.insecure_seed,
     )
 
@@ -228,6 +229,7 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
         colluders=config.colluders,
         epsilon_if_opened=config.epsilon_if_opened,
         contributions_noise_multiplier=config.contributions_noise_multiplier,
+        unit=config.unit,
         insecure_seed=config.insecure_seed,
     )
 
