@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,10 @@ class HolderLink:
         settings: Limits and times; the exchange says how often it wants a beat.
         proxy: ``http://host:port`` of a proxy that connections go through by HTTP CONNECT; None takes the
             environment's ``https_proxy`` and ``no_proxy``, as gRPC does.
+
+    Attributes:
+        connections: How often it has connected.
+        latency_s: Seconds between the last beat and its echo; None before the first.
     """
 
     def __init__(
@@ -86,6 +91,8 @@ class HolderLink:
         self._wake = asyncio.Event()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="fedjoint-task")
         self.connections = 0
+        self.latency_s: float | None = None
+        self._beaten = (0, 0.0)  # number of the last beat, and when it was sent
 
     async def run(self, stop: asyncio.Event) -> None:
         """Stay connected and answer, until told to stop; a broken connection is made anew, after a growing pause.
@@ -189,6 +196,8 @@ class HolderLink:
                 frame = await call.read()
             if frame is grpc.aio.EOF:
                 return
+            if frame.WhichOneof("body") == "beat" and frame.beat.number == self._beaten[0]:
+                self.latency_s = time.monotonic() - self._beaten[1]
             arrived = self._endpoint.take(frame)
             self._wake.set()
             if arrived is not None:
@@ -206,6 +215,7 @@ class HolderLink:
     async def _beat(self, call: _Call, beat_s: float) -> None:
         for number in itertools.count(1):
             await asyncio.sleep(beat_s)
+            self._beaten = (number, time.monotonic())
             await call.write(wire.Frame(beat=wire.Beat(number=number)))
 
     def _begin_task(self, task: Arrived) -> None:
@@ -219,12 +229,17 @@ class HolderLink:
             doing.add_done_callback(self._tasks.discard)
 
     async def _do(self, task: Arrived) -> None:
-        reply = await asyncio.get_running_loop().run_in_executor(self._worker, self._answer, task.data)
-        self._doing.discard(task.key)
+        try:
+            reply = await asyncio.get_running_loop().run_in_executor(self._worker, self._answer, task.data)
+            self._endpoint.send(task.key, reply)
+        except TransportError as problem:  # to the exchange this is silence: there is no message to answer, or to send
+            _log.error("a task has no reply: %s", problem)
+            return
+        finally:
+            self._doing.discard(task.key)
         self._replies[task.key] = reply
         while len(self._replies) > _REPLIES_KEPT:
             self._replies.popitem(last=False)
-        self._endpoint.send(task.key, reply)
         self._wake.set()
 
 

@@ -72,13 +72,13 @@ class Endpoint:
         """Queue a message.
 
         Raises:
-            TransportError: it is larger than the other side would take.
+            TransportError: it is empty, or larger than the other side would take.
         """
         raw_size = message_size(buffers)
-        if raw_size > self._settings.max_message_bytes:
+        if not 0 < raw_size <= self._settings.max_message_bytes:
             raise TransportError(
                 f"a message of {raw_size} bytes",
-                expected=f"at most {self._settings.max_message_bytes}",
+                expected=f"1 to {self._settings.max_message_bytes}",
                 remedy="Raise link.max_message_bytes on both sides, or train a smaller model.",
             )
         packed = compress(buffers)

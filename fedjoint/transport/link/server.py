@@ -23,7 +23,7 @@ from fedjoint.transport.link.codec import Buffers
 from fedjoint.transport.link.endpoint import Endpoint
 from fedjoint.transport.link.settings import NEWEST_VERSION, OLDEST_VERSION, LinkSettings, channel_options
 
-__all__ = ["HolderState", "LinkServer", "ServerCredentials"]
+__all__ = ["Admit", "HolderState", "LinkServer", "OnReply", "ServerCredentials"]
 
 _log = logging.getLogger(__name__)
 _EPOCH_BYTES = 16

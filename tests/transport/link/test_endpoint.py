@@ -127,9 +127,10 @@ def test_a_cleared_endpoint_sends_nothing(pair):
     assert one.next_frame() is None
 
 
-def test_a_message_beyond_the_limit_is_not_queued(pair):
-    with pytest.raises(TransportError, match="a message of 100001 bytes"):
-        pair[0].send("k", (bytes(100_001),))
+@pytest.mark.parametrize("size", [0, 100_001])
+def test_an_empty_message_and_one_beyond_the_limit_are_not_queued(pair, size):
+    with pytest.raises(TransportError, match=f"a message of {size} bytes"):
+        pair[0].send("k", (bytes(size),))
 
 
 def frame(**body):

@@ -216,6 +216,18 @@ def test_a_node_that_starts_anew_gets_its_unanswered_task_again(network, server,
     assert replies.empty()
 
 
+def test_a_task_that_cannot_be_read_is_silence_and_the_next_one_is_answered(network, server, replies):
+    def picky(data):
+        if data == b"rubbish":
+            raise TransportError("a message that cannot be read")
+        return echo(data)
+
+    with node(server.port, network.credentials("bern"), picky):
+        server.submit("bern", "k1", (b"rubbish",))
+        server.submit("bern", "k2", (b"fine",))
+        assert replies.get(timeout=10)[1:] == ("k2", b"echo fine")
+
+
 def test_an_exchange_that_starts_anew_is_found_again(network, replies):
     with network.server(lambda *reply: replies.put(reply)) as first:
         port = first.port
@@ -254,6 +266,12 @@ def test_the_exchange_sees_who_is_connected_and_since_when_who_is_silent(network
         state = server.states()["bern"]
         assert state.silent_s < 5 and state.connections == 1 and state.software.startswith("fedjoint ")
     eventually(lambda: not connected(server, "bern"))
+
+
+def test_a_node_knows_how_long_a_beat_takes_there_and_back(network, server):
+    with node(server.port, network.credentials("bern"), echo) as n:
+        eventually(lambda: n.link.latency_s is not None)
+        assert 0 < n.link.latency_s < 5
 
 
 def test_a_holder_that_falls_silent_is_not_connected_any_more(network, server):
