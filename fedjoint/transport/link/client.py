@@ -20,9 +20,9 @@ import tenacity
 from fedjoint import __version__
 from fedjoint.errors import IdentityError, TransportError
 from fedjoint.transport.link import link_pb2 as wire
-from fedjoint.transport.link import link_pb2_grpc
 from fedjoint.transport.link.codec import Buffers
 from fedjoint.transport.link.endpoint import Arrived, Endpoint
+from fedjoint.transport.link.framing import METHOD, SERVICE, frame_from_bytes, frame_to_bytes
 from fedjoint.transport.link.settings import NEWEST_VERSION, OLDEST_VERSION, LinkSettings, channel_options
 
 __all__ = ["Answer", "ClientCredentials", "HolderLink"]
@@ -132,7 +132,10 @@ class HolderLink:
         )
         before = self.connections
         async with grpc.aio.secure_channel(self._target, tls, options=self._options()) as channel:
-            call: _Call = link_pb2_grpc.LinkStub(channel).Connect()
+            connect = channel.stream_stream(
+                f"/{SERVICE}/{METHOD}", request_serializer=frame_to_bytes, response_deserializer=frame_from_bytes
+            )
+            call: _Call = connect()
             try:
                 beat_s = await self._welcome(call)
                 self.connections += 1
@@ -167,7 +170,7 @@ class HolderLink:
         async with asyncio.timeout(self._settings.hello_s):
             await call.write(wire.Frame(hello=hello))
             frame = await call.read()
-        if frame is grpc.aio.EOF or frame.WhichOneof("body") != "welcome":
+        if not isinstance(frame, wire.Frame) or frame.WhichOneof("body") != "welcome":
             raise TimeoutError
         welcome = frame.welcome
         if welcome.HasField("received"):
@@ -196,7 +199,11 @@ class HolderLink:
                 frame = await call.read()
             if frame is grpc.aio.EOF:
                 return
-            if frame.WhichOneof("body") == "beat" and frame.beat.number == self._beaten[0]:
+            if (
+                isinstance(frame, wire.Frame)
+                and frame.WhichOneof("body") == "beat"
+                and frame.beat.number == self._beaten[0]
+            ):
                 self.latency_s = time.monotonic() - self._beaten[1]
             arrived = self._endpoint.take(frame)
             self._wake.set()

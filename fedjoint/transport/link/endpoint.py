@@ -15,6 +15,7 @@ from fedjoint.errors import TransportError
 from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link.codec import Buffers, message_size
 from fedjoint.transport.link.compression import compress, decompress
+from fedjoint.transport.link.framing import Chunk, Frame
 from fedjoint.transport.link.settings import LinkSettings
 
 __all__ = ["Arrived", "Endpoint"]
@@ -59,7 +60,7 @@ class Endpoint:
         self._waiting: deque[_Outgoing] = deque()  # not begun, and so not numbered
         self._numbered: deque[_Outgoing] = deque()  # begun, and not acknowledged
         self._first = 1  # number of the first of these
-        self._sending: Iterator[wire.Frame] = iter(())
+        self._sending: Iterator[Frame] = iter(())
         self._next = 1  # number of the next to be begun or resumed in this connection
         self._offset = 0
         self._expected, self._partial = 1, None  # type: int, _Incoming | None
@@ -100,7 +101,7 @@ class Endpoint:
         self._waiting.clear()
         self._numbered.clear()
 
-    def next_frame(self) -> wire.Frame | None:
+    def next_frame(self) -> Frame | None:
         """The next frame to put on the connection, None if there is nothing to send now."""
         if self._owes_ack:
             self._owes_ack = False
@@ -121,14 +122,14 @@ class Endpoint:
         self._numbered.append(self._waiting.popleft())
         return self._numbered[-1]
 
-    def _frames(self, message: _Outgoing, number: int, offset: int) -> Iterator[wire.Frame]:
+    def _frames(self, message: _Outgoing, number: int, offset: int) -> Iterator[Frame]:
         yield wire.Frame(
             begin=wire.Begin(
                 sequence=number, key=message.key, size=message.size, offset=offset, raw_size=message.raw_size
             )
         )
         for part in _cut(message.buffers, offset, self._settings.chunk_bytes):
-            yield wire.Frame(chunk=part)
+            yield Chunk(part)
 
     # -- connections
 
@@ -173,12 +174,14 @@ class Endpoint:
 
     # -- receiving
 
-    def take(self, frame: wire.Frame) -> Arrived | None:
+    def take(self, frame: Frame) -> Arrived | None:
         """Take a frame in; returns the message that it completes.
 
         Raises:
             TransportError: the frame breaks the protocol's rules or a limit; the connection must end.
         """
+        if isinstance(frame, Chunk):
+            return self._chunk(frame.data)
         kind = frame.WhichOneof("body")
         if kind == "chunk":
             return self._chunk(frame.chunk)
@@ -206,7 +209,7 @@ class Endpoint:
             raise TransportError(f"message {begin.sequence} goes on as another than it began")
         self._in_message = True
 
-    def _chunk(self, data: bytes) -> Arrived | None:
+    def _chunk(self, data: bytes | memoryview) -> Arrived | None:
         here = self._partial
         if here is None or not self._in_message or not data or len(here.data) + len(data) > here.size:
             raise TransportError(f"a chunk of {len(data)} bytes that belongs to no message")
@@ -218,7 +221,7 @@ class Endpoint:
         return Arrived(key=here.key, data=whole)
 
 
-def _cut(buffers: Iterable[bytes], offset: int, size: int) -> Iterator[bytes]:
+def _cut(buffers: Iterable[bytes], offset: int, size: int) -> Iterator[memoryview]:
     """All bytes of some buffers from an offset on, in parts of at most ``size``; small buffers share a part."""
     pending = bytearray()
     for buffer in buffers:
@@ -228,11 +231,11 @@ def _cut(buffers: Iterable[bytes], offset: int, size: int) -> Iterator[bytes]:
         for begin in range(start, len(view), size):
             part = view[begin : begin + size]
             if len(pending) + len(part) > size:
-                yield bytes(pending)
+                yield memoryview(bytes(pending))
                 pending.clear()
             if len(part) == size:
-                yield bytes(part)
+                yield part
             else:
                 pending += part
     if pending:
-        yield bytes(pending)
+        yield memoryview(bytes(pending))

@@ -18,9 +18,9 @@ import grpc.aio
 from fedjoint import __version__
 from fedjoint.errors import FedjointError, IdentityError, TransportError
 from fedjoint.transport.link import link_pb2 as wire
-from fedjoint.transport.link import link_pb2_grpc
 from fedjoint.transport.link.codec import Buffers
 from fedjoint.transport.link.endpoint import Endpoint
+from fedjoint.transport.link.framing import METHOD, SERVICE, Chunk, Frame, frame_from_bytes, frame_to_bytes
 from fedjoint.transport.link.settings import NEWEST_VERSION, OLDEST_VERSION, LinkSettings, channel_options
 
 __all__ = ["Admit", "HolderState", "LinkServer", "OnReply", "ServerCredentials"]
@@ -33,6 +33,7 @@ _START_S = 30.0
 Admit = Callable[[bytes], str]
 #: Hears a holder's reply: holder, key of the task, bytes. It is called in the server's thread and must be quick.
 OnReply = Callable[[str, str, bytes | bytearray], None]
+_Context = Any  # grpc.aio.ServicerContext; gRPC ships no types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class _Link:
     software: str = ""
 
 
-class LinkServer(link_pb2_grpc.LinkServicer):
+class LinkServer:
     """Serves links on one port; a context manager.
 
     Args:
@@ -167,7 +168,10 @@ class LinkServer(link_pb2_grpc.LinkServicer):
     async def _serve(self) -> None:
         try:
             server = grpc.aio.server(options=[*channel_options(self._settings), *_SERVER_OPTIONS])
-            link_pb2_grpc.add_LinkServicer_to_server(self, server)
+            serve = grpc.stream_stream_rpc_method_handler(
+                self._connect, request_deserializer=frame_from_bytes, response_serializer=frame_to_bytes
+            )
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: serve}),))
             pair = (self._credentials.key_pem, self._credentials.certificate_pem)
             tls = grpc.ssl_server_credentials([pair], self._credentials.authority_pem, require_client_auth=True)
             self.port = server.add_secure_port(self._address, tls)
@@ -201,16 +205,14 @@ class LinkServer(link_pb2_grpc.LinkServicer):
         if link is not None and link.connection is not None:
             link.connection.cancel()
 
-    async def Connect(  # noqa: N802 (named by the protocol)
-        self, request_iterator: AsyncIterator[wire.Frame], context: grpc.aio.ServicerContext[wire.Frame, wire.Frame]
-    ) -> None:
+    async def _connect(self, frames: AsyncIterator[Frame], context: _Context) -> None:
         """Serve one connection of a holder until it breaks."""
         holder = ""
         try:
             holder = self._admit(_peer_certificate(context))
             link = self._link(holder)
-            hello = await self._hello(request_iterator)
-            await self._serve_connection(holder, link, hello, request_iterator, context)
+            hello = await self._hello(frames)
+            await self._serve_connection(holder, link, hello, frames, context)
         except FedjointError as refusal:
             _log.warning("connection of '%s' refused: %s", holder or "unknown", refusal)
             await context.abort(_STATUS.get(type(refusal), grpc.StatusCode.INVALID_ARGUMENT), _words(refusal))
@@ -218,11 +220,11 @@ class LinkServer(link_pb2_grpc.LinkServicer):
             _log.info("connection of '%s' is silent and was closed", holder)
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "transport.silent\nnothing was heard for too long")
 
-    async def _hello(self, frames: AsyncIterator[wire.Frame]) -> wire.Hello:
+    async def _hello(self, frames: AsyncIterator[Frame]) -> wire.Hello:
         async with asyncio.timeout(self._settings.hello_s):
             first = await anext(frames, wire.Frame())
-        hello = first.hello
-        if first.WhichOneof("body") != "hello" or len(hello.epoch) != _EPOCH_BYTES:
+        hello = wire.Hello() if isinstance(first, Chunk) else first.hello
+        if len(hello.epoch) != _EPOCH_BYTES:
             raise TransportError("a connection that does not begin with hello")
         if not hello.oldest_version <= NEWEST_VERSION or not hello.newest_version >= OLDEST_VERSION:
             raise _VersionRefused(
@@ -238,8 +240,8 @@ class LinkServer(link_pb2_grpc.LinkServicer):
         holder: str,
         link: _Link,
         hello: wire.Hello,
-        frames: AsyncIterator[wire.Frame],
-        context: grpc.aio.ServicerContext[wire.Frame, wire.Frame],
+        frames: AsyncIterator[Frame],
+        context: _Context,
     ) -> None:
         mine = asyncio.current_task()
         if link.connection is not None:
@@ -285,14 +287,14 @@ class LinkServer(link_pb2_grpc.LinkServicer):
             link.endpoint.send(key, buffers)
         return welcome
 
-    async def _read(self, holder: str, link: _Link, frames: AsyncIterator[wire.Frame]) -> None:
+    async def _read(self, holder: str, link: _Link, frames: AsyncIterator[Frame]) -> None:
         while True:
             async with asyncio.timeout(self._settings.silence_s):
                 frame = await anext(frames, None)
             if frame is None:
                 return
             link.heard_at = time.monotonic()
-            if frame.WhichOneof("body") == "beat":
+            if isinstance(frame, wire.Frame) and frame.WhichOneof("body") == "beat":
                 link.echo = frame
             arrived = link.endpoint.take(frame)
             link.wake.set()
@@ -300,7 +302,7 @@ class LinkServer(link_pb2_grpc.LinkServicer):
                 self._on_reply(holder, arrived.key, arrived.data)
 
 
-async def _write(link: _Link, context: grpc.aio.ServicerContext[wire.Frame, wire.Frame]) -> None:
+async def _write(link: _Link, context: _Context) -> None:
     """Put frames on the connection as it takes them: gRPC's flow control is the backpressure."""
     while True:
         frame, link.echo = link.echo or link.endpoint.next_frame(), None
@@ -343,7 +345,7 @@ def _state(link: _Link) -> HolderState:
     )
 
 
-def _peer_certificate(context: grpc.aio.ServicerContext[wire.Frame, wire.Frame]) -> bytes:
+def _peer_certificate(context: _Context) -> bytes:
     found = context.auth_context().get("x509_pem_cert", [])
     if not found:
         raise IdentityError("a connection without a certificate", remedy="Enrol the node with the exchange first.")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from fedjoint.errors import TransportError
 from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link.endpoint import Endpoint
+from fedjoint.transport.link.framing import frame_from_bytes, frame_to_bytes
 from fedjoint.transport.link.settings import LinkSettings
 
 SMALL = LinkSettings(chunk_bytes=4096, max_message_bytes=100_000)
@@ -29,7 +30,7 @@ def pump(sender, receiver, *, frames=None):
             break
         if frame is not None:
             carried += 1
-            arrived += [whole] if (whole := receiver.take(wire.Frame.FromString(frame.SerializeToString()))) else []
+            arrived += [whole] if (whole := receiver.take(frame_from_bytes(frame_to_bytes(frame)))) else []
         if back is not None:
             sender.take(back)
     return arrived
