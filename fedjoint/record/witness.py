@@ -57,8 +57,9 @@ class Witness:
                 kept then.
         """
         self._require_origin(signed.checkpoint)
-        proof = prove(self.seen.size) if self.seen is not None else ()
-        signature = countersign(signed, self._identity, coordinator=self._coordinator, seen=self.seen, proof=proof)
+        seen = self.seen
+        proof = prove(seen.size) if seen is not None and seen.size < signed.checkpoint.size else ()
+        signature = countersign(signed, self._identity, coordinator=self._coordinator, seen=seen, proof=proof)
         if self._file is not None:
             replace_file(self._file, canonical_bytes(signed.checkpoint))
         self.seen = signed.checkpoint
