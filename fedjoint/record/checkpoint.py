@@ -77,6 +77,7 @@ class Checkpoint:
 class SignedCheckpoint:
     """A checkpoint, its coordinator's signature, and those of the witnesses so far by party id."""
 
+    type: Literal["checkpoint"] = "checkpoint"
     checkpoint: Checkpoint
     signature: str
     witnesses: dict[str, str] = field(default_factory=dict)

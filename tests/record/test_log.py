@@ -63,7 +63,7 @@ def checkpoint_line(events: Sequence[bytes], *, signer: Identity = EXCHANGE, pur
     facts = {"format": "fedjoint-checkpoint-1", "origin": ORIGIN, "size": len(events), "root": root}
     facts |= {"at": "2026-11-03T09:00:00+00:00"}
     signature = signer.sign(purpose, canonical_bytes(facts))
-    return canonical_bytes({"checkpoint": facts, "signature": signature, "witnesses": {}}) + b"\n"
+    return canonical_bytes({"type": "checkpoint", "checkpoint": facts, "signature": signature, "witnesses": {}}) + b"\n"
 
 
 OPENED = event_line(0, "run.opened", {"run_id": "r"})
