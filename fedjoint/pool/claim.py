@@ -197,8 +197,15 @@ class Held:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class Debt:
-    """What a respondent owes to one account because of an upheld claim, in minor units."""
+    """What a respondent owes to one account because of an upheld claim, in minor units.
 
+    Args:
+        rank: Lower ranks are paid first; within one, pro rata.
+        account: Who gets it.
+        amount_minor: How much is left of it.
+    """
+
+    rank: int
     account: str
     amount_minor: int
 

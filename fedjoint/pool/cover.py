@@ -79,8 +79,9 @@ class Cover:
 
 
 def hold(amount_minor: int, means: Means, terms: ClaimTerms) -> Held:
-    """What is held when a claim is filed: of the respondent's money at most the claimed amount, and of the reserve at
-    most what the caps let this claim ever take.
+    """What is held when a claim is filed.
+
+    Of the respondent's money at most the claimed amount; of the reserve what the caps let this claim ever take.
 
     Args:
         amount_minor: What is claimed.
@@ -173,23 +174,29 @@ def debts_of(covered: Cover, *, claimant: str, reallocated_minor: Mapping[str, i
     Args:
         covered: Who bore what.
         claimant: Party id; what is unpaid is owed to it. Its deductible stays its own.
-        reallocated_minor: What other holders are to get of what the respondent was paid without right.
+        reallocated_minor: What others are to get of what the respondent was paid without right, by account.
     """
-    amounts = {accounts.RESERVE: covered.reserve_minor, accounts.TRANCHE: covered.tranche_minor}
-    for holder, amount in sorted(covered.assessed_minor.items()):
-        amounts[accounts.payable(holder)] = amount
-    amounts[accounts.INSURER] = covered.insurer_minor
-    last = [(accounts.payable(claimant), covered.unpaid_minor)]
-    last += [(accounts.payable(holder), amount) for holder, amount in sorted(reallocated_minor.items())]
-    owed = [*amounts.items(), *last]
-    return tuple(Debt(account=account, amount_minor=amount) for account, amount in owed if amount)
+    ranks: tuple[Mapping[str, int], ...] = (
+        {accounts.RESERVE: covered.reserve_minor},
+        {accounts.TRANCHE: covered.tranche_minor},
+        {accounts.payable(holder): amount for holder, amount in sorted(covered.assessed_minor.items())},
+        {accounts.INSURER: covered.insurer_minor},
+        {accounts.payable(claimant): covered.unpaid_minor},
+        dict(sorted(reallocated_minor.items())),
+    )
+    return tuple(
+        Debt(rank=rank, account=account, amount_minor=amount)
+        for rank, amounts in enumerate(ranks)
+        for account, amount in amounts.items()
+        if amount
+    )
 
 
 def pay_debts(debts: tuple[Debt, ...], amount_minor: int) -> tuple[dict[str, int], tuple[Debt, ...]]:
-    """Pay debts in order, as far as the money goes.
+    """Pay debts as far as the money goes: rank by rank, pro rata within one.
 
     Args:
-        debts: In order.
+        debts: In order of their ranks.
         amount_minor: At most their sum.
 
     Returns:
@@ -199,20 +206,25 @@ def pay_debts(debts: tuple[Debt, ...], amount_minor: int) -> tuple[dict[str, int
         PoolError: the amount is negative or beyond what is owed.
 
     Example:
-        >>> paid, left = pay_debts((Debt(account="reserve", amount_minor=5), Debt(account="tranche", amount_minor=5)), 7)
-        >>> paid, left
-        ({'reserve': 5, 'tranche': 2}, (Debt(account='tranche', amount_minor=3),))
+        >>> owed = (Debt(rank=0, account="reserve", amount_minor=5), Debt(rank=1, account="payable:b", amount_minor=4),
+        ...         Debt(rank=1, account="payable:c", amount_minor=8))
+        >>> paid, left = pay_debts(owed, 8)
+        >>> paid, [debt.amount_minor for debt in left]
+        ({'reserve': 5, 'payable:b': 1, 'payable:c': 2}, [3, 6])
     """
     left = check_minor("recovered amount", amount_minor, low=0, high=sum(debt.amount_minor for debt in debts))
     paid: dict[str, int] = {}
     open_debts: list[Debt] = []
-    for debt in debts:
-        part = min(left, debt.amount_minor)
-        left -= part
-        if part:
-            paid[debt.account] = paid.get(debt.account, 0) + part
-        if part < debt.amount_minor:
-            open_debts.append(Debt(account=debt.account, amount_minor=debt.amount_minor - part))
+    for rank in sorted({debt.rank for debt in debts}):
+        owed = {debt.account: debt.amount_minor for debt in debts if debt.rank == rank}
+        parts = split(min(left, sum(owed.values())), owed)
+        left -= sum(parts.values())
+        for account, amount in owed.items():
+            part = parts.get(account, 0)
+            if part:
+                paid[account] = paid.get(account, 0) + part
+            if part < amount:
+                open_debts.append(Debt(rank=rank, account=account, amount_minor=amount - part))
     return paid, tuple(open_debts)
 
 
