@@ -1,4 +1,4 @@
-"""The rules by which the reserve grows and claims are paid: agreed before training, never changed afterwards.
+"""The rules by which claims are paid: agreed before training, never changed afterwards.
 
 No exchange publishes its fund's rules, so each rate is a field here and a proposal, not a constant of the code.
 """
@@ -23,30 +23,25 @@ class ClaimTerms:
     """Rates in basis points (1/10,000), times in days, amounts in minor units.
 
     Args:
-        reserve_target_bp: The reserve's target is this part of the last twelve months' revenue, or the largest sum
-            insured of a dataset if that is more.
-        sum_insured_minor: Of a dataset whose registration states none.
         deductible_bp: The part of an upheld claim that the claimant bears.
         reserve_claim_cap_bp: The most that one claim may take of the mutual reserve, as it stands at filing.
         reserve_holder_annual_cap_bp: The most that claims against one respondent may take of it in 365 days.
         assessment_bp: The most that the other holders may be assessed, once in 365 days, of what each was paid in them.
         insurer_limit_minor: What an insurer outside pays at most for one claim.
         appeal_days: How long a decision may be appealed against.
-        dispute_days: How long a holdback waits, and competing claims above 100 % are held.
+        competing_days: How long claims on the same dataset that exceed 100 % together are held.
 
     Raises:
         InvalidValue: a value out of range.
     """
 
-    reserve_target_bp: int = 500
-    sum_insured_minor: int = 0
     deductible_bp: int = 1_000
     reserve_claim_cap_bp: int = 2_500
     reserve_holder_annual_cap_bp: int = 5_000
     assessment_bp: int = 500
     insurer_limit_minor: int = 0
     appeal_days: int = 30
-    dispute_days: int = 90
+    competing_days: int = 90
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

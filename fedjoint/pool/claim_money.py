@@ -3,7 +3,7 @@
 | step | entries |
 |---|---|
 | file | pending: reserve to claims, within the caps; respondent's holdback and payable to suspense, if contested |
-| reject, withdraw, close of a dismissed claim | both voided |
+| reject, withdraw, close of a dismissed claim | both voided; the holdback waits for its day again |
 | settle | the reserve's voided; of the frozen holdback the settled amount goes to the claimant, the rest returns |
 | conclude | layers into claims; the respondent is charged what others bore for it and what it was paid without right |
 | pay | claims to the claimant's payable |
@@ -17,9 +17,9 @@ handed on only as far as the payable covers it, so that nobody is paid with mone
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from fedjoint.agreement.claim_terms import ClaimTerms
 from fedjoint.errors import PoolError
@@ -29,6 +29,7 @@ from fedjoint.pool.claim import Claim, Held
 from fedjoint.pool.claim_step import Step
 from fedjoint.pool.cover import Cover, Means, cover, debts_of, hold, pay_debts, split
 from fedjoint.pool.ledger import Entry, Phase, move, post_pending, void_pending
+from fedjoint.pool.settlement_entries import HOLDBACK
 
 __all__ = ["Effect", "Setting", "Standing", "effect_of", "means_of", "recoverable"]
 
@@ -41,6 +42,9 @@ class Standing(Protocol):
 
     def entry(self, entry_id: str) -> Entry | None:
         """One entry, if it is there."""
+
+    def pending(self, account: str | None = None) -> Iterator[Entry]:
+        """The pending entries that nothing resolved yet: all, or those with a posting to one account."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +99,10 @@ def means_of(claim: Claim, books: Standing, setting: Setting) -> Means:
         for holder, amount in setting.assessable_minor.items()
         if holder not in (respondent, claim.filing.claimant)
     }
+    releasing = sum(waits for _, waits in _releases(claim, books, setting))
     return Means(
-        holdback_minor=free(_frozen_account(claim, setting)),
+        holdback_minor=free(_frozen_account(claim, setting))
+        + sum(waits for _, waits in _releases(claim, books, setting)),
         payable_minor=free(accounts.payable(respondent)),
         premiums_minor=setting.premiums_minor,
         reserve_minor=free(accounts.RESERVE),
@@ -133,7 +139,7 @@ def effect_of(claim: Claim, step: Step, *, books: Standing, setting: Setting) ->
         case "file":
             return _hold(claim, step, books, setting)
         case "reject" | "withdraw":
-            return _let_go(claim, step, books)
+            return _let_go(claim, step, books, setting)
         case "settle":
             return _settle(claim, step, books, setting)
         case "conclude":
@@ -143,7 +149,7 @@ def effect_of(claim: Claim, step: Step, *, books: Standing, setting: Setting) ->
         case "recover":
             return _recover(claim, step, books)
         case "close":
-            return _close(claim, step, books)
+            return _close(claim, step, books, setting)
         case _:
             return Effect(claim=claim)
 
@@ -156,24 +162,78 @@ def _hold(claim: Claim, step: Step, books: Standing, setting: Setting) -> Effect
         accounts.payable(claim.filing.respondent): -held.payable_minor,
         accounts.SUSPENSE: held.frozen_minor,
     }
+    stopped, due = _stop_releases(claim, step, books, setting, amount_minor=held.holdback_minor)
     return Effect(
         claim=dataclasses.replace(claim, held=held),
         entries=(
+            *stopped,
             *_moved(claim, step, "reserve", reserved, phase="pending"),
-            *_moved(claim, step, "freeze", frozen, phase="pending"),
+            *_moved(claim, step, "freeze", frozen, phase="pending", details={"due": due} if due else {}),
         ),
     )
 
 
+def _releases(claim: Claim, books: Standing, setting: Setting) -> list[tuple[Entry, int]]:
+    """What is pending to bring the respondent's holdback to its payable, and how much: the contested ones first."""
+    account, contested = _frozen_account(claim, setting), claim.filing.settlements
+    waiting = [
+        entry for entry in books.pending(account) if entry.kind == HOLDBACK and entry.currency == claim.filing.currency
+    ]
+    first = sorted(waiting, key=lambda entry: not entry.id.startswith(tuple(f"{name}/" for name in contested)))
+    return [(entry, sum(max(posting.amount_minor, 0) for posting in entry.postings)) for entry in first]
+
+
+def _stop_releases(
+    claim: Claim, step: Step, books: Standing, setting: Setting, *, amount_minor: int
+) -> tuple[list[Entry], str]:
+    """Void as many releases as a freeze needs; what is not contested waits on as before.
+
+    Returns:
+        The entries, and the latest day on which what is frozen would have been released.
+    """
+    account = _frozen_account(claim, setting)
+    left = amount_minor - max(books.balance(account, claim.filing.currency).available_minor, 0)
+    stopped: list[Entry] = []
+    dues: list[str] = []
+    for number, (release, waits) in enumerate(_releases(claim, books, setting)):
+        if left <= 0:
+            break
+        stopped.append(void_pending(release, id=_entry_id(claim, f"stopped-{number}"), at=step.at))
+        dues.append(release.details["due"])
+        if waits > left:
+            stopped.extend(_release(claim, step, f"rest-{number}", setting, amount_minor=waits - left, due=dues[-1]))
+        left -= waits
+    return stopped, max(dues, default="")
+
+
+def _release(
+    claim: Claim, step: Step, name: str, setting: Setting, *, amount_minor: int, due: str
+) -> tuple[Entry, ...]:
+    """Have holdback wait for its day again."""
+    amounts = {_frozen_account(claim, setting): -amount_minor, accounts.payable(claim.filing.respondent): amount_minor}
+    return _moved(claim, step, name, amounts, phase="pending", kind=HOLDBACK, details={"due": due})
+
+
+def _unfrozen(
+    claim: Claim, step: Step, books: Standing, setting: Setting, *, taken_minor: int = 0
+) -> tuple[Entry, ...]:
+    """Resolve what is frozen: a part of the holdback is taken, and the rest waits for its day again."""
+    taken = {_frozen_account(claim, setting): -taken_minor, accounts.SUSPENSE: taken_minor}
+    frozen = books.entry(_entry_id(claim, "freeze"))
+    due = frozen.details.get("due") if frozen is not None else None
+    back = claim.held.holdback_minor - taken_minor
+    again = _release(claim, step, f"{claim.count}-held", setting, amount_minor=back, due=due) if due else ()
+    return (*_resolved(claim, step, "freeze", books, amounts=taken), *again)
+
+
 def _settle(claim: Claim, step: Step, books: Standing, setting: Setting) -> Effect:
     amount = step.body["amount_minor"]
-    taken = {_frozen_account(claim, setting): -amount, accounts.SUSPENSE: amount}
     given = {accounts.SUSPENSE: -amount, accounts.payable(claim.filing.claimant): amount}
     return Effect(
         claim=dataclasses.replace(claim, held=Held(), paid_minor=amount),
         entries=(
             *_resolved(claim, step, "reserve", books, amounts={}),
-            *_resolved(claim, step, "freeze", books, amounts=taken),
+            *_unfrozen(claim, step, books, setting, taken_minor=amount),
             *_moved(claim, step, f"{claim.count}-given", given),
         ),
     )
@@ -193,15 +253,13 @@ def _conclude(claim: Claim, step: Step, books: Standing, setting: Setting) -> Ef
     paid, left = pay_debts(debts, at_once)
     charged = accounts.recovery(filing.respondent)
     reserve = {accounts.RESERVE: -covered.reserve_minor, accounts.CLAIMS: covered.reserve_minor}
-    taken = covered.holdback_minor + freed
-    frozen = {_frozen_account(claim, setting): -taken, accounts.SUSPENSE: taken}
     charge = {accounts.payable(filing.respondent): freed - owed, charged: owed - freed}
     number = claim.count
     return Effect(
         claim=dataclasses.replace(claim, held=Held(), paid_minor=covered.paid_minor, debts=left),
         entries=(
             *_resolved(claim, step, "reserve", books, amounts=reserve),
-            *_resolved(claim, step, "freeze", books, amounts=frozen),
+            *_unfrozen(claim, step, books, setting, taken_minor=covered.holdback_minor + freed),
             *_moved(claim, step, f"{number}-layers", {**_layers(covered, freed), charged: freed}),
             *_moved(claim, step, f"{number}-charge", charge),
             *_moved(claim, step, f"{number}-recovered", {charged: -at_once, **paid}),
@@ -248,20 +306,20 @@ def _recover(claim: Claim, step: Step, books: Standing) -> Effect:
     return Effect(claim=dataclasses.replace(claim, debts=left), entries=entries)
 
 
-def _close(claim: Claim, step: Step, books: Standing) -> Effect:
+def _close(claim: Claim, step: Step, books: Standing, setting: Setting) -> Effect:
     """Void what a dismissed claim held, or write off what an upheld one is still owed."""
     owed, respondent = claim.owed_minor, claim.filing.respondent
     if not owed:
-        return _let_go(claim, step, books)
+        return _let_go(claim, step, books, setting)
     back = {accounts.recovery(respondent): -owed, accounts.payable(respondent): owed}
     entries = _moved(claim, step, f"{claim.count}-written-off", back)
     return Effect(claim=dataclasses.replace(claim, debts=()), entries=entries)
 
 
-def _let_go(claim: Claim, step: Step, books: Standing) -> Effect:
+def _let_go(claim: Claim, step: Step, books: Standing, setting: Setting) -> Effect:
     """Give up what is pending for a claim."""
-    voided = [entry for name in ("reserve", "freeze") for entry in _resolved(claim, step, name, books, amounts={})]
-    return Effect(claim=dataclasses.replace(claim, held=Held()), entries=tuple(voided))
+    voided = (*_resolved(claim, step, "reserve", books, amounts={}), *_unfrozen(claim, step, books, setting))
+    return Effect(claim=dataclasses.replace(claim, held=Held()), entries=voided)
 
 
 def _frozen_account(claim: Claim, setting: Setting) -> str:
@@ -283,22 +341,22 @@ def _resolved(claim: Claim, step: Step, name: str, books: Standing, *, amounts: 
 
 
 def _moved(
-    claim: Claim, step: Step, name: str, amounts: Mapping[str, int], *, phase: Phase = "posted"
+    claim: Claim, step: Step, name: str, amounts: Mapping[str, int], *, phase: Phase = "posted", **more: Any
 ) -> tuple[Entry, ...]:
     """One entry, or none if it would move nothing."""
     postings, filing = move(amounts), claim.filing
     if not postings:
         return ()
-    entry = Entry(
-        id=_entry_id(claim, name),
-        at=step.at,
-        kind=f"claim {step.verb}".replace("_", " "),
-        currency=filing.currency,
-        memo=f"claim {filing.id}: {filing.claimant} against {filing.respondent}",
-        postings=postings,
-        phase=phase,
-    )
-    return (entry,)
+    facts: dict[str, Any] = {
+        "id": _entry_id(claim, name),
+        "at": step.at,
+        "kind": f"claim {step.verb}".replace("_", " "),
+        "currency": filing.currency,
+        "memo": f"claim {filing.id}: {filing.claimant} against {filing.respondent}",
+        "postings": postings,
+        "phase": phase,
+    }
+    return (Entry(**(facts | more)),)
 
 
 def _entry_id(claim: Claim, name: str) -> str:

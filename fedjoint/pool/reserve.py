@@ -1,52 +1,13 @@
-"""The mutual reserve: how far it grows, what a revenue adds to it, and what goes back to those who paid in."""
+"""The mutual reserve: what goes back to those who paid in, once it stands above its target."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 
-from fedjoint.agreement.claim_terms import ClaimTerms
 from fedjoint.pool.money import apportion, check_minor
 
-__all__ = ["excess_return", "premium_due", "reserve_target"]
-
-_WHOLE_BP = 10_000
-
-
-def reserve_target(trailing_revenue_minor: int, sums_insured_minor: Iterable[int], terms: ClaimTerms) -> int:
-    """Where the reserve stops growing: a part of a year's revenue, or the largest sum insured if that is more.
-
-    Args:
-        trailing_revenue_minor: Gross revenue of the last twelve months, less refunds, in minor units.
-        sums_insured_minor: Of each registered dataset.
-        terms: The agreed rules.
-
-    Raises:
-        PoolError: an amount that cannot be.
-
-    Example:
-        >>> reserve_target(100_000_000, [3_000_000, 7_000_000], ClaimTerms())
-        7000000
-        >>> reserve_target(200_000_000, [3_000_000, 7_000_000], ClaimTerms())
-        10000000
-    """
-    check_minor("trailing revenue", trailing_revenue_minor, low=0)
-    sums = [check_minor("sum insured", amount, low=0) for amount in sums_insured_minor]
-    return max(trailing_revenue_minor * terms.reserve_target_bp // _WHOLE_BP, *sums, terms.sum_insured_minor)
-
-
-def premium_due(gross_minor: int, premium_bp: int, *, reserve_minor: int, target_minor: int) -> int:
-    """The premium of one revenue: its rate of gross, rounded down, but never beyond the target.
-
-    Raises:
-        PoolError: an amount that cannot be.
-
-    Example:
-        >>> premium_due(1_000_000, 300, reserve_minor=90_000, target_minor=100_000)
-        10000
-    """
-    check_minor("gross revenue", gross_minor, low=0)
-    return min(gross_minor * premium_bp // _WHOLE_BP, max(target_minor - reserve_minor, 0))
+__all__ = ["excess_return"]
 
 
 def excess_return(available_minor: int, target_minor: int, paid_in_minor: Mapping[str, int]) -> dict[str, int]:
@@ -54,7 +15,7 @@ def excess_return(available_minor: int, target_minor: int, paid_in_minor: Mappin
 
     Args:
         available_minor: The reserve less what is reserved for claims.
-        target_minor: From :func:`reserve_target`.
+        target_minor: From :func:`fedjoint.pool.waterfall.reserve_target`.
         paid_in_minor: Each holder's premiums so far, less what was returned or used for claims against it.
 
     Returns:

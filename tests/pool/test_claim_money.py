@@ -12,7 +12,7 @@ from fedjoint.pool.books import Books
 from fedjoint.pool.claim import Claim, Debt, Decision, Filing
 from fedjoint.pool.claim_money import Setting, effect_of, recoverable
 from fedjoint.pool.claim_step import FIRST, STEPS, Step, may_follow
-from fedjoint.pool.ledger import Entry, move
+from fedjoint.pool.ledger import Entry, move, post_pending
 from tests.pool.docket import FILING, at
 
 TITLE = dataclasses.replace(FILING, kind="title failure", dataset="scans", share_bp=10_000)
@@ -46,6 +46,19 @@ def stocked(**more: int) -> Books:
     return books
 
 
+def waiting(name: str, holder: str, amount: int) -> Entry:
+    """A holdback that waits for its day, as a settlement leaves it."""
+    return Entry(
+        id=f"{name}/holdback/{holder}",
+        at=at(0),
+        kind="holdback",
+        currency="CNY",
+        postings=move({f"holdback:{holder}": -amount, f"payable:{holder}": amount}),
+        phase="pending",
+        details={"due": at(90)},
+    )
+
+
 def do(books: Books, claim: Claim | None, verb: str, *, filing: Filing = FILING, setting: Setting = SETTING, **body):
     """Take a step without signatures, and post what it does."""
     before = claim or Claim(filing=filing, state="draft", head=FIRST, count=0, filed_at=at(0), moved_at=at(0))
@@ -75,6 +88,24 @@ def test_filing_holds_what_is_contested_and_leaves_the_rest():
     assert (held.premiums_minor, held.mutual_minor) == (50, 250)
     assert free(books, "holdback:a", "payable:a", "reserve") == [0, 4_300, 750]
     assert standing(books, "holdback:a", "payable:a", "reserve", "suspense", "claims") == [300, 5_000, 1_050, 0, 0]
+
+
+def test_only_the_contested_part_of_a_holdback_stops_waiting_for_its_day():
+    books = stocked(holdback_a=1_600)
+    books.post([waiting("s-1", "a", 900), waiting("s-2", "a", 700)])
+    contested = dataclasses.replace(FILING, settlements=("s-2",))
+    filed = do(books, None, "file", filing=contested).claim
+    assert filed.held.holdback_minor == 1_000
+    assert free(books, "holdback:a") == [0]
+    assert {entry.id: entry.postings[1].amount_minor for entry in books.pending("holdback:a")} == {
+        "claim/t-1/rest-1": 600,
+        "claim/t-1/freeze": 1_000,
+    }
+    do(books, filed, "settle", filing=contested, amount_minor=300)
+    later = list(books.pending("holdback:a"))
+    assert [entry.details["due"] for entry in later] == [at(90), at(90)]
+    assert sum(entry.postings[1].amount_minor for entry in later) == 1_300
+    assert standing(books, "holdback:a", "payable:owner") == [1_300, 300]
 
 
 @pytest.mark.parametrize("verb", ["reject", "withdraw", "close"])
@@ -202,6 +233,11 @@ class Court:
                     [entry(f"in/{self.brought}", {"receivable:buyer": -3 * number - 3, "reserve": number + 1,
                      f"payable:{holder}": number + 1, f"holdback:{holder}": number + 1})]
                 )  # fmt: skip
+                self.books.post([waiting(f"in/{self.brought}", holder, number + 1)])
+            case 3 if number % 4 == 0:
+                for pending in list(self.books.pending(f"holdback:{holder}")):
+                    if pending.kind == "holdback":
+                        self.books.post([post_pending(pending, id=f"{pending.id}/released", at=at(91))])
             case 3:
                 self.pay_out(holder, number)
             case _:
