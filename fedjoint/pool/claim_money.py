@@ -101,8 +101,7 @@ def means_of(claim: Claim, books: Standing, setting: Setting) -> Means:
     }
     releasing = sum(waits for _, waits in _releases(claim, books, setting))
     return Means(
-        holdback_minor=free(_frozen_account(claim, setting))
-        + sum(waits for _, waits in _releases(claim, books, setting)),
+        holdback_minor=free(_frozen_account(claim, setting)) + releasing,
         payable_minor=free(accounts.payable(respondent)),
         premiums_minor=setting.premiums_minor,
         reserve_minor=free(accounts.RESERVE),
