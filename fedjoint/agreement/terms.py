@@ -273,6 +273,10 @@ class MoneyTerms:
         largest_insured_minor: Largest single sum insured; the target is at least this.
         base_bp: Of what is left: paid whatever the contributions are; the rest by contribution.
         base_by: The base part ``equal``, or by certified ``size``.
+        materiality: Holders whose contributions differ by no more than their error bars are paid by contribution
+            nevertheless (``none``), ``equal``, or by certified ``size``.
+        share_floor_bp: Least share of a holder with a positive contribution; an equal share if that is less.
+        share_cap_bp: Largest share of a holder; an equal share if that is more.
         holdback_bp: Of each holder's payout, kept until the dispute window has ended.
         dispute_window_days: How long a settlement may be disputed.
     """
@@ -289,6 +293,9 @@ class MoneyTerms:
     largest_insured_minor: int = 0
     base_bp: int = 0
     base_by: Literal["equal", "size"] = "equal"
+    materiality: Literal["none", "equal", "size"] = "none"
+    share_floor_bp: int = 0
+    share_cap_bp: int = 10_000
     holdback_bp: int = 1_000
     dispute_window_days: int = 90
 
@@ -297,9 +304,10 @@ class MoneyTerms:
             self.currency.isascii() and self.currency.isupper() and self.currency.isalpha()
         ):
             raise InvalidValue(f"money.currency = '{self.currency}'", expected="an ISO 4217 code such as CNY")
-        for name in ("tax_bp", "exchange_fee_bp", "reserve_target_bp", "base_bp", "holdback_bp"):
+        for name in ("tax_bp", "exchange_fee_bp", "reserve_target_bp", "base_bp", "holdback_bp", "share_cap_bp"):
             _in_range(f"money.{name}", getattr(self, name), 0, 10_000)
         _in_range("money.reserve_premium_bp", self.reserve_premium_bp, 0, 10_000 - self.exchange_fee_bp)
+        _in_range("money.share_floor_bp", self.share_floor_bp, 0, self.share_cap_bp)
         for name in ("cpu_hour_minor", "gpu_hour_minor", "largest_insured_minor"):
             _in_range(f"money.{name}", getattr(self, name), 0, 1e15)
         _in_range("money.compute_seconds_per_round", self.compute_seconds_per_round, 0, 1e9)

@@ -10,7 +10,7 @@ from typing import Literal
 from fedjoint.agreement.terms import MoneyTerms
 from fedjoint.errors import PoolError
 from fedjoint.pool.money import apportion, check_minor, minor_digits, whole_parts
-from fedjoint.pool.shares import shares_from_contributions
+from fedjoint.pool.shares import agreed_shares
 from fedjoint.strict import strict
 
 __all__ = ["Period", "Settlement", "Step", "check_steps", "reserve_target", "settle"]
@@ -64,12 +64,14 @@ class Period:
     """What a settlement needs to know besides revenue and contributions.
 
     Args:
-        sizes: Certified examples of each holder; needed where the base part goes by size.
+        sizes: Certified examples of each holder; needed where money goes by size.
+        errors: Half the width of each contribution's error bar; needed where the agreement has a materiality rule.
         compute_minor: What each holder's training cost, as :mod:`fedjoint.pool.compute_costs` found it.
         reserve_room_minor: What the reserve lacks of its target, at least 0; None takes the premium in full.
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
     compute_minor: Mapping[str, int] = field(default_factory=dict)
     reserve_room_minor: int | None = None
 
@@ -172,7 +174,7 @@ def settle(
     period = period or Period()
     check_minor("gross revenue", gross_minor, low=0)
     minor_digits(terms.currency)
-    shares = shares_from_contributions(contributions)
+    shares = agreed_shares(contributions, terms=terms, errors=period.errors, sizes=period.sizes)
     base_shares = _base_shares(shares, terms, period.sizes)
     compute = _compute(gross_minor, shares, terms, period.compute_minor)
     quotas = _quotas(gross_minor - sum(compute.values()), gross_minor, terms, period.reserve_room_minor)

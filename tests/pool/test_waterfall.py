@@ -131,12 +131,12 @@ WHOLE_TERMS = st.builds(
 REVENUES = st.lists(
     st.tuples(
         st.one_of(st.integers(0, 50), st.integers(0, 10**12)),
-        st.lists(st.floats(-5, 5), min_size=4, max_size=4),
+        st.lists(st.integers(-8, 40).map(lambda eighths: eighths / 8), min_size=4, max_size=4),
         st.lists(st.integers(0, 10**9), min_size=4, max_size=4),
         st.one_of(st.none(), st.integers(0, 10**6)),
     ),
     min_size=1,
-    max_size=6,
+    max_size=3,
 )
 
 
