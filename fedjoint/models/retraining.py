@@ -113,6 +113,8 @@ class RetrainingGame:
             total = torch.where(torch.from_numpy(present > 0)[:, None], 0, models)
             for place, shard in enumerate(self.shards):
                 rows = np.flatnonzero(masks[:, place])
+                if not rows.size:
+                    continue
                 steps = self.schedule(place, number)
                 trained = local_training(models[rows], shard, self.reference, steps, learning_rate=self.learning_rate)
                 total[rows] += trained * torch.from_numpy(shard.weight / present[rows])[:, None].to(inputs.dtype)
