@@ -28,10 +28,13 @@ from fedjoint.identity.keys import Identity
 from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
+from fedjoint.record.checkpoint import SignedCheckpoint
+from fedjoint.record.log import AskWitnesses
+from fedjoint.record.witness import Prove, Witness
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
 
-__all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "sign_by_all"]
+__all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "holders_as_witnesses", "sign_by_all"]
 
 COORDINATOR = "exchange"
 #: A coordinate of an update without privacy is clipped at so many times the learning rate and steps: far above any
@@ -139,6 +142,18 @@ def sign_by_all(terms: Terms, parties: Parties) -> SignedAgreement:
     signatures = {holder.id: holder.sign(terms) for holder in parties.holders}
     signatures[parties.coordinator.id] = sign_terms(terms, parties.coordinator)
     return SignedAgreement(terms=terms, sha256=terms_sha256(terms)).with_signatures(signatures)
+
+
+def holders_as_witnesses(parties: Parties, origin: str) -> AskWitnesses:
+    """Every holder countersigns the checkpoints of a run's record, each remembering what it saw."""
+    coordinator = parties.coordinator.public
+    witnesses = [Witness(identity, coordinator=coordinator, origin=origin) for identity in parties.identities]
+
+    def ask(signed: SignedCheckpoint, prove: Prove) -> dict[str, str]:
+        names = (identity.id for identity in parties.identities)
+        return dict(zip(names, (witness.countersign(signed, prove) for witness in witnesses), strict=True))
+
+    return ask
 
 
 def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
