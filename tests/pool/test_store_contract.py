@@ -195,6 +195,18 @@ def test_a_posting_added_by_a_transaction_that_sees_no_entry_is_refused_at_commi
         assert store.check() == []
 
 
+def test_a_guard_that_was_taken_away_is_noticed(store):
+    sqlite = store._database.is_sqlite
+    by_hand(store, "DROP TRIGGER entry_moves_balances" + ("" if sqlite else " ON entries"))
+    assert store.check() == ["the guard 'entry_moves_balances' is missing or switched off"]
+
+
+def test_a_guard_that_was_switched_off_is_noticed(postgres_url):
+    with LedgerStore.open(postgres_url) as store:
+        by_hand(store, "ALTER TABLE postings DISABLE TRIGGER entry_balanced")
+        assert store.check() == ["the guard 'entry_balanced' is missing or switched off"]
+
+
 def test_a_database_opened_by_many_at_once_is_made_once(url):
     problems: list[Exception] = []
 
