@@ -7,7 +7,6 @@ together or not at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,31 +17,17 @@ from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
 from fedjoint.errors import PoolError
 from fedjoint.pool.books import Balance, unique
 from fedjoint.pool.ledger import Entry
+from fedjoint.pool.record_change import Change
 from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.pool.tables_store_sql import BALANCES, CHECKPOINTS, EVENTS, PAGE, balance_of_row, by_ids
 from fedjoint.record.checkpoint import SignedCheckpoint
 from fedjoint.record.log import Event
 from fedjoint.strict import build
 
-__all__ = ["Change", "Inside", "PoolStore"]
+__all__ = ["Inside", "PoolStore"]
 
 #: Of PostgreSQL's advisory locks; the ASCII of "fedjpool".
 _LOCK = 0x6665646A706F6F6C
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What one step records and posts.
-
-    Args:
-        events: Type and body of each, in order.
-        entries: That belong to them.
-        at: When, ISO 8601 in UTC.
-    """
-
-    at: str
-    events: tuple[tuple[str, dict[str, Any]], ...]
-    entries: tuple[Entry, ...] = ()
 
 
 class Inside:

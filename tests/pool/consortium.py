@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from fedjoint.pool.registered import DataCertificate, Dataset, Party, Policy, Rights
-
 from fedjoint.identity.keys import Identity
+from fedjoint.pool.registered import DataCertificate, Dataset, Party, Policy, Rights
 from fedjoint.pool.registry import Registry
 
 ROLES = {

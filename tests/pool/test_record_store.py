@@ -5,7 +5,8 @@ import pytest
 from fedjoint.errors import PoolError
 from fedjoint.identity.keys import Identity
 from fedjoint.pool.ledger import Entry, move
-from fedjoint.pool.record_store_sql import Change, PoolStore
+from fedjoint.pool.record_change import Change
+from fedjoint.pool.record_store_sql import PoolStore
 from fedjoint.record.checkpoint import Checkpoint, sign_checkpoint
 from fedjoint.record.merkle import leaf_hash
 

@@ -3,10 +3,10 @@ import json
 from datetime import date
 
 import pytest
-from fedjoint.pool.registered import Dataset, DatasetEvent
 
 from fedjoint.errors import PoolError
 from fedjoint.pool.cards import croissant_card, dcat_card, odrl_policy
+from fedjoint.pool.registered import Dataset, DatasetEvent
 from fedjoint.pool.registry import Registry, require_payable, require_runnable
 from fedjoint.strict import build, plain
 from tests.pool.consortium import dataset, party, registry
