@@ -102,7 +102,7 @@ class ValuationConfig:
     """As :class:`fedjoint.agreement.terms.ValuationTerms`."""
 
     method: Literal["aumann_shapley"]
-    utility: Literal["negative_loss"]
+    utility: Literal["negative_loss", "soft_auc"]
     quadrature_points: int
 
 
@@ -118,6 +118,8 @@ class MoneyConfig:
     revenue: str | int | float
     exchange_fee_bp: int
     reserve_premium_bp: int
+    materiality: Literal["equal", "by_size", "off"]
+    materiality_z: float
 
     @property
     def revenue_text(self) -> str:

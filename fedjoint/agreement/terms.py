@@ -215,14 +215,15 @@ class ValuationTerms:
 
     Args:
         method: ``aumann_shapley``: on the ciphertexts (architecture: <g, d_i> along the path of each round).
-        utility: ``negative_loss``: minus the mean loss on the exchange's reference set.
+        utility: ``negative_loss``: minus the mean loss on the exchange's reference set; ``soft_auc``: the area under
+            the ROC curve with the step between two scores smoothed to a sigmoid (two classes only).
         quadrature_points: Gauss-Legendre nodes a round, 1 to 32.
         reference_sha256: Commits the coordinator to the reference set.
         reference_num_examples: Its size.
     """
 
     method: Literal["aumann_shapley"] = "aumann_shapley"
-    utility: Literal["negative_loss"] = "negative_loss"
+    utility: Literal["negative_loss", "soft_auc"] = "negative_loss"
     quadrature_points: int = 4
     reference_sha256: str
     reference_num_examples: int
@@ -235,11 +236,22 @@ class ValuationTerms:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class MoneyTerms:
-    """How revenue is split: rates in basis points (1/10,000) of gross, in one ISO 4217 currency."""
+    """How revenue is split: rates in basis points (1/10,000) of gross, in one ISO 4217 currency.
+
+    Args:
+        currency: ISO 4217 code.
+        exchange_fee_bp: Of gross.
+        reserve_premium_bp: Of gross.
+        materiality: How holders are paid whose contributions differ by less than their error: ``equal``, ``by_size``
+            (by certified examples), or ``off``: by the numbers as they are.
+        materiality_z: How many standard errors of the difference count as error, 0.1 to 10; 1.96: 95 of 100.
+    """
 
     currency: str = "CNY"
     exchange_fee_bp: int = 1_000
     reserve_premium_bp: int = 300
+    materiality: Literal["equal", "by_size", "off"] = "equal"
+    materiality_z: float = 1.96
 
     def __post_init__(self) -> None:
         if len(self.currency) != 3 or not (
@@ -248,6 +260,7 @@ class MoneyTerms:
             raise InvalidValue(f"money.currency = '{self.currency}'", expected="an ISO 4217 code such as CNY")
         _in_range("money.exchange_fee_bp", self.exchange_fee_bp, 0, 10_000)
         _in_range("money.reserve_premium_bp", self.reserve_premium_bp, 0, 10_000 - self.exchange_fee_bp)
+        _in_range("money.materiality_z", self.materiality_z, 0.1, 10)
 
 
 @strict
@@ -284,6 +297,11 @@ class Terms:
             raise InvalidValue(
                 f"training.minimum_holders = {self.training.minimum_holders} and there are {len(self.holders)} holders",
                 expected="at most the number of holders",
+            )
+        if self.valuation.utility == "soft_auc" and self.data.schema.target.task != "binary":
+            raise InvalidValue(
+                f"valuation.utility = soft_auc for a {self.data.schema.target.task} target",
+                expected="negative_loss: an area under the curve is of two classes",
             )
         if self.privacy.mode == "joint":
             self._check_joint()

@@ -102,6 +102,7 @@ def settle(
     *,
     terms: MoneyTerms,
     brought: Mapping[str, Fraction] | None = None,
+    shares: Mapping[str, Fraction] | None = None,
 ) -> Settlement:
     """Divide one revenue among the exchange, the reserve and the holders.
 
@@ -113,6 +114,8 @@ def settle(
         contributions: Each holder's, in units of the utility; negative ones are paid zero.
         terms: The agreed rates and currency.
         brought: ``carried`` of the settlement before, under the same agreement.
+        shares: Each holder's fraction, where a rule of the agreement changes what contributions alone would give
+            (:func:`fedjoint.pool.materiality.pay_alike`); they sum to 1, or are all 0.
 
     Raises:
         PoolError: an amount, contribution, currency or remainder that cannot be.
@@ -127,7 +130,7 @@ def settle(
     """
     check_minor("gross revenue", gross_minor, low=0)
     minor_digits(terms.currency)
-    shares = shares_from_contributions(contributions)
+    shares = shares_from_contributions(contributions) if shares is None else shares
     fee = gross_minor * terms.exchange_fee_bp // 10_000
     reserve = gross_minor * terms.reserve_premium_bp // 10_000
     rest = gross_minor - fee - reserve

@@ -96,6 +96,7 @@ def _holder_columns(report: Report, *, wide: bool) -> list[tuple[str, Callable[[
         *(column for key in _metrics_shown(report, wide=wide) for column in _metric_columns(key)),
         ("epsi-\nlon", lambda holder: epsilon_text(holder.epsilon)),
         ("contri-\nbution", lambda holder: contribution_text(holder.contribution, decimals)),
+        ("standard\nerror", lambda holder: contribution_text(holder.standard_error, decimals)),
         *([exact] if wide else []),
         ("share", lambda holder: percent_text(holder.share)),
         (
@@ -165,6 +166,8 @@ def _remarks_of(report: Report) -> list[tuple[str, str]]:
         *(("Loses" if place == 0 else "", words) for place, words in enumerate(_losers(report))),
         ("", sentences.accuracy_misleads(report) if sentences.losses(report) else ""),
         ("Valued", sentences.contributions_sentence(report)),
+        ("Error", sentences.errors_sentence(report)),
+        ("Alike", sentences.alike_sentence(report)),
         ("Money", sentences.money_sentence(report)),
         ("Privacy", sentences.privacy_sentence(report)),
         ("Ended", report.end),

@@ -119,6 +119,8 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
             currency=config.money.currency,
             exchange_fee_bp=config.money.exchange_fee_bp,
             reserve_premium_bp=config.money.reserve_premium_bp,
+            materiality=config.money.materiality,
+            materiality_z=config.money.materiality_z,
         ),
     )
     if privacy.mode != "joint":

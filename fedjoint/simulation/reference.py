@@ -13,9 +13,10 @@ import torch
 from fedjoint.agreement.terms import Terms
 from fedjoint.data.division import Division
 from fedjoint.data.records import Cells, Examples
-from fedjoint.models.evaluate import evaluate, loss_gradient, mean_loss
+from fedjoint.models.evaluate import evaluate, influences, loss_gradient, mean_loss
 from fedjoint.models.tasks import Metrics, Task
 from fedjoint.models.training import PlainPlan, train_plainly
+from fedjoint.models.utilities import NEGATIVE_LOSS, Utility, utility_of
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.training.local_update import agreed_module, agreed_task
 
@@ -33,12 +34,14 @@ class ReferenceSet:
         holder_of: Which holder's kind each record is.
         module: The agreed model's computation.
         task: The agreed loss and metrics.
+        utility: What a model is worth, as agreed.
     """
 
     examples: Examples
     holder_of: Cells
     module: torch.nn.Module
     task: Task
+    utility: Utility = NEGATIVE_LOSS
 
     @classmethod
     def of(cls, division: Division, terms: Terms) -> ReferenceSet:
@@ -48,19 +51,35 @@ class ReferenceSet:
             holder_of=division.reference_holder_of,
             module=agreed_module(terms),
             task=agreed_task(terms),
+            utility=utility_of(terms.valuation.utility, agreed_task(terms)),
         )
 
     def loss(self, model: Model) -> float:
-        """Mean loss, float64."""
+        """Loss of the agreed utility, float64."""
         return mean_loss(
-            self.module, model, features=self.examples.features, targets=self.examples.targets, task=self.task
+            self.module,
+            model,
+            features=self.examples.features,
+            targets=self.examples.targets,
+            task=self.task,
+            utility=self.utility,
         )
 
     def gradient(self, model: Model) -> npt.NDArray[np.float64]:
-        """Gradient of the mean loss, float64 [D]."""
+        """Gradient of :meth:`loss`, float64 [D]."""
         return loss_gradient(
-            self.module, model, features=self.examples.features, targets=self.examples.targets, task=self.task
+            self.module,
+            model,
+            features=self.examples.features,
+            targets=self.examples.targets,
+            task=self.task,
+            utility=self.utility,
         )
+
+    def influences(self, model: Model, directions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Each record's influence on the rise of the utility along directions [h, D]: float64 [h, records]."""
+        records = (self.examples.features, self.examples.targets)
+        return influences(self.module, model, directions, records=records, task=self.task, utility=self.utility)
 
     def metrics(self, model: Model) -> Metrics:
         """Metrics on all records."""

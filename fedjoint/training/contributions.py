@@ -12,6 +12,7 @@ from fedjoint.encryption.frames import pack_frame
 from fedjoint.errors import FedjointError, ValuationError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
+from fedjoint.privacy.update_noise import update_noise_sd
 from fedjoint.training.aggregate import Model, step_rate
 from fedjoint.training.coordinator import Log, Reference
 from fedjoint.training.opening import MINIMUM_OPENERS
@@ -34,11 +35,13 @@ class Contributions:
 
     Args:
         by_holder: A number for each holder of the agreement; 0 for one that never contributed.
+        noise_errors: Holder to the standard error of its contribution by privacy noise.
         numbers_opened: How many numbers of each holder left encryption (1 unless gradients grew a lot).
         openers: The holders that opened them alike.
     """
 
     by_holder: Mapping[str, float]
+    noise_errors: Mapping[str, float]
     numbers_opened: int
     openers: tuple[str, ...]
 
@@ -53,9 +56,9 @@ class PathValuation:
 
     def __init__(self, session: Session, reference: Reference) -> None:
         self._session, self._reference = session, reference
-        joint = session.terms.privacy.mode == "joint"
+        self._plan = JointPlan.of(session.terms) if session.terms.privacy.mode == "joint" else None
         self._encrypted = EncryptedContributions(
-            session.parameters, noise_weight=JointPlan.of(session.terms).largest_weight_norm if joint else None
+            session.parameters, noise_weight=self._plan.largest_weight_norm if self._plan else None
         )
 
     def add_round(self, updates: Mapping[str, Ciphertext], before: Model, after: Model) -> None:
@@ -141,7 +144,19 @@ class PathValuation:
             holder: contribution_of([part for part in opened if part.holder == holder], plain_modulus=modulus)
             for holder in self._session.terms.holder_ids
         }
-        return Contributions(by_holder=by_holder, numbers_opened=self._encrypted.num_parts, openers=openers)
+        return Contributions(
+            by_holder=by_holder,
+            noise_errors={holder: self._noise_error(holder) for holder in by_holder},
+            numbers_opened=self._encrypted.num_parts,
+            openers=openers,
+        )
+
+    def _noise_error(self, holder: str) -> float:
+        return self._encrypted.noise_error(
+            holder,
+            update_sd=update_noise_sd(self._session.terms, holder) / self._session.parameters.step,
+            noise_sd=self._plan.contribution_sd if self._plan else 0.0,
+        )
 
 
 def _is_number(value: str) -> bool:
@@ -164,4 +179,5 @@ def _facts(
         ],
         "openers": {holder: reply.signature for holder, reply in sorted(replies.items())},
         "contributions": dict(contributions.by_holder),
+        "noise_errors": dict(contributions.noise_errors),
     }

@@ -52,6 +52,8 @@ def a_holder(place: int, name: str, count: int, task: str = "binary") -> HolderR
         share=0.0,
         share_exact="0/1",
         payout_minor=0,
+        noise_error=0.003 + 0.0001 * place,
+        sampling_error=0.004,
     )
 
 
@@ -128,6 +130,9 @@ def a_report(names: tuple[str, ...] = HEART, task: str = "binary", **changed: ob
             rank_correlation=1.0,
             largest_difference=0.00185,
             misallocated=0.0042,
+            paid_alike=(),
+            materiality="equal",
+            materiality_z=1.96,
         ),
         money=MoneyReport(
             currency="CNY",
