@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from fedjoint.errors import InvalidValue
 from fedjoint.models.tasks import Metrics, Task
 from fedjoint.models.utilities import NEGATIVE_LOSS, Utility, output_influences
-from fedjoint.models.utilities import NEGATIVE_LOSS, Utility, output_influences
 from fedjoint.models.vector import check_vector
 
 __all__ = ["evaluate", "loss_gradient", "mean_loss", "outputs_at", "path_influences"]

@@ -83,9 +83,7 @@ def utility_of(name: str, task: Task) -> Utility:
     utility = _UTILITIES.get(name)
     if utility is None or task.name not in utility.tasks:
         fitting = [name for name, one in _UTILITIES.items() if task.name in one.tasks]
-        raise InvalidValue(
-            f"utility '{name}' for a {task.name} target", expected="one of: " + ", ".join(fitting)
-        )
+        raise InvalidValue(f"utility '{name}' for a {task.name} target", expected="one of: " + ", ".join(fitting))
     return utility
 
 
@@ -107,9 +105,7 @@ def output_influences(
     """
 
     def rise(weights: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-        _, slope = torch.func.jvp(
-            lambda at: utility.weighted_loss(at, targets, weights, task), (outputs,), (change,)
-        )
+        _, slope = torch.func.jvp(lambda at: utility.weighted_loss(at, targets, weights, task), (outputs,), (change,))
         return -slope
 
     weights = torch.ones(len(targets), dtype=outputs.dtype)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.agreement.terms import PrivacyTerms, Terms
-from fedjoint.pool.materiality import groups_within_error, pay_alike
 from fedjoint.pool.ledger import Entry, entries_of_settlement
+from fedjoint.pool.materiality import groups_within_error, pay_alike
 from fedjoint.pool.shares import shares_from_contributions
-from fedjoint.pool.statement import RunFacts, Statement, StatedError, statement_of
+from fedjoint.pool.statement import RunFacts, StatedError, Statement, statement_of
 from fedjoint.pool.waterfall import Settlement, settle
 from fedjoint.valuation.uncertainty import ErrorBars
 
@@ -97,9 +97,7 @@ def settle_run(
     return SettledRun(settlement=settlement, entries=entries, statements=statements, paid_alike=alike)
 
 
-def _alike(
-    terms: Terms, contributions: Mapping[str, float], errors: ErrorBars | None
-) -> tuple[tuple[str, ...], ...]:
+def _alike(terms: Terms, contributions: Mapping[str, float], errors: ErrorBars | None) -> tuple[tuple[str, ...], ...]:
     if errors is None or terms.money.materiality == "off":
         return ()
     return groups_within_error(contributions, errors.of_difference, z=terms.money.materiality_z)

@@ -52,10 +52,20 @@ class PathValuation:
     Args:
         session: The run.
         reference: Gives the utility's gradient.
+
+    Raises:
+        ValuationError: the agreed optimiser's step is not proportional to the round's sum.
     """
 
     def __init__(self, session: Session, reference: Reference) -> None:
         self._session, self._reference = session, reference
+        optimizer = session.terms.training.server_optimizer
+        if optimizer != "sgd":
+            raise ValuationError(
+                f"contributions under training.server_optimizer = {optimizer}",
+                expected="sgd, whose step is the sum itself",
+                remedy="Choose training.server_optimizer=sgd.",
+            )
         self._plan = JointPlan.of(session.terms) if session.terms.privacy.mode == "joint" else None
         self._encrypted = EncryptedContributions(
             session.parameters, noise_weight=self._plan.largest_weight_norm if self._plan else None

@@ -1,9 +1,9 @@
 """How far a contribution could be off: by privacy noise, and by which records happen to be in the reference set.
 
-**Privacy noise.** A contribution is ``sum_t <a_t, d_it>`` with plaintext vectors ``a_t`` (:mod:`fedjoint.valuation.steps`).
-Noise of standard deviation s in each coordinate of ``d_it``, fresh in each round, therefore adds the standard deviation
-``s sqrt(sum_t |a_t|^2)``. This is the error of one contribution *given the path that the model took*: what the noise did
-to the path itself is part of the model that was built and is valued with it.
+**Privacy noise.** A contribution is ``sum_t <a_t, d_it>`` with plaintext vectors ``a_t``. Noise of standard deviation s
+in each coordinate of ``d_it``, fresh in each round, therefore adds the standard deviation ``s sqrt(sum_t |a_t|^2)``.
+This is the error of one contribution *given the path that the model took*: what the noise did to the path itself is
+part of the model that was built and is valued with it.
 
 **Sampling.** A reference record's influence on a contribution is the derivative of the contribution by the record's
 weight. The sum of squared influences is the variance that a bootstrap over the reference records converges to.
@@ -36,7 +36,7 @@ class ErrorBars:
     Args:
         noise: Holder to the standard error by privacy noise, which is independent from holder to holder.
         sampling: Covariances by the choice of reference records, one row for each holder in the order of ``noise``;
-            None where it could not be had: one number of each holder leaves encryption, and a bootstrap would take more.
+            None where it could not be had: one number of each holder leaves encryption, a bootstrap would take more.
 
     Raises:
         ValuationError: a standard error that is negative or not finite, or a matrix of another shape.
@@ -53,7 +53,9 @@ class ErrorBars:
             raise ValuationError(
                 f"covariances in {len(rows)} rows for {len(self.noise)} holders", expected="a square matrix"
             )
-        if not all(math.isfinite(value) for row in rows for value in row) or any(rows[i][i] < 0 for i in range(len(rows))):
+        if not all(math.isfinite(value) for row in rows for value in row) or any(
+            rows[i][i] < 0 for i in range(len(rows))
+        ):
             raise ValuationError("covariances of the sampling error are not finite, or a variance is negative")
 
     def sampling_error(self, holder: str) -> float | None:
