@@ -11,7 +11,7 @@ from fedjoint.models.tasks import Metrics, Task
 from fedjoint.models.utilities import NEGATIVE_LOSS, Utility, output_influences
 from fedjoint.models.vector import check_vector
 
-__all__ = ["evaluate", "loss_gradient", "mean_loss", "outputs_at", "path_influences"]
+__all__ = ["evaluate", "influences", "loss_gradient", "mean_loss", "outputs_at"]
 
 
 def outputs_at(module: torch.nn.Module, vector: torch.Tensor, *, features: torch.Tensor) -> torch.Tensor:
@@ -137,12 +137,13 @@ def influences(
     point, moves = torch.from_numpy(check_vector(module, vector)), torch.from_numpy(np.array(directions, np.float64))
     inputs, wanted = _records(*records)
 
-    def change(direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        found = torch.func.jvp(lambda at: outputs_at(module, at, features=inputs), (point,), (direction,))
-        return found[0], found[1]
+    def outputs_of(at: torch.Tensor) -> torch.Tensor:
+        return outputs_at(module, at, features=inputs)
 
-    with torch.no_grad():
-        outputs, changes = torch.func.vmap(change, out_dims=(None, 0))(moves)
+    outputs, pull_back = torch.func.vjp(outputs_of, point)[:2]
+    # pulling back is linear, and its own pull-back pushes forward: how the outputs change along a direction
+    push_forward = torch.func.vjp(lambda slopes: pull_back(slopes)[0], torch.zeros_like(outputs))[1]
+    changes = torch.func.vmap(lambda move: push_forward(move)[0])(moves)
     return output_influences(outputs, changes, targets=wanted, task=task, utility=utility)
 
 

@@ -105,8 +105,8 @@ def output_influences(
     """
 
     def rise(weights: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-        _, slope = torch.func.jvp(lambda at: utility.weighted_loss(at, targets, weights, task), (outputs,), (change,))
-        return -slope
+        slopes = torch.func.grad(lambda at: utility.weighted_loss(at, targets, weights, task))(outputs)
+        return -(slopes * change).sum()
 
     weights = torch.ones(len(targets), dtype=outputs.dtype)
     found = torch.func.vmap(torch.func.grad(rise), in_dims=(None, 0))(weights, changes)

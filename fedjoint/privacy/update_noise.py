@@ -14,9 +14,9 @@ def update_noise_sd(terms: Terms, holder_id: str) -> float:
     """Standard deviation of the noise in one coordinate of a holder's weighted update of one round.
 
     ``local``: each of K local steps adds ``learning rate * noise multiplier * clip norm / expected batch`` to the
-    parameters, independently, and the update is weighted: ``w * rate * sigma * C / (q n) * sqrt(K)``. What a later local
-    step makes of the noise of an earlier one is of second order and not counted. ``joint``: the share, in units of the
-    gradient sum. ``none``: 0.
+    parameters, independently, and the update is weighted: ``w * rate * sigma * C / (q n) * sqrt(K)``. What a later
+    local step makes of the noise of an earlier one is of second order and not counted. ``joint``: the share, in
+    units of the gradient sum. ``none``: 0.
 
     Args:
         terms: The agreement.

@@ -79,8 +79,8 @@ def _pictures(report: Report) -> list[tuple[str, str]]:
         ),
         (
             charts.contributions_chart(report),
-            "How far each holder's updates lowered the model's loss, with 1.96 standard errors either way. A bar to the "
-            "left of zero: they raised it, and the holder is paid nothing.",
+            "How far each holder's updates lowered the model's loss, with 1.96 standard errors either way. A bar to "
+            "the left of zero: they raised it, and the holder is paid nothing.",
         ),
         (charts.money_chart(report), "From what the buyer paid, step by step down to nothing left."),
     ]

@@ -96,7 +96,7 @@ def _holder_columns(report: Report, *, wide: bool) -> list[tuple[str, Callable[[
         *(column for key in _metrics_shown(report, wide=wide) for column in _metric_columns(key)),
         ("epsi-\nlon", lambda holder: epsilon_text(holder.epsilon)),
         ("contri-\nbution", lambda holder: contribution_text(holder.contribution, decimals)),
-        ("standard\nerror", lambda holder: contribution_text(holder.standard_error, decimals)),
+        ("error", lambda holder: contribution_text(holder.standard_error, decimals)),
         *([exact] if wide else []),
         ("share", lambda holder: percent_text(holder.share)),
         (

@@ -1,4 +1,4 @@
-"""How far contributions depend on which records are in the reference set; only a simulation can say, by every update."""
+"""How far contributions depend on which records are in the reference set: by every update, so in simulations only."""
 
 from __future__ import annotations
 
