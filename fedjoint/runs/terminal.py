@@ -50,6 +50,8 @@ def show_report(report: Report, console: Console) -> None:
     console.print()
     console.print(_holders_table(report, console))
     console.print()
+    console.print(_errors_table(report, console))
+    console.print()
     console.print(_models_table(report, console))
     console.print()
     console.print(_remarks(report, console))
@@ -71,8 +73,26 @@ def show_failure(error: FedjointError, console: Console) -> None:
 
 
 def _holders_table(report: Report, console: Console) -> Table:
+    """One row a holder: data, models, privacy, money."""
+    return _rows_of_holders(report, _holder_columns(report, wide=console.width >= _WIDE), console)
+
+
+def _errors_table(report: Report, console: Console) -> Table:
+    """How far each contribution could be off."""
+    decimals = sentences.contribution_decimals(report)
+    columns: list[tuple[str, Callable[[HolderReport], str]]] = [
+        ("contribution", lambda holder: contribution_text(holder.contribution, decimals)),
+        ("± standard error", lambda holder: contribution_text(holder.standard_error, decimals)),
+        ("noise", lambda holder: contribution_text(holder.noise_error, decimals)),
+        ("sample", lambda holder: contribution_text(holder.sampling_error, decimals)),
+    ]
+    return _rows_of_holders(report, columns, console)
+
+
+def _rows_of_holders(
+    report: Report, columns: Sequence[tuple[str, Callable[[HolderReport], str]]], console: Console
+) -> Table:
     """One row a holder, best contribution first where not all fit."""
-    columns = _holder_columns(report, wide=console.width >= _WIDE)
     labels = sentences.labels_of(report)
     holders: Sequence[HolderReport] = report.holders
     if len(highest_and_lowest(holders)) != len(holders):
@@ -96,7 +116,6 @@ def _holder_columns(report: Report, *, wide: bool) -> list[tuple[str, Callable[[
         *(column for key in _metrics_shown(report, wide=wide) for column in _metric_columns(key)),
         ("epsi-\nlon", lambda holder: epsilon_text(holder.epsilon)),
         ("contri-\nbution", lambda holder: contribution_text(holder.contribution, decimals)),
-        ("error", lambda holder: contribution_text(holder.standard_error, decimals)),
         *([exact] if wide else []),
         ("share", lambda holder: percent_text(holder.share)),
         (

@@ -250,7 +250,7 @@ def test_no_id_stands_twice_and_what_is_referred_to_exists(heart):
 
 
 def test_a_row_tells_all_about_a_holder(heart):
-    row = "VA Long Beach 161 0.810 0.830 0.747 0.712 ↓ 2.79 \u22120.0021 \u22120.0019 0.0 % 0.00 CNY"
+    row = "VA Long Beach 161 0.810 0.830 0.747 0.712 ↓ 2.79 \u22120.0021 0.0052 \u22120.0019 0.0 % 0.00 CNY"
     assert row in heart.words
 
 
