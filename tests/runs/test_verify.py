@@ -102,3 +102,16 @@ def test_a_report_that_was_rewritten_canonically_still_fails(copied_run):
 def test_no_folder_is_an_error_in_words(tmp_path):
     with pytest.raises(RecordError, match="no run folder"):
         list(verify_run(tmp_path / "nowhere"))
+
+
+def test_every_statement_tells_how_far_its_contribution_could_be_off(small_run):
+    report = small_run.report
+    for holder in report.holders:
+        document = json.loads((small_run.folder / "statements" / f"{holder.id}.json").read_text())
+        error = document["statement"]["contribution_error"]
+        assert (error["by_noise"], error["by_sampling"]) == (holder.noise_error, holder.sampling_error)
+        assert error["by_noise"] > 0 and error["by_sampling"] > 0
+        group = next((group for group in report.contributions.paid_alike if holder.id in group), (holder.id,))
+        assert sorted([holder.id, *error["paid_alike_with"]]) == list(group)
+    paid = {holder.id: holder.share for holder in report.holders}
+    assert all(len({paid[holder] for holder in group}) == 1 for group in report.contributions.paid_alike)
