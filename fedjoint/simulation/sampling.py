@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
-from fedjoint.simulation.exact import UpdateLog
+from fedjoint.simulation.exact import UpdateLog, holder_steps
 from fedjoint.simulation.reference import ReferenceSet
-from fedjoint.training.aggregate import step_rate
 from fedjoint.valuation.aumann_shapley import path_nodes
 
 __all__ = ["path_influences"]
@@ -41,10 +40,9 @@ def path_influences(
         Holder to float64 [records]; see :func:`fedjoint.valuation.uncertainty.sampling_covariance`.
     """
     totals = {holder: np.zeros(len(reference.examples)) for holder in terms.holder_ids}
-    for number, holders in enumerate(contributors, start=1):
-        before, after = models[number - 1], models[number]
-        steps = step_rate(terms, holders) * log.of_round(number, holders)
-        for model, weight in path_nodes(before, after, points=_POINTS):
-            for holder, found in zip(holders, reference.influences(model, steps), strict=True):
+    for number, steps in enumerate(holder_steps(log, contributors, terms)):
+        directions = np.stack(list(steps.values()))
+        for model, weight in path_nodes(models[number], models[number + 1], points=_POINTS):
+            for holder, found in zip(steps, reference.influences(model, directions), strict=True):
                 totals[holder] += weight * found
     return totals
