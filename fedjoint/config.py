@@ -69,6 +69,7 @@ class TrainingConfig:
     server_beta2: float
     server_tau: float
     minimum_holders: int | None = None
+    maximum_weight: float = 1.0
 
 
 @strict

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedjoint.agreement.schema import Schema
+from fedjoint.agreement.weights import most_counted
 from fedjoint.errors import InvalidValue
 from fedjoint.identity.keys import PublicIdentity
 from fedjoint.strict import strict
@@ -99,6 +100,8 @@ class TrainingTerms:
         server_beta2: In [0, 1): what ``adam`` keeps of its mean of squares.
         server_tau: ``adam``'s adaptivity: added to the root of the mean of squares, which starts at its square.
         minimum_holders: Below this number of updates a round is not opened and the run ends; at least 2.
+        maximum_weight: The most that one holder weighs in the average, however many examples it has: a fraction of all
+            weights, at least that of equal weights. 1: certified sizes as they are.
         seed: Of the model's start and, without privacy, of the sampling.
     """
 
@@ -112,6 +115,7 @@ class TrainingTerms:
     server_beta2: float = 0.99
     server_tau: float = 1e-3
     minimum_holders: int = 2
+    maximum_weight: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -124,6 +128,7 @@ class TrainingTerms:
         _in_range("training.server_beta2", self.server_beta2, 0, 1 - 1e-6)
         _in_range("training.server_tau", self.server_tau, 1e-9, 1e3)
         _in_range("training.minimum_holders", self.minimum_holders, 2, MAX_HOLDERS)
+        _in_range("training.maximum_weight", self.maximum_weight, 1 / MAX_HOLDERS, 1)
         _in_range("training.seed", self.seed, 0, 2**53 - 1)
 
 
@@ -253,15 +258,16 @@ class MoneyTerms:
         currency: ISO 4217 code.
         exchange_fee_bp: Of gross.
         reserve_premium_bp: Of gross.
-        materiality: How holders are paid whose contributions differ by less than their error: ``equal``, ``by_size``
-            (by certified examples), or ``off``: by the numbers as they are.
+        materiality: How holders are paid whose contributions differ by less than their error: ``by_size`` (by
+            certified examples, so that nobody gains by splitting itself in two), ``equal``, or ``off``: by the numbers
+            as they are.
         materiality_z: How many standard errors of the difference count as error, 0.1 to 10; 1.96: 95 of 100.
     """
 
     currency: str = "CNY"
     exchange_fee_bp: int = 1_000
     reserve_premium_bp: int = 300
-    materiality: Literal["equal", "by_size", "off"] = "equal"
+    materiality: Literal["by_size", "equal", "off"] = "by_size"
     materiality_z: float = 1.96
 
     def __post_init__(self) -> None:
@@ -309,6 +315,9 @@ class Terms:
                 f"training.minimum_holders = {self.training.minimum_holders} and there are {len(self.holders)} holders",
                 expected="at most the number of holders",
             )
+        most_counted(
+            [holder.num_examples for holder in self.holders], self.training.maximum_weight
+        )  # refuses too low a cap
         if self.valuation.utility == "soft_auc" and self.data.schema.target.task != "binary":
             raise InvalidValue(
                 f"valuation.utility = soft_auc for a {self.data.schema.target.task} target",
@@ -318,6 +327,11 @@ class Terms:
             self._check_joint()
 
     def _check_joint(self) -> None:
+        if self.training.maximum_weight < 1:
+            raise InvalidValue(
+                f"training.maximum_weight = {self.training.maximum_weight:g} and privacy.mode is joint",
+                expected="1: a sum of gradients has no weights",
+            )
         if self.training.local_steps != 1:
             raise InvalidValue(
                 f"training.local_steps = {self.training.local_steps} and privacy.mode is joint",
@@ -371,5 +385,7 @@ class Terms:
         return sum(holder.num_examples for holder in self.holders)
 
     def weight(self, holder_id: str) -> float:
-        """The holder's certified fraction of all examples, in (0, 1]."""
-        return self.holder(holder_id).num_examples / self.num_examples
+        """The holder's certified fraction of all examples, none counted beyond the agreed cap, in (0, 1]."""
+        sizes = [holder.num_examples for holder in self.holders]
+        most = most_counted(sizes, self.training.maximum_weight)
+        return min(self.holder(holder_id).num_examples, most) / sum(min(size, most) for size in sizes)

@@ -1,5 +1,6 @@
 import json
 import random
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -113,5 +114,5 @@ def test_every_statement_tells_how_far_its_contribution_could_be_off(small_run):
         assert error["by_noise"] > 0 and error["by_sampling"] > 0
         group = next((group for group in report.contributions.paid_alike if holder.id in group), (holder.id,))
         assert sorted([holder.id, *error["paid_alike_with"]]) == list(group)
-    paid = {holder.id: holder.share for holder in report.holders}
-    assert all(len({paid[holder] for holder in group}) == 1 for group in report.contributions.paid_alike)
+    by_size = {holder.id: Fraction(holder.share_exact) / holder.num_examples for holder in report.holders}
+    assert all(len({by_size[holder] for holder in group}) == 1 for group in report.contributions.paid_alike)
