@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.agreement.terms import PrivacyTerms, Terms
-from fedjoint.pool.ledger import Entry, entries_of_settlement
+from fedjoint.pool.ledger import Entry
 from fedjoint.pool.materiality import groups_within_error, pay_alike
+from fedjoint.pool.settlement_entries import entries_of_settlement
 from fedjoint.pool.shares import shares_from_contributions
 from fedjoint.pool.statement import RunFacts, StatedError, Statement, statement_of
 from fedjoint.pool.waterfall import Settlement, settle
