@@ -13,8 +13,9 @@ from fedjoint.simulation.reference import ReferenceSet
 from fedjoint.training.aggregate import mean_rate
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.optimizer import linear_step, optimizer_step, start_state
-from fedjoint.valuation.games import round_game
-from fedjoint.valuation.shapley import exact_shapley
+from fedjoint.valuation.estimate import Sampling
+from fedjoint.valuation.methods import RunGames, value_run
+from fedjoint.valuation.round_games import RoundGame
 
 __all__ = ["MAX_HOLDERS_FOR_EXACT", "UpdateLog", "exact_contributions", "holder_steps"]
 
@@ -88,9 +89,10 @@ def exact_contributions(
     """
     if len(terms.holders) > MAX_HOLDERS_FOR_EXACT:
         return None
-    totals = dict.fromkeys(terms.holder_ids, 0.0)
-    for before, steps in zip(models, holder_steps(log, contributors, terms), strict=False):
-        values = exact_shapley(round_game(reference.loss, before, np.stack(list(steps.values()))))
-        for holder, value in zip(steps, values, strict=True):
-            totals[holder] += float(value)
-    return totals
+    measure = reference.of_coalitions()
+    rounds = tuple(
+        RoundGame(players=tuple(steps), before=before, updates=np.stack(list(steps.values())), reference=measure)
+        for before, steps in zip(models, holder_steps(log, contributors, terms), strict=False)
+    )
+    exact = value_run("shapley", RunGames(players=terms.holder_ids, as_run=rounds), Sampling())
+    return dict(zip(terms.holder_ids, map(float, exact.values), strict=True))
