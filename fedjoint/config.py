@@ -109,6 +109,7 @@ class ValuationConfig:
     method: Literal["aumann_shapley"]
     utility: Literal["negative_loss", "soft_auc"]
     quadrature_points: int
+    keep_updates: bool
 
 
 @strict

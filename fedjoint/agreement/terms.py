@@ -236,6 +236,7 @@ class ValuationTerms:
         quadrature_points: Gauss-Legendre nodes a round, 1 to 32.
         reference_sha256: Commits the coordinator to the reference set.
         reference_num_examples: Its size.
+        keep_updates: Whether all consent to updates in the clear in the run's folder, to value it by other methods.
     """
 
     method: Literal["aumann_shapley"] = "aumann_shapley"
@@ -243,6 +244,7 @@ class ValuationTerms:
     quadrature_points: int = 4
     reference_sha256: str
     reference_num_examples: int
+    keep_updates: bool = False
 
     def __post_init__(self) -> None:
         _in_range("valuation.quadrature_points", self.quadrature_points, 1, 32)
@@ -327,6 +329,10 @@ class Terms:
             self._check_joint()
 
     def _check_joint(self) -> None:
+        if self.valuation.keep_updates:
+            raise InvalidValue(
+                "valuation.keep_updates in mode joint", expected="false: its shares are to stay encrypted"
+            )
         if self.training.maximum_weight < 1:
             raise InvalidValue(
                 f"training.maximum_weight = {self.training.maximum_weight:g} and privacy.mode is joint",

@@ -65,6 +65,7 @@ def bring_together(division: Division, *, observer: Observer) -> Parties:
         maximum_delta=1.0,
         allow_no_privacy=True,
         allow_insecure_noise=True,
+        allow_kept_updates=True,
     )
     holders = tuple(
         Holder(identity, records.examples, policy, observer=observer)
@@ -119,6 +120,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
             method=config.valuation.method,
             utility=config.valuation.utility,
             quadrature_points=config.valuation.quadrature_points,
+            keep_updates=config.valuation.keep_updates,
             reference_sha256=division.reference.sha256(),
             reference_num_examples=len(division.reference),
         ),

@@ -35,6 +35,10 @@ class UpdateLog:
         """Keep one update."""
         self._updates[round_number, holder] = update
 
+    def items(self) -> Iterator[tuple[int, str, Vector]]:
+        """Round, holder and update of all that was heard."""
+        return ((number, holder, update) for (number, holder), update in self._updates.items())
+
     def of_round(self, round_number: int, contributors: Sequence[str]) -> Vector:
         """Updates of a round, float64 [n, D], in the order of the contributors."""
         return np.stack([self._updates[round_number, holder] for holder in contributors])

@@ -39,6 +39,7 @@ from fedjoint.runs.report_html import render_report
 from fedjoint.runs.settling import Revenue, SettledRun, settle_run
 from fedjoint.simulation.agreeing import Parties, bring_together, compose_terms, sign_by_all
 from fedjoint.simulation.exact import UpdateLog
+from fedjoint.simulation.kept_updates import keep_updates
 from fedjoint.simulation.outcome import ReportHead, compare, describe_data, make_report
 from fedjoint.simulation.reference import ReferenceSet
 from fedjoint.simulation.running import Stopwatch, TrainedRun, train_inline
@@ -193,6 +194,8 @@ def simulate(
             head=ReportHead(name=name, dataset=dataset.name, created_at=revenue.at, timings_s=stopwatch.seconds),
         )
         _write_files(folder, session, parties, trained=trained, settled=settled, report=report)
+        if agreement.terms.valuation.keep_updates:
+            keep_updates(folder.path(), prepared.updates, reference.examples)
         record.append(CLOSED, {"end": trained.end, "files": file_hashes(folder.path())})
         return SimulatedRun(folder=folder.publish(), report=report)
 
