@@ -9,6 +9,7 @@ from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.agreement.terms import PrivacyTerms, Terms
 from fedjoint.pool.ledger import Entry
 from fedjoint.pool.materiality import groups_within_error, pay_alike
+from fedjoint.pool.revenue import paid
 from fedjoint.pool.settlement_entries import entries_of_settlement
 from fedjoint.pool.shares import shares_from_contributions
 from fedjoint.pool.statement import RunFacts, StatedError, Statement, statement_of
@@ -94,8 +95,15 @@ def settle_run(
         )
         for holder in terms.holder_ids
     }
-    entries = entries_of_settlement(settlement, run_id, buyer=revenue.buyer, at=revenue.at)
-    return SettledRun(settlement=settlement, entries=entries, statements=statements, paid_alike=alike)
+    invoice = paid(
+        f"{run_id}/invoice",
+        buyer=revenue.buyer,
+        amount_minor=revenue.gross_minor,
+        currency=settlement.currency,
+        at=revenue.at,
+    )
+    entries = entries_of_settlement(settlement, run_id, terms=terms.money, at=revenue.at)
+    return SettledRun(settlement=settlement, entries=(*invoice, *entries), statements=statements, paid_alike=alike)
 
 
 def _alike(terms: Terms, contributions: Mapping[str, float], errors: ErrorBars | None) -> tuple[tuple[str, ...], ...]:

@@ -29,10 +29,13 @@ from fedjoint.identity.keys import Identity
 from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
+from fedjoint.record.checkpoint import SignedCheckpoint
+from fedjoint.record.log import AskWitnesses
+from fedjoint.record.witness import Prove, Witness
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
 
-__all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "sign_by_all"]
+__all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "holders_as_witnesses", "sign_by_all"]
 
 COORDINATOR = "exchange"
 #: A coordinate of an update without privacy is clipped at so many times the learning rate and steps: far above any
@@ -41,7 +44,7 @@ _PLAIN_GRADIENT_BOUND = 4.0
 #: Noise beyond so many standard deviations is clipped: one coordinate in 10^15.
 _NOISE_DEVIATIONS = 8.0
 #: Mode ``joint``: the part of 1 / noise², summed over releases, that goes to the opened contributions.
-_CONTRIBUTIONS_PART = 0.1
+_CONTRIBUTIONS_PART = 1 / 3
 #: Of one value, as the agreement allows.
 _MOST_BITS = 24
 
@@ -82,7 +85,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
     Raises:
         FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
     """
-    sizes = [len(records.examples) for records in division.holders]
+    sizes = [records.examples.num_units(config.privacy.unit) for records in division.holders]
     training = TrainingTerms(
         rounds=config.training.rounds,
         local_steps=config.training.local_steps,
@@ -148,6 +151,18 @@ def sign_by_all(terms: Terms, parties: Parties) -> SignedAgreement:
     return SignedAgreement(terms=terms, sha256=terms_sha256(terms)).with_signatures(signatures)
 
 
+def holders_as_witnesses(parties: Parties, origin: str) -> AskWitnesses:
+    """Every holder countersigns the checkpoints of a run's record, each remembering what it saw."""
+    coordinator = parties.coordinator.public
+    witnesses = [Witness(identity, coordinator=coordinator, origin=origin) for identity in parties.identities]
+
+    def ask(signed: SignedCheckpoint, prove: Prove) -> dict[str, str]:
+        names = (identity.id for identity in parties.identities)
+        return dict(zip(names, (witness.countersign(signed, prove) for witness in witnesses), strict=True))
+
+    return ask
+
+
 def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
     if config.training.minimum_holders is not None:
         return config.training.minimum_holders
@@ -155,7 +170,7 @@ def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
 
 
 def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
-    """Shares of noise for the agreed epsilons; a tenth of what epsilon allows (in 1 / noise²) goes to contributions."""
+    """Shares of noise for the agreed epsilons; a third of what epsilon allows (in 1 / noise²) is for contributions."""
     if config.colluders is None:
         raise PrivacyError("privacy.colluders is missing", remedy="Set it, 1 say, or choose privacy=local.")
     epsilon, opened, delta = config.epsilon, config.epsilon_if_opened, config.delta
@@ -184,6 +199,7 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTer
         colluders=config.colluders,
         epsilon_if_opened=opened,
         contributions_noise_multiplier=blur,
+        unit=config.unit,
         insecure_seed=config.insecure_seed,
     )
 
@@ -196,6 +212,7 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
     step = coarsest_step(clip_norm, terms.num_parameters)
     plan = JointPlan(
         num_parameters=terms.num_parameters,
+        num_holders=len(sizes),
         rounds=terms.training.rounds,
         sampling_rate=terms.training.sampling_rate,
         clip_norm=clip_norm,
@@ -203,7 +220,7 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
         noise_multiplier=share,
         contributions_noise_multiplier=blur,
     )
-    wide = bound or noise_bound(plan, privacy, num_holders=len(sizes), largest_holder=max(sizes)) * (1 + 1e-9)
+    wide = bound or noise_bound(plan, privacy, largest_holder=max(sizes)) * (1 + 1e-9)
     bits = max(terms.encryption.value_bits, math.ceil(math.log2(wide / step + 2)) + 1)
     if bits > _MOST_BITS:
         raise PrivacyError(
@@ -234,6 +251,7 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
         colluders=config.colluders,
         epsilon_if_opened=config.epsilon_if_opened,
         contributions_noise_multiplier=config.contributions_noise_multiplier,
+        unit=config.unit,
         insecure_seed=config.insecure_seed,
     )
 

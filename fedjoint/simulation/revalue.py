@@ -156,18 +156,15 @@ def revalue(run: KeptRun, method: str, sampling: Sampling) -> Revaluation:
 
 def _games(run: KeptRun) -> RunGames:
     measure, terms = run.reference.of_coalitions(), run.terms
-    rounds = [
-        {"players": tuple(steps), "before": before, "updates": np.stack(list(steps.values())), "reference": measure}
-        for before, steps in zip(run.models, run.steps, strict=False)
-    ]
-    return RunGames(
-        players=terms.holder_ids,
-        as_run=tuple(RoundGame(**one) for one in rounds),
-        renormalised=tuple(
-            RenormalisedGame(**one, weights=np.array([terms.weight(holder) for holder in one["players"]]))
-            for one in rounds
-        ),
-    )
+    as_run, renormalised = [], []
+    for before, steps in zip(run.models, run.steps, strict=False):
+        players, updates = tuple(steps), np.stack(list(steps.values()))
+        weights = np.array([terms.weight(holder) for holder in players])
+        as_run.append(RoundGame(players=players, before=before, updates=updates, reference=measure))
+        renormalised.append(
+            RenormalisedGame(players=players, before=before, updates=updates, reference=measure, weights=weights)
+        )
+    return RunGames(players=terms.holder_ids, as_run=tuple(as_run), renormalised=tuple(renormalised))
 
 
 def _path_parts(run: KeptRun) -> tuple[dict[str, Vector], dict[str, dict[str, float]]]:

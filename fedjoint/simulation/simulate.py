@@ -22,7 +22,7 @@ from fedjoint.models.vector import save_model
 from fedjoint.pool.money import parse_minor
 from fedjoint.pool.statement import sign_statement
 from fedjoint.pool.store_sql import LedgerStore
-from fedjoint.record.log import CLOSED, RunRecord
+from fedjoint.record.log import CLOSED, RunRecord, origin_of
 from fedjoint.runs.folder import (
     AGREEMENT,
     LEDGER,
@@ -37,7 +37,13 @@ from fedjoint.runs.folder import (
 from fedjoint.runs.report import Report
 from fedjoint.runs.report_html import render_report
 from fedjoint.runs.settling import Revenue, SettledRun, settle_run
-from fedjoint.simulation.agreeing import Parties, bring_together, compose_terms, sign_by_all
+from fedjoint.simulation.agreeing import (
+    Parties,
+    bring_together,
+    compose_terms,
+    holders_as_witnesses,
+    sign_by_all,
+)
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.kept_updates import keep_updates
 from fedjoint.simulation.outcome import ReportHead, compare, describe_data, make_report
@@ -51,6 +57,8 @@ from fedjoint.training.session import Session
 __all__ = ["Prepared", "Progress", "SilentProgress", "SimulatedRun", "prepare", "simulate"]
 
 _BUYER = "buyer"
+#: Events between two signed and witnessed checkpoints of the record.
+_BATCH_EVENTS = 64
 
 
 class Progress(Protocol):
@@ -161,7 +169,14 @@ def simulate(
     reference = ReferenceSet.of(division, agreement.terms)
     with (
         NewRunFolder(Path(config.run.folder).expanduser(), name) as folder,
-        RunRecord(folder.path(RECORD), agreement.sha256, parties.coordinator, now=_timestamp) as record,
+        RunRecord(
+            folder.path(RECORD),
+            origin_of(agreement.sha256, session.run_id),
+            parties.coordinator,
+            now=_timestamp,
+            batch_events=_BATCH_EVENTS,
+            witnesses=holders_as_witnesses(parties, origin_of(agreement.sha256, session.run_id)),
+        ) as record,
     ):
         trained = train_inline(
             session,
