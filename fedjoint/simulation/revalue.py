@@ -89,8 +89,9 @@ def read_kept_run(folder: Path) -> KeptRun:
     agreement = read_agreement((folder / AGREEMENT).read_bytes())
     terms = agreement.terms
     log = read_updates(folder, terms)
-    events = list(read_record(folder / RECORD, agreement.sha256, terms.coordinator))
-    recorded = read_recorded_run(events, agreement)
+    witnesses = {holder.identity.id: holder.identity for holder in terms.holders}
+    record = read_record(folder / RECORD, agreement.sha256, terms.coordinator, witnesses=witnesses)
+    recorded = read_recorded_run(record.events, agreement)
     contributors = tuple(tuple(sorted(recorded.summed[opened.round].receipts)) for opened in recorded.rounds)
     reference = ReferenceSet(
         examples=read_reference(folder, terms),
