@@ -12,7 +12,7 @@ from fedjoint.simulation.simulate import simulate
 from fedjoint.simulation.valuing import as_valued_run
 from fedjoint.valuation.estimate import Sampling
 
-SMALL = ["data=breast_cancer", "training.rounds=3", "privacy.insecure_seed=1"]
+SMALL = ["data=breast_cancer", "privacy=local", "training.rounds=3", "privacy.insecure_seed=1"]
 
 
 def run(folder, *overrides):
