@@ -47,6 +47,58 @@ class Meter:
             try:
                 return act(*given, **named)
             finally:
+                self.seconds += time.process_time() - start
+
+        return timed
+
+
+def write_table(path: Path) -> None:
+    """Records of one logistic truth, ten holders."""
+    rng = np.random.default_rng(0)
+    lines = ["holder,target," + ",".join(f"x{column}" for column in range(COLUMNS))]
+    truth = rng.normal(size=COLUMNS)
+    for number in range(HOLDERS * RECORDS):
+        features = rng.normal(size=COLUMNS)
+        ill = int(features @ truth + rng.logistic() > 0)
+        lines.append(f"site{number % HOLDERS},{ill}," + ",".join(f"{value:.4f}" for value in features))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def measure(privacy: str, rounds: int, folder: Path) -> dict[str, object]:
+    """One run: training, encryption and valuation, through the real apps."""
+    config = load_config(
+        [
+            f"privacy={privacy}",
+            "encryption=seeded",
+            "model=mlp",
+            f"model.hidden=[{HIDDEN[0]},{HIDDEN[1]}]",
+            "data=table",
+            f"data.path={folder / 'table.csv'}",
+            "data.holder=holder",
+            "data.target=target",
+            f"training.rounds={rounds}",
+            "training.local_steps=5",
+            "training.learning_rate=0.1",
+            "training.sampling_rate=0.5",
+        ]
+    )
+    prepared = prepare(config)
+    agreement = sign_by_all(prepared.terms, prepared.parties)
+    session = Session(agreement=agreement, run_id="ab" * 16)
+    meter, originals = Meter(), (PathValuation.add_round, PathValuation.open)
+    PathValuation.add_round, PathValuation.open = map(meter.around, originals)  # type: ignore[method-assign]
+    try:
+        start = time.process_time()
+        train_inline(
+            session,
+            prepared.parties,
+            ReferenceSet.of(prepared.division, agreement.terms),
+            log=lambda kind, body: None,
+            on_round=lambda summary: None,
+            stopwatch=Stopwatch(),
+        )
+        whole = time.process_time() - start
+    finally:
         PathValuation.add_round, PathValuation.open = originals  # type: ignore[method-assign]
     return {
         "privacy": privacy,
