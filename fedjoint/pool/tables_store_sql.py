@@ -15,7 +15,9 @@ from fedjoint.pool.ledger import Entry, Posting
 
 __all__ = [
     "BALANCES",
+    "CHECKPOINTS",
     "ENTRIES",
+    "EVENTS",
     "METADATA",
     "PAGE",
     "POSTINGS",
@@ -69,6 +71,20 @@ _LINES_OF = sa.select(POSTINGS).where(POSTINGS.c.entry_id.in_(_IDS)).order_by("e
 _KEY = sa.tuple_(BALANCES.c.currency, BALANCES.c.account)
 _STANDING = sa.select(BALANCES).where(_KEY.in_(sa.bindparam("keys", expanding=True)))
 _STANDING_LOCKED = _STANDING.order_by(*(sa.collate(column, "C") for column in _KEY)).with_for_update()
+
+#: The pool's record: an event's number is its place in the Merkle tree.
+EVENTS = sa.Table(
+    "events",
+    METADATA,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("line", sa.Text, nullable=False),
+)
+CHECKPOINTS = sa.Table(
+    "checkpoints",
+    METADATA,
+    sa.Column("size", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("line", sa.Text, nullable=False),
+)
 
 
 def load_page(connection: sa.Connection, *conditions: sa.ColumnElement[bool], name: str) -> list[tuple[int, Entry]]:

@@ -10,7 +10,7 @@ from typing import Literal
 from fedjoint.agreement.terms import MoneyTerms
 from fedjoint.errors import PoolError
 from fedjoint.pool.money import apportion, check_minor, minor_digits, whole_parts
-from fedjoint.pool.shares import agreed_shares
+from fedjoint.pool.shares import shares_from_contributions
 from fedjoint.strict import strict
 
 __all__ = ["Period", "Settlement", "Step", "check_steps", "reserve_target", "settle"]
@@ -64,14 +64,12 @@ class Period:
     """What a settlement needs to know besides revenue and contributions.
 
     Args:
-        sizes: Certified examples of each holder; needed where money goes by size.
-        errors: Half the width of each contribution's error bar; needed where the agreement has a materiality rule.
+        sizes: Certified examples of each holder; needed where the base part goes by size.
         compute_minor: What each holder's training cost, as :mod:`fedjoint.pool.compute_costs` found it.
         reserve_room_minor: What the reserve lacks of its target, at least 0; None takes the premium in full.
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict)
-    errors: Mapping[str, float] = field(default_factory=dict)
     compute_minor: Mapping[str, int] = field(default_factory=dict)
     reserve_room_minor: int | None = None
 
@@ -145,6 +143,7 @@ def settle(
     *,
     terms: MoneyTerms,
     brought: Mapping[str, Fraction] | None = None,
+    shares: Mapping[str, Fraction] | None = None,
     period: Period | None = None,
 ) -> Settlement:
     """Divide one revenue among tax office, exchange, reserve and holders.
@@ -157,6 +156,8 @@ def settle(
         contributions: Each holder's, in units of the utility; negative ones count as zero.
         terms: The agreed rates and currency.
         brought: ``carried`` of the settlement before, under the same agreement.
+        shares: Each holder's fraction, where a rule of the agreement changes what contributions alone would give
+            (:func:`fedjoint.pool.materiality.pay_alike`); they sum to 1, or are all 0.
         period: Sizes, compute costs, and what the reserve lacks.
 
     Raises:
@@ -174,7 +175,7 @@ def settle(
     period = period or Period()
     check_minor("gross revenue", gross_minor, low=0)
     minor_digits(terms.currency)
-    shares = agreed_shares(contributions, terms=terms, errors=period.errors, sizes=period.sizes)
+    shares = shares_from_contributions(contributions) if shares is None else shares
     base_shares = _base_shares(shares, terms, period.sizes)
     compute = _compute(gross_minor, shares, terms, period.compute_minor)
     quotas = _quotas(gross_minor - sum(compute.values()), gross_minor, terms, period.reserve_room_minor)

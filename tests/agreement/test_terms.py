@@ -266,8 +266,6 @@ def test_what_is_taken_before_the_holders_cannot_exceed_gross():
         {"compute_seconds_per_round": -1},
         {"compute_cap_bp": 10_001},
         {"dispute_window_days": -1},
-        {"share_cap_bp": 10_001},
-        {"share_floor_bp": 10_001},
         {"reserve_target_bp": 10_001},
     ],
 )

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedjoint.agreement.terms import MoneyTerms
 from fedjoint.errors import PoolError
-from fedjoint.pool.shares import agreed_shares, shares_from_contributions
+from fedjoint.pool.shares import shares_from_contributions
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 CONTRIBUTIONS = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), FINITE, min_size=1, max_size=9)
@@ -61,61 +60,3 @@ def test_a_contribution_that_is_no_finite_number_is_refused_with_its_holder(valu
 def test_no_holder_at_all_is_refused():
     with pytest.raises(PoolError, match="no holder"):
         shares_from_contributions({})
-
-
-def test_without_rules_shares_are_by_contribution():
-    contributions = {"a": 2.0, "b": 1.0, "c": -1.0}
-    assert agreed_shares(contributions, terms=MoneyTerms()) == shares_from_contributions(contributions)
-
-
-def test_holders_within_each_others_error_bars_are_paid_equal_or_by_size():
-    contributions, errors = {"a": 4.0, "b": 1.0, "c": 1.5, "d": 0.0}, {"a": 0.1, "b": 0.25, "c": 0.25, "d": 9.0}
-    equal = agreed_shares(contributions, terms=MoneyTerms(materiality="equal"), errors=errors)
-    assert equal == {"a": Fraction(8, 13), "b": Fraction(5, 26), "c": Fraction(5, 26), "d": 0}
-    sizes = {"a": 1, "b": 30, "c": 10, "d": 1}
-    by_size = agreed_shares(contributions, terms=MoneyTerms(materiality="size"), errors=errors, sizes=sizes)
-    assert by_size == {"a": Fraction(8, 13), "b": Fraction(15, 52), "c": Fraction(5, 52), "d": 0}
-    apart = agreed_shares(contributions, terms=MoneyTerms(materiality="equal"), errors={**errors, "b": 0.24})
-    assert apart == shares_from_contributions(contributions)
-
-
-def test_a_floor_is_taken_from_who_has_more():
-    shares = agreed_shares({"a": 98.0, "b": 1.0, "c": 1.0}, terms=MoneyTerms(share_floor_bp=1_000))
-    assert shares == {"a": Fraction(8, 10), "b": Fraction(1, 10), "c": Fraction(1, 10)}
-
-
-def test_bounds_that_cannot_be_kept_give_equal_shares():
-    for rules in ({"share_cap_bp": 1_000}, {"share_floor_bp": 6_000}):
-        assert set(agreed_shares({"a": 9.0, "b": 1.0}, terms=MoneyTerms(**rules)).values()) == {Fraction(1, 2)}
-
-
-@pytest.mark.parametrize("errors", [None, {"a": 1.0}, {"a": 1.0, "b": float("nan")}, {"a": 1.0, "b": -1.0}])
-def test_a_materiality_rule_needs_error_bars(errors):
-    with pytest.raises(PoolError, match="error bar of"):
-        agreed_shares({"a": 1.0, "b": 1.0}, terms=MoneyTerms(materiality="equal"), errors=errors)
-
-
-@pytest.mark.parametrize("sizes", [None, {"a": 1}, {"a": 1, "b": 0}])
-def test_materiality_by_size_needs_sizes(sizes):
-    with pytest.raises(PoolError, match="size of"):
-        terms = MoneyTerms(materiality="size")
-        agreed_shares({"a": 1.0, "b": 1.0}, terms=terms, errors={"a": 0.0, "b": 0.0}, sizes=sizes)
-
-
-@given(
-    st.dictionaries(st.sampled_from("abcdef"), st.floats(-5, 5), min_size=1),
-    st.integers(0, 10_000).flatmap(lambda cap: st.tuples(st.integers(0, cap), st.just(cap))),
-    st.sampled_from(["none", "equal"]),
-)
-def test_agreed_shares_sum_to_one_keep_the_bounds_and_the_order(contributions, bounds, materiality):
-    terms = MoneyTerms(share_floor_bp=bounds[0], share_cap_bp=bounds[1], materiality=materiality)
-    shares = agreed_shares(contributions, terms=terms, errors=dict.fromkeys(contributions, 0.5))
-    paid = {holder: share for holder, share in shares.items() if contributions[holder] > 0}
-    assert all(share == 0 for holder, share in shares.items() if holder not in paid)
-    if paid:
-        equal = Fraction(1, len(paid))
-        assert sum(paid.values()) == 1
-        assert max(paid.values()) <= max(Fraction(bounds[1], 10_000), equal)
-        assert min(paid.values()) >= min(Fraction(bounds[0], 10_000), equal)
-    for one in paid:
-        assert all(shares[one] >= shares[other] for other in paid if contributions[one] >= contributions[other])
