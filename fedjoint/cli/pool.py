@@ -123,6 +123,42 @@ def payout(session: Session, *, batch: str) -> None:
     session.act(lambda state, books: pay_out(state, batch, books=books, at=at))
 
 
+@command.command("payments")
+@click.argument("batch")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a CSV file.")
+@click.option("--xml", "xml_file", type=click.Path(path_type=Path), help="Write ISO 20022 pain.001.001.09 for a bank.")
+@click.option("--debtor", help="Party id of who pays, with an IBAN; needed for --xml.")
+@click.option("--day", metavar="DAY", help="When the bank is to pay; today by default.")
+@pool_command
+def payments(
+    session: Session, *, batch: str, csv_file: Path | None, xml_file: Path | None, debtor: str | None, day: str | None
+) -> None:
+    """Show what a payout paid, or write it as files for a bank; the books are not touched.
+
+    \b
+    Example:
+      fedjoint pool payments 2026-12 --csv payout.csv --xml payout.xml --debtor exchange-account
+    """
+    from fedjoint.errors import ConfigError
+    from fedjoint.files import replace_file
+    from fedjoint.pool.payment_files import payments_of, to_csv, to_pain_001
+    from fedjoint.pool.state import fold
+    from fedjoint.strict import plain
+
+    with session.store() as store:
+        parties = fold(store.events()).registry.parties
+        found = payments_of(store.ledger.entries(), batch, parties)
+    if csv_file is not None:
+        replace_file(csv_file, to_csv(found).encode())
+    if xml_file is not None:
+        if debtor not in parties:
+            raise ConfigError(f"--xml with debtor '{debtor}'", expected="--debtor and a registered party with an IBAN")
+        at = now()
+        xml = to_pain_001(found, message_id=batch, debtor=parties[debtor], at=at, day=day or at[:10])
+        replace_file(xml_file, xml)
+    session.show(plain(found), [f"{one.party:20} {one.iban:34} {one.amount:>16} {one.currency}" for one in found])
+
+
 @command.command("balance")
 @pool_command
 def balance(session: Session) -> None:

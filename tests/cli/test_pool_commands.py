@@ -119,6 +119,15 @@ def test_the_export_and_a_statement_verify_with_public_keys_alone(desk):
         desk.run("verify", books)
 
 
+def test_a_payout_is_written_for_the_bank(desk):
+    settle(desk, 9)
+    desk.run("pool", "payout", "bank-1", "--yes")
+    with pytest.raises(FedjointError, match="'a' has no IBAN"):
+        desk.run("pool", "payments", "bank-1")
+    with pytest.raises(FedjointError, match="payout 'nothing' paid nobody"):
+        desk.run("pool", "payments", "nothing")
+
+
 def test_registry_answers_for_a_purpose_and_a_day(desk):
     shown = ["registry", "dataset", "show", "scans-b", "--day", "2026-06-01", "--purpose"]
     assert "scans-b" in desk.run(*shown, "underwriting research")
