@@ -151,7 +151,7 @@ def payments(
     if csv_file is not None:
         replace_file(csv_file, to_csv(found).encode())
     if xml_file is not None:
-        if debtor not in parties:
+        if debtor is None or debtor not in parties:
             raise ConfigError(f"--xml with debtor '{debtor}'", expected="--debtor and a registered party with an IBAN")
         at = now()
         xml = to_pain_001(found, message_id=batch, debtor=parties[debtor], at=at, day=day or at[:10])

@@ -139,7 +139,8 @@ def to_pain_001(payments: tuple[Payment, ...], *, message_id: str, debtor: Party
     _add(_add(_add(batch, "DbtrAgt"), "FinInstnId"), "Othr", Id="NOTPROVIDED")
     for number, one in enumerate(payments, start=1):
         _add_transfer(batch, one, end_to_end=f"{_text(message_id, 28)}-{number}")
-    return Xml.tostring(document, encoding="utf-8", xml_declaration=True)
+    data: bytes = Xml.tostring(document, encoding="utf-8", xml_declaration=True)
+    return data
 
 
 def _add_transfer(batch: Xml.Element, payment: Payment, *, end_to_end: str) -> None:

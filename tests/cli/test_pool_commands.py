@@ -100,7 +100,7 @@ def test_money_moves_only_after_yes_to_the_amounts(desk):
     assert "7.00 CNY" in refused
     assert balances(desk) == before
     desk.run("pool", "deposit", "yes", "buyer", "7.00", answer="y\n")
-    assert balances(desk)["escrow"] == before["escrow"] + 700
+    assert balances(desk)["escrow"] == before.get("escrow", 0) + 700
 
 
 def test_the_export_and_a_statement_verify_with_public_keys_alone(desk):
