@@ -20,6 +20,7 @@ from fedjoint.agreement.terms import (
     TrainingTerms,
     ValuationTerms,
 )
+from fedjoint.agreement.weights import most_counted
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.division import Division
@@ -67,6 +68,7 @@ def bring_together(division: Division, *, observer: Observer) -> Parties:
         maximum_delta=1.0,
         allow_no_privacy=True,
         allow_insecure_noise=True,
+        allow_kept_updates=True,
     )
     holders = tuple(
         Holder(identity, records.examples, policy, observer=observer)
@@ -95,9 +97,11 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         server_beta2=config.training.server_beta2,
         server_tau=config.training.server_tau,
         minimum_holders=_minimum_holders(config, len(sizes)),
+        maximum_weight=config.training.maximum_weight,
         seed=config.seed,
     )
     privacy = _privacy(config.privacy, training)
+    most = most_counted(sizes, training.maximum_weight)
     terms = Terms(
         title=config.title,
         purpose=config.purpose,
@@ -112,13 +116,14 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         privacy=privacy,
         encryption=EncryptionTerms(
             scheme=config.encryption.scheme,
-            bound=config.encryption.bound or _bound(training, privacy, sizes),
+            bound=config.encryption.bound or _bound(training, privacy, [min(size, most) for size in sizes]),
             value_bits=config.encryption.value_bits,
         ),
         valuation=ValuationTerms(
             method=config.valuation.method,
             utility=config.valuation.utility,
             quadrature_points=config.valuation.quadrature_points,
+            keep_updates=config.valuation.keep_updates,
             reference_sha256=division.reference.sha256(),
             reference_num_examples=len(division.reference),
         ),
@@ -126,6 +131,8 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
             currency=config.money.currency,
             exchange_fee_bp=config.money.exchange_fee_bp,
             reserve_premium_bp=config.money.reserve_premium_bp,
+            materiality=config.money.materiality,
+            materiality_z=config.money.materiality_z,
         ),
     )
     if privacy.mode != "joint":
@@ -183,6 +190,10 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTer
         if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps)
         # a hair more: the root must not round below what the whole needs
         share = max(of_sum / math.sqrt(honest) * (1 + 1e-12), if_opened)
+        if config.contributions_noise_multiplier is None:  # what a larger share leaves of epsilon is for contributions
+            sums = GaussianEvent(sampling_rate=rate, noise_multiplier=share * math.sqrt(honest), count=steps)
+            left = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1, spent=(sums,))
+            blur = min(blur, left)
     return PrivacyTerms(
         mode="joint",
         epsilon=epsilon,
@@ -249,7 +260,7 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
     )
 
 
-def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[int]) -> float:
+def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[float]) -> float:
     """Largest coordinate of a weighted update that can happen, from public constants alone.
 
     A holder's weighted update moves by at most rate * steps * clip * weight, plus noise of standard deviation
