@@ -18,13 +18,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from fedjoint.privacy.events import GaussianEvent, num_steps
+from fedjoint.privacy.events import GaussianEvent, Release, costs, num_steps
 from fedjoint.privacy.ledger_file import LifetimeLedger, create_ledger
 from fedjoint.privacy.lifetime import lifetime_budget
 
 ROUNDS, AGREEMENT = 5, "a" * 64
-STEP = GaussianEvent(sampling_rate=1.0, noise_multiplier=200.0)
-RUN = GaussianEvent(sampling_rate=1.0, noise_multiplier=200.0, count=ROUNDS)
+EVENT = GaussianEvent(sampling_rate=1.0, noise_multiplier=200.0)
+STEP = Release(purpose="training", event=EVENT, if_opened=EVENT)
 
 
 def _now() -> str:
@@ -36,9 +36,11 @@ def run_until_killed(ledger_path: Path, releases: Path, generation: int) -> None
     ledger = LifetimeLedger(ledger_path, now=_now)
     out = os.open(releases, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in range(10**6):
-        reservation = ledger.reserve(f"{generation}-{number}", agreement_sha256=AGREEMENT, events=(RUN,), unit="record")
+        reservation = ledger.reserve(
+            f"{generation}-{number}", agreement_sha256=AGREEMENT, releases=(STEP.times(ROUNDS),), unit="record"
+        )
         for round_number in range(1, ROUNDS + 1 - number % 3):
-            assert ledger.commit(reservation, round_number=round_number, event=STEP)
+            assert ledger.commit(reservation, name=f"round {round_number}", release=STEP)
             os.write(out, b"r")
         ledger.give_back(reservation)
 
@@ -55,11 +57,11 @@ def kill_once(ledger_path: Path, releases: Path, *, generation: int, after_s: fl
     account = LifetimeLedger(ledger_path, now=_now).account()
     released = releases.stat().st_size if releases.exists() else 0
     held = [reservation for reservation in account.reservations if reservation.is_open]
-    lost = num_steps(account.charged) - released
+    lost = num_steps(costs(account.charged)) - released
     ledger = LifetimeLedger(ledger_path, now=_now)
     for reservation in held:  # what a holder does once it knows that the process is gone
         ledger.give_back(reservation.id)
-    after = num_steps(ledger.account().charged) - released
+    after = num_steps(costs(ledger.account().charged)) - released
     return {
         "released": released,
         "lost": lost,
@@ -73,7 +75,8 @@ def run_kills(kills: int, *, seed: int, folder: Path) -> list[dict[str, int]]:
     """Kill so many processes, one after the other, on one ledger."""
     moments = random.Random(seed)
     ledger, releases = folder / "ledger", folder / "releases"
-    create_ledger(ledger, lifetime_budget(1000.0, 1e-5), cohort="killed", unit="record", now=_now)
+    wide = lifetime_budget(1000.0, 1e-5)
+    create_ledger(ledger, wide, if_opened=wide, cohort="killed", unit="record", now=_now)
     rows, lost_for_good = [], 0
     for generation in range(kills):
         row = kill_once(ledger, releases, generation=generation, after_s=moments.uniform(0.0, 0.15))

@@ -45,10 +45,23 @@ _PLAIN_TEXT = re.compile(r"[^\[\]{}()'\",\\$\n]+")
 @strict
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Where the run folder stands: ``<folder>/<name>``; a missing name is made up."""
+    """Where the run folder stands: ``<folder>/<name>``; a missing name is made up.
+
+    Args:
+        name: Of the run.
+        folder: Of all runs.
+        budgets: Folder of the holders' lifetime budgets, each made when it is missing; None: runs are not added up.
+        budget_epsilon: Limit of a budget that is made.
+        budget_epsilon_if_opened: The same if a holder's own ciphertexts were opened.
+        budget_delta: Of both.
+    """
 
     name: str | None = None
     folder: str = "runs"
+    budgets: str | None = None
+    budget_epsilon: float = 8.0
+    budget_epsilon_if_opened: float = 24.0
+    budget_delta: float = 1e-5
 
 
 @strict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedjoint.agreement.review import HolderPolicy
@@ -28,6 +28,7 @@ from fedjoint.identity.keys import Identity
 from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
+from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
 
@@ -54,8 +55,16 @@ class Parties:
     identities: tuple[Identity, ...]
 
 
-def bring_together(division: Division, *, observer: Observer) -> Parties:
-    """Make fresh keys for everybody, and holders whose policies allow what a simulation may do."""
+def bring_together(
+    division: Division, *, observer: Observer, lifetimes: Mapping[str, Lifetime] | None = None
+) -> Parties:
+    """Make fresh keys for everybody, and holders whose policies allow what a simulation may do.
+
+    Args:
+        division: Whose records are whose.
+        observer: Hears every update in the clear.
+        lifetimes: Lifetime budgets of the holders that have one.
+    """
     identities = tuple(Identity.create(records.id, records.name) for records in division.holders)
     policy = HolderPolicy(
         maximum_epsilon=1e6,
@@ -66,7 +75,7 @@ def bring_together(division: Division, *, observer: Observer) -> Parties:
         allow_insecure_noise=True,
     )
     holders = tuple(
-        Holder(identity, records.examples, policy, observer=observer)
+        Holder(identity, records.examples, policy, observer=observer, lifetime=(lifetimes or {}).get(records.id))
         for identity, records in zip(identities, division.holders, strict=True)
     )
     taken = {records.id for records in division.holders}

@@ -131,16 +131,19 @@ def train_inline(
         )
         with stopwatch.stage("keys"):
             coordinator.prepare()
-        with stopwatch.stage("training"):
-            for summary in coordinator.rounds():
-                models.append(coordinator.model)
-                losses.append(summary.loss)
-                rounds.append(summary)
-                on_round(summary)
-        with stopwatch.stage("contributions"):
-            opened = valuation.open(
-                channel, coordinator.key_id, coordinator=parties.coordinator, holders=coordinator.holders, log=log
-            )
+        try:
+            with stopwatch.stage("training"):
+                for summary in coordinator.rounds():
+                    models.append(coordinator.model)
+                    losses.append(summary.loss)
+                    rounds.append(summary)
+                    on_round(summary)
+            with stopwatch.stage("contributions"):
+                opened = valuation.open(
+                    channel, coordinator.key_id, coordinator=parties.coordinator, holders=coordinator.holders, log=log
+                )
+        finally:  # also where a round was refused: others have reserved for it
+            coordinator.finish()
         valued.append((opened, coordinator.end))
 
     log("run.opened", _opening_facts(session, losses[0], reference.metrics(start)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from fedjoint.models.vector import save_model
 from fedjoint.pool.money import parse_minor
 from fedjoint.pool.statement import sign_statement
 from fedjoint.pool.store_sql import LedgerStore
+from fedjoint.privacy.ledger_file import LifetimeLedger
 from fedjoint.record.log import CLOSED, RunRecord
 from fedjoint.runs.folder import (
     AGREEMENT,
@@ -38,6 +39,7 @@ from fedjoint.runs.report import Report
 from fedjoint.runs.report_html import render_report
 from fedjoint.runs.settling import Revenue, SettledRun, settle_run
 from fedjoint.simulation.agreeing import Parties, bring_together, compose_terms, sign_by_all
+from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.outcome import ReportHead, compare, describe_data, make_report
 from fedjoint.simulation.reference import ReferenceSet
@@ -87,6 +89,7 @@ class Prepared:
     parties: Parties
     terms: Terms
     updates: UpdateLog
+    ledgers: Mapping[str, LifetimeLedger]
     gross_minor: int
 
 
@@ -105,13 +108,15 @@ def prepare(config: SimulationConfig) -> Prepared:
         seed=config.seed,
     )
     updates = UpdateLog()
-    parties = bring_together(division, observer=updates)
+    ledgers = ledgers_of(config, division, now=_timestamp)
+    parties = bring_together(division, observer=updates, lifetimes=ledgers)
     return Prepared(
         dataset=dataset,
         division=division,
         parties=parties,
         terms=compose_terms(config, dataset, division, parties),
         updates=updates,
+        ledgers=ledgers,
         gross_minor=gross_minor,
     )
 
@@ -152,6 +157,7 @@ def simulate(
     with stopwatch.stage("agreement"):
         prepared = prepare(config)
         hears.data(prepared.dataset, prepared.division)
+        create_missing_ledgers(config, prepared.dataset, prepared.ledgers, now=_timestamp)
         agreement = sign_by_all(prepared.terms, prepared.parties)
         hears.agreed(agreement, preview_costs(agreement.terms))
     dataset, division, parties = prepared.dataset, prepared.division, prepared.parties

@@ -30,6 +30,7 @@ from fedjoint.training.plan import (
     Refusal,
     RoundReply,
     RoundTask,
+    Task,
 )
 from fedjoint.training.session import Session
 
@@ -177,6 +178,12 @@ class Coordinator:
             if self._is_open(pending, openings):
                 yield self._close(pending, openings)
 
+    def finish(self) -> None:
+        """Tell every holder that the run is over, so that it frees what it has not spent of its reservation."""
+        tasks = {holder: Parcel(body=Task(**self._session.address)) for holder in self._model_round}
+        for _ in self._channel.exchange("finish", tasks):
+            pass  # who does not hear of it keeps its reservation until it gives it back itself
+
     def _exchange_round(self, number: int, active: list[str], pending: _Round | None) -> tuple[_Round, Openings]:
         current = _Round(number=number, total=Accumulator(self._session.parameters))
         openings = Openings(session=self._session, round=number - 1)
@@ -322,7 +329,7 @@ class Coordinator:
             exhausted = reasons == ["privacy.budget_exhausted"]
             raise TrainingError(
                 f"no round could be trained. {words}",
-                remedy="Raise privacy.epsilon or privacy.noise_multiplier."
+                remedy="Raise privacy.epsilon or privacy.noise_multiplier, if the holders' lifetime budgets have room."
                 if exhausted
                 else "See each holder's own log.",
             )

@@ -58,6 +58,7 @@ class Holder:
             "open_contributions": lambda task: self._run(task.body).open_contributions(
                 _typed(task.body, ContributionsTask), task.blobs
             ),
+            "finish": lambda task: self._run(task.body).finish(),
         }
 
     @property

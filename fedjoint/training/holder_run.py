@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -24,10 +23,11 @@ from fedjoint.errors import EncryptionError, PrivacyError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.budget import RunBudget
-from fedjoint.privacy.events import GaussianEvent, num_steps
+from fedjoint.privacy.events import Release, costs
+from fedjoint.privacy.joint_plan import CUT_OFF
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
-from fedjoint.privacy.releases import epsilon_if_opened, once_released, round_release
+from fedjoint.privacy.releases import epsilon_if_opened, once_released, releases_of, round_release, worst_case
 from fedjoint.training.aggregate import Model, apply_sum, model_bytes, model_from_bytes, sum_bytes
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.plan import (
@@ -77,12 +77,12 @@ class HolderRun:
         lifetime: Lifetime | None = None,
     ) -> None:
         self._identity, self._session, self._observer = identity, session, observer
-        self._lifetime, self._reservation = lifetime, ""
+        self._lifetime, self._reservation, self._is_over = lifetime, "", False
         self._terms, self._parameters = session.terms, session.parameters
         terms = session.terms
         noise = noise_source(terms.privacy, identity.id)
         self._trainer = LocalTrainer(terms=terms, holder_id=identity.id, examples=examples, noise=noise)
-        self._budget = _budget(session.terms)
+        self._budget, self._steps = _budget(session.terms), 0
         self._key: SecretKey | None = None
         self._encryptor: Encryptor | None = None
         self._model = parameters_to_vector(agreed_module(terms))
@@ -142,6 +142,8 @@ class HolderRun:
             EncryptionError: no key yet, a sum that must not be opened, or an update that cannot be encrypted.
         """
         self._require_key()
+        if self._is_over:
+            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
         if not self._trained_round < task.round <= self._terms.training.rounds:
             raise TrainingError(
                 f"round {task.round} after round {self._trained_round}",
@@ -153,12 +155,7 @@ class HolderRun:
             raise TrainingError(
                 f"round {task.round} and the model is of round {self._model_round}", remedy="Send the sum."
             )
-        event = round_release(self._terms)
-        if self._budget is not None and event is not None:
-            self._budget.check(event)
-        self._charge_lifetime(task.round, event)
-        if self._budget is not None and event is not None:
-            self._budget.spend(event)  # before anything is released: a crash in between charges
+        self._charge(task.round)  # before anything is released: a crash in between charges
         self._trained_round = task.round
         frame = self._encrypted_update(task.round)
         receipt = self._receipt(task.round, frame)
@@ -194,35 +191,58 @@ class HolderRun:
             )
             values.append(str(open_sample(key, masked)))
         self._contributions_opened = True
-        if self._lifetime is not None and self._reservation:
-            self._lifetime.give_back(self._reservation)  # the run is over; a later round is refused by the ledger
         facts = {"samples": [sample.blob for sample in task.samples], "values": values}
         return Parcel(body=ContributionsReply(values=tuple(values), signature=self._sign("contributions", facts)))
 
-    def _charge_lifetime(self, round_number: int, event: GaussianEvent | None) -> None:
-        """Reserve the whole run before its first round, and charge each round before it is released."""
-        if self._lifetime is None:
+    def finish(self) -> Parcel:
+        """Take note that the run is over: what it has not released of its reservation is free again.
+
+        Whoever says so falsely gets no further round out of this holder.
+        """
+        self._is_over = True
+        if self._lifetime is not None and self._reservation:
+            self._lifetime.give_back(self._reservation)
+            self._reservation = ""
+        signature = self._sign("finish", {"holder": self._identity.id})
+        return Parcel(body=JoinReply(holder=self._identity.id, signature=signature))
+
+    def _charge(self, round_number: int) -> None:
+        """Charge a round to the run's budget and to the holder's own, or neither."""
+        release = round_release(self._terms)
+        if self._budget is None or release is None:
+            if self._lifetime is not None:
+                raise PrivacyError(
+                    "updates would leave without noise, at no finite cost to the lifetime budget",
+                    remedy="Agree on a privacy mode.",
+                )
             return
-        if event is None:
-            raise PrivacyError(
-                "updates would leave without noise, at no finite cost to the lifetime budget",
-                remedy="Agree on a privacy mode.",
-            )
-        if once_released(self._terms):
-            raise PrivacyError(
-                f"mode {self._terms.privacy.mode} releases more than its rounds, which no lifetime budget charges yet",
-                remedy="Agree on privacy=local for records that have a lifetime budget.",
-            )
-        if not self._reservation:
-            worst = dataclasses.replace(event, count=event.count * self._terms.training.rounds)
-            self._reservation = self._lifetime.reserve(
-                self.run_id, agreement_sha256=self._session.agreement.sha256, events=(worst,), unit="record"
-            )
-        if not self._lifetime.commit(self._reservation, round_number=round_number, event=event):
+        self._budget.check(release.event)
+        if self._lifetime is not None:
+            self._charge_lifetime(self._lifetime, round_number, release)
+        self._budget.spend(release.event)
+        self._steps += release.event.count
+
+    def _charge_lifetime(self, lifetime: Lifetime, round_number: int, release: Release) -> None:
+        """Reserve the whole run before its first round, and charge each round before it is released."""
+        self._reserve(lifetime)
+        for once in once_released(self._terms):
+            # charged before, it costs nothing more: its noise is in rounds that are not computed again
+            lifetime.commit(self._reservation, name=once.purpose, release=once)
+        if not lifetime.commit(self._reservation, name=f"round {round_number}", release=release):
             raise PrivacyError(
                 f"round {round_number} of run {self.run_id} was charged before this process began",
                 expected="a round that was never computed",
                 remedy="Computed again it would be another release: go on with the next round.",
+            )
+
+    def _reserve(self, lifetime: Lifetime) -> None:
+        if not self._reservation:
+            self._reservation = lifetime.reserve(
+                self.run_id,
+                agreement_sha256=self._session.agreement.sha256,
+                releases=worst_case(self._terms),
+                unit="record",
+                cut_off=CUT_OFF if self._terms.privacy.mode == "joint" else 0.0,
             )
 
     def _take(self, key: SecretKey) -> None:
@@ -252,15 +272,14 @@ class HolderRun:
         )
 
     def _receipt(self, round_number: int, frame: bytes) -> RoundReceipt:
-        events = self._budget.events if self._budget else ()
         return RoundReceipt(
             run_id=self._session.run_id,
             holder=self._identity.id,
             round=round_number,
             frame_sha256=sha256_hex(frame),
-            events=events,
+            releases=releases_of(self._terms, self._steps) if self._steps else (),
             epsilon=self._budget.epsilon if self._budget else None,
-            epsilon_if_opened=epsilon_if_opened(self._terms, num_steps(events) - num_steps(once_released(self._terms))),
+            epsilon_if_opened=epsilon_if_opened(self._terms, self._steps) if self._steps else None,
         )
 
     def _open(self, opening: Opening, blobs: Blobs, *, catch_up: bool) -> tuple[OpenReply, Blobs]:
@@ -324,4 +343,4 @@ def _budget(terms: Terms) -> RunBudget | None:
     if privacy.mode == "none":
         return None
     assert privacy.epsilon is not None and privacy.accounted_delta is not None  # PrivacyTerms made sure
-    return RunBudget(epsilon=privacy.epsilon, delta=privacy.accounted_delta, events=once_released(terms))
+    return RunBudget(epsilon=privacy.epsilon, delta=privacy.accounted_delta, events=costs(once_released(terms)))

@@ -41,7 +41,7 @@ __all__ = [
 #: So many numbers of one holder leave encryption at most; nearly always it is one.
 MAX_PARTS = 4
 Blobs = Mapping[str, bytes]
-Kind = Literal["join", "make_key", "take_key", "train", "open_sum", "open_contributions"]
+Kind = Literal["join", "make_key", "take_key", "train", "open_sum", "open_contributions", "finish"]
 
 
 @strict
@@ -56,7 +56,7 @@ class Task:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class JoinReply:
-    """A holder's proof that it is who the agreement says: its signature over the task."""
+    """A holder's proof that it is who the agreement says: its signature over the task (``join`` or ``finish``)."""
 
     holder: str
     signature: str
@@ -239,6 +239,7 @@ TASKS: Mapping[Kind, type[Task]] = {
     "train": RoundTask,
     "open_sum": OpenTask,
     "open_contributions": ContributionsTask,
+    "finish": Task,
 }
 
 REPLIES: Mapping[Kind, type[Any]] = {
@@ -248,4 +249,5 @@ REPLIES: Mapping[Kind, type[Any]] = {
     "train": RoundReply,
     "open_sum": OpenReply,
     "open_contributions": ContributionsReply,
+    "finish": JoinReply,
 }

@@ -144,7 +144,7 @@ def test_a_new_agreement_of_the_same_parties_is_a_run_of_its_own(parties):
     join(parties, again, agreement_sha256=again.sha256, run_id="ab" * 16)
 
 
-@pytest.mark.parametrize("kind", ["make_key", "train", "open_sum", "open_contributions"])
+@pytest.mark.parametrize("kind", ["make_key", "train", "open_sum", "open_contributions", "finish"])
 def test_nothing_is_done_in_a_run_that_was_not_joined(parties, kind):
     for address in ({}, {"run_id": "ab" * 16}, {"agreement_sha256": "ab" * 32}):
         with pytest.raises(AgreementError, match="has not joined this run under this agreement"):
