@@ -29,6 +29,11 @@ _KINDS: dict[str, type[Any]] = {"reserved": Reserved, "charged": Charged, "given
 class Lifetime(Protocol):
     """What a run asks of a holder's lifetime budget."""
 
+    @property
+    def epsilon(self) -> float:
+        """The most that it allows to be spent, ever."""
+        ...
+
     def reserve(
         self, lineage: str, *, agreement_sha256: str, releases: Releases, unit: Unit, cut_off: float = 0.0
     ) -> str:
@@ -94,6 +99,15 @@ class LifetimeLedger:
     def path(self) -> Path:
         """Where it is."""
         return self._path
+
+    @property
+    def epsilon(self) -> float:
+        """The most that may be spent, ever.
+
+        Raises:
+            PrivacyError: as for :meth:`account`.
+        """
+        return self.account().created.budget.epsilon
 
     @contextmanager
     def _opened(self, *, writing: bool) -> Iterator[tuple[Journal, LifetimeAccount]]:
