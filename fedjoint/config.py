@@ -87,7 +87,21 @@ class TrainingConfig:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class PrivacyConfig:
-    """As :class:`fedjoint.agreement.terms.PrivacyTerms`; missing noise multipliers are calibrated to epsilon."""
+    """As :class:`fedjoint.agreement.terms.PrivacyTerms`; missing noise multipliers are calibrated to epsilon.
+
+    Args:
+        mode: See there, as for all others.
+        epsilon: Of the whole run.
+        delta: Of the whole run.
+        clip_norm: Of one record's gradient.
+        noise_multiplier: Of training.
+        colluders: Of mode ``joint``.
+        epsilon_if_opened: Of mode ``joint``.
+        contributions_noise_multiplier: Of mode ``joint``.
+        insecure_seed: Makes the noise reproducible.
+        metrics: Whether AUC and accuracy on records that holders keep out of training are released, with noise.
+        held_out: Fraction of records kept out for them.
+    """
 
     mode: Literal["local", "joint", "none"]
     epsilon: float | None = None
@@ -98,6 +112,8 @@ class PrivacyConfig:
     epsilon_if_opened: float | None = None
     contributions_noise_multiplier: float | None = None
     insecure_seed: int | None = None
+    metrics: bool = False
+    held_out: float = 0.2
 
 
 @strict

@@ -138,6 +138,9 @@ def _of_agreement(terms: Terms, policy: HolderPolicy) -> Iterator[Difference]:
     for field, agreed, allowed in choices:
         if allowed is not None and agreed not in allowed:
             yield Difference(field=field, agreed=agreed, allowed=" or ".join(map(repr, allowed)))
+    if terms.data.schema.origin == "inferred" and terms.privacy.mode != "none":
+        allowed_words = "published or declared: what was read off the records would leave without noise or charge"
+        yield Difference(field="data.schema.origin", agreed="inferred", allowed=allowed_words)
     if terms.training.minimum_holders < policy.minimum_holders:
         yield _beyond("training.minimum_holders", terms.training.minimum_holders, "at least", policy.minimum_holders)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.schema import Schema
 from fedjoint.errors import InvalidValue
 from fedjoint.identity.keys import PublicIdentity
@@ -278,6 +279,7 @@ class Terms:
     encryption: EncryptionTerms
     valuation: ValuationTerms
     money: MoneyTerms
+    releases: ReleaseTerms = field(default_factory=ReleaseTerms)
 
     def __post_init__(self) -> None:
         identities = [holder.identity for holder in self.holders] + [self.coordinator]
@@ -298,6 +300,11 @@ class Terms:
             )
         if self.privacy.mode == "joint":
             self._check_joint()
+        self.releases.check(self.data.schema)
+        if self.privacy.mode == "none" and self.releases.any_agreed:
+            raise InvalidValue(
+                "private statistics or metrics are agreed and privacy.mode is none", remedy="Choose a privacy mode."
+            )
 
     def _check_joint(self) -> None:
         if self.training.local_steps != 1:
@@ -344,8 +351,12 @@ class Terms:
 
     @property
     def num_coordinates(self) -> int:
-        """Numbers that a holder encrypts in a round: D, and in mode ``joint`` two more, noise for its contribution."""
-        return self.num_parameters + (CONTRIBUTION_NOISES if self.privacy.mode == "joint" else 0)
+        """Numbers that a holder encrypts in a round: D, and in mode ``joint`` two more, noise for its contribution.
+
+        Between them zeros fill up what the agreed releases need, where that is more than the model has.
+        """
+        of_update = self.num_parameters + (CONTRIBUTION_NOISES if self.privacy.mode == "joint" else 0)
+        return max(of_update, self.releases.least_coordinates(self.data.schema))
 
     @property
     def num_examples(self) -> int:

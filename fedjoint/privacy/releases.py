@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fedjoint.agreement.terms import Terms
@@ -13,6 +14,7 @@ from fedjoint.strict import strict
 
 __all__ = [
     "Cost",
+    "dearest",
     "epsilon_if_opened",
     "itemised",
     "num_training_steps",
@@ -55,15 +57,19 @@ def round_release(terms: Terms) -> Release | None:
 
 
 def once_released(terms: Terms) -> Releases:
-    """What a run releases once, charged before the first round: in mode ``joint`` the contributions.
+    """What a run releases once, all of it charged before the first round: statistics, contributions, metrics.
 
     If a holder's ciphertexts were opened, its contribution, which is computed from them, would cost nothing more.
     """
-    noise = terms.privacy.contributions_noise_multiplier
-    if noise is None:
-        return ()
-    event = GaussianEvent(sampling_rate=1.0, noise_multiplier=noise)
-    return (Release(purpose="contributions", event=event, if_opened=None),)
+    made, agreed = [], terms.releases
+    if agreed.statistics_noise_multiplier is not None:
+        made.append(_noisy("statistics", agreed.statistics_noise_multiplier, terms))
+    if terms.privacy.contributions_noise_multiplier is not None:
+        event = GaussianEvent(sampling_rate=1.0, noise_multiplier=terms.privacy.contributions_noise_multiplier)
+        made.append(Release(purpose="contributions", event=event, if_opened=None))
+    if agreed.metrics_noise_multiplier is not None:
+        made.append(_noisy("metrics", agreed.metrics_noise_multiplier, terms))
+    return tuple(made)
 
 
 def releases_of(terms: Terms, steps: int) -> Releases:
@@ -116,6 +122,11 @@ def itemised(terms: Terms, releases: Releases) -> tuple[Cost, ...]:
                 )
             )
     return tuple(lines)
+
+
+def dearest(releases: Iterable[Releases]) -> Releases:
+    """Of several holders' releases those of the one that took most steps; empty of none."""
+    return max(releases, key=num_training_steps, default=())
 
 
 def _noisy(purpose: Purpose, noise_multiplier: float, terms: Terms, *, rate: float = 1.0, count: int = 1) -> Release:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.review import HolderPolicy
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
 from fedjoint.agreement.terms import (
@@ -29,6 +30,8 @@ from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
 from fedjoint.privacy.ledger_file import Lifetime
+from fedjoint.simulation.releasing import agreed_releases, honest_holders, spent_on
+from fedjoint.strict import build, plain
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
 
@@ -103,7 +106,8 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         minimum_holders=_minimum_holders(config, len(sizes)),
         seed=config.seed,
     )
-    privacy = _privacy(config.privacy, training)
+    releases = agreed_releases(config, training)
+    privacy = _privacy(config.privacy, training, releases)
     terms = Terms(
         title=config.title,
         purpose=config.purpose,
@@ -133,6 +137,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
             exchange_fee_bp=config.money.exchange_fee_bp,
             reserve_premium_bp=config.money.reserve_premium_bp,
         ),
+        releases=releases,
     )
     if privacy.mode != "joint":
         return terms
@@ -156,7 +161,7 @@ def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
     return max(2, math.ceil(0.75 * num_holders)) if config.privacy.mode == "joint" else 2
 
 
-def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
+def _joint_privacy(config: PrivacyConfig, training: TrainingTerms, releases: ReleaseTerms) -> PrivacyTerms:
     """Shares of noise for the agreed epsilons; a tenth of what epsilon allows (in 1 / noise²) goes to contributions."""
     if config.colluders is None:
         raise PrivacyError("privacy.colluders is missing", remedy="Set it, 1 say, or choose privacy=local.")
@@ -165,29 +170,19 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTer
         raise PrivacyError(
             "privacy.epsilon, privacy.epsilon_if_opened or privacy.delta is missing", remedy="Set all three."
         )
-    accounted, honest = delta * (1 - TAILS_OF_DELTA), max(training.minimum_holders - config.colluders, 1)
+    accounted, honest = delta * (1 - TAILS_OF_DELTA), honest_holders(config, training)
     blur = config.contributions_noise_multiplier
     if blur is None:
         blur = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1) * _CONTRIBUTIONS_PART**-0.5
     share = config.noise_multiplier
     if share is None:
-        once = (GaussianEvent(sampling_rate=1.0, noise_multiplier=blur),)
+        once = (GaussianEvent(sampling_rate=1.0, noise_multiplier=blur), *spent_on(releases, honest))
         rate, steps = training.sampling_rate, training.rounds
         of_sum = noise_multiplier_for(epsilon, accounted, sampling_rate=rate, steps=steps, spent=once)
-        if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps)
+        if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps, spent=spent_on(releases))
         # a hair more: the root must not round below what the whole needs
         share = max(of_sum / math.sqrt(honest) * (1 + 1e-12), if_opened)
-    return PrivacyTerms(
-        mode="joint",
-        epsilon=epsilon,
-        delta=delta,
-        clip_norm=config.clip_norm,
-        noise_multiplier=share,
-        colluders=config.colluders,
-        epsilon_if_opened=opened,
-        contributions_noise_multiplier=blur,
-        insecure_seed=config.insecure_seed,
-    )
+    return _agreed(config, noise_multiplier=share, contributions_noise_multiplier=blur)
 
 
 def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
@@ -216,9 +211,9 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
     return dataclasses.replace(terms.encryption, bound=wide, value_bits=bits)
 
 
-def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
+def _privacy(config: PrivacyConfig, training: TrainingTerms, releases: ReleaseTerms) -> PrivacyTerms:
     if config.mode == "joint":
-        return _joint_privacy(config, training)
+        return _joint_privacy(config, training, releases)
     noise = config.noise_multiplier
     if config.mode == "local" and noise is None:
         if config.epsilon is None or config.delta is None:
@@ -226,18 +221,18 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
                 "privacy.epsilon or privacy.delta is missing", remedy="Set both, or choose privacy=none."
             )
         steps = training.rounds * training.local_steps
-        noise = noise_multiplier_for(config.epsilon, config.delta, sampling_rate=training.sampling_rate, steps=steps)
-    return PrivacyTerms(
-        mode=config.mode,
-        epsilon=config.epsilon,
-        delta=config.delta,
-        clip_norm=config.clip_norm,
-        noise_multiplier=noise,
-        colluders=config.colluders,
-        epsilon_if_opened=config.epsilon_if_opened,
-        contributions_noise_multiplier=config.contributions_noise_multiplier,
-        insecure_seed=config.insecure_seed,
-    )
+        rate = training.sampling_rate
+        noise = noise_multiplier_for(
+            config.epsilon, config.delta, sampling_rate=rate, steps=steps, spent=spent_on(releases)
+        )
+    return _agreed(config, noise_multiplier=noise)
+
+
+def _agreed(config: PrivacyConfig, **found: float | None) -> PrivacyTerms:
+    """The configured values, and in place of missing ones what was found for them."""
+    names = {field.name for field in dataclasses.fields(PrivacyTerms)}
+    configured = {name: value for name, value in plain(config).items() if name in names}
+    return build(PrivacyTerms, configured | found)
 
 
 def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[int]) -> float:

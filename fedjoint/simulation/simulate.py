@@ -17,7 +17,7 @@ from fedjoint.agreement.terms import Terms
 from fedjoint.config import SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.datasets.load import load_dataset
-from fedjoint.data.division import Division, divide
+from fedjoint.data.division import Division, divide, standardised
 from fedjoint.models.vector import save_model
 from fedjoint.pool.money import parse_minor
 from fedjoint.pool.statement import sign_statement
@@ -42,8 +42,9 @@ from fedjoint.simulation.agreeing import Parties, bring_together, compose_terms,
 from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.outcome import ReportHead, compare, describe_data, make_report
-from fedjoint.simulation.reference import ReferenceSet
+from fedjoint.simulation.reference import ReferenceSet, Yardstick
 from fedjoint.simulation.running import Stopwatch, TrainedRun, train_inline
+from fedjoint.strict import plain
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.preview import CostPreview, preview_costs
@@ -163,7 +164,7 @@ def simulate(
     dataset, division, parties = prepared.dataset, prepared.division, prepared.parties
     session = Session(agreement=agreement, run_id=secrets.token_hex(16))
     name = config.run.name or _run_name(dataset.name, config.privacy.mode, session.run_id)
-    reference = ReferenceSet.of(division, agreement.terms)
+    yardstick = Yardstick(ReferenceSet.of(division, agreement.terms), agreement.terms.data.schema)
     with (
         NewRunFolder(Path(config.run.folder).expanduser(), name) as folder,
         RunRecord(folder.path(RECORD), agreement.sha256, parties.coordinator, now=_timestamp) as record,
@@ -171,14 +172,17 @@ def simulate(
         trained = train_inline(
             session,
             parties,
-            reference,
+            yardstick,
             log=record.append,
             on_round=lambda summary: hears.round(summary, agreement.terms.training.rounds),
             stopwatch=stopwatch,
             reachable=reachable,
         )
         with stopwatch.stage("comparison"):
-            comparison = compare(trained, division, reference, agreement.terms, prepared.updates)
+            seen = division
+            if trained.standardisation is not None:
+                seen = standardised(division, trained.standardisation, agreement.terms.data.schema)
+            comparison = compare(trained, seen, yardstick.reference, agreement.terms, prepared.updates)
         revenue = Revenue(gross_minor=prepared.gross_minor, buyer=_BUYER, at=_timestamp())
         settled = settle_run(
             agreement,
@@ -218,6 +222,7 @@ def _write_files(
         "run_id": session.run_id,
         "features": json.dumps(session.terms.data.schema.feature_names),
         "order": json.dumps([parameter for parameter, _ in module.named_parameters()]),
+        "standardisation": json.dumps(plain(trained.standardisation)),
     }
     save_model(folder.path(MODEL), trained.model, module=module, metadata=words)
     for holder, statement in settled.statements.items():

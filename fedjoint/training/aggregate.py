@@ -44,7 +44,8 @@ def mean_rate(terms: Terms, contributors: Iterable[str]) -> float:
     """
     training = terms.training
     if terms.privacy.mode == "joint":
-        return training.learning_rate / (training.sampling_rate * terms.num_examples)
+        trained_on = (1 - terms.releases.held_out) * terms.num_examples
+        return training.learning_rate / (training.sampling_rate * trained_on)
     return 1 / total_weight(terms, contributors)
 
 

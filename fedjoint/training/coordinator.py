@@ -25,6 +25,7 @@ from fedjoint.training.opening import MINIMUM_OPENERS, Openings
 from fedjoint.training.optimizer import start_state
 from fedjoint.training.plan import (
     Channel,
+    OncePurpose,
     Opening,
     OpenTask,
     Parcel,
@@ -33,6 +34,7 @@ from fedjoint.training.plan import (
     RoundTask,
     Task,
 )
+from fedjoint.training.release_round import OpenedRelease, ReleaseRound
 from fedjoint.training.session import Session
 
 __all__ = ["Coordinator", "Log", "Reference", "RoundSummary"]
@@ -183,6 +185,21 @@ class Coordinator:
             openings = Openings(session=self._session, round=pending.number)
             if self._is_open(pending, openings):
                 yield self._close(pending, openings)
+
+    def release_once(self, purpose: OncePurpose, *, slot: int) -> OpenedRelease:
+        """Have holders release statistics or metrics, and open their sum.
+
+        Raises:
+            TrainingError: too few holders took part or opened it, or two opened it differently.
+        """
+        release = ReleaseRound(
+            session=self._session,
+            channel=self._channel,
+            coordinator=self._identity,
+            key_id=self.key_id,
+            log=self._log,
+        )
+        return release.run(purpose, slot=slot, holders=sorted(self._model_round))
 
     def finish(self) -> None:
         """Tell every holder that the run is over, so that it frees what it has not spent of its reservation."""

@@ -18,7 +18,17 @@ from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.training.holder_run import HolderRun, Observer
-from fedjoint.training.plan import ContributionsTask, Kind, OpenTask, Parcel, RoundTask, TakeKeyTask, Task
+from fedjoint.training.plan import (
+    ContributionsTask,
+    Kind,
+    OpenReleaseTask,
+    OpenTask,
+    Parcel,
+    ReleaseTask,
+    RoundTask,
+    TakeKeyTask,
+    Task,
+)
 from fedjoint.training.session import Session
 
 __all__ = ["Holder"]
@@ -57,6 +67,10 @@ class Holder:
             "open_sum": lambda task: self._run(task.body).open_sum(_typed(task.body, OpenTask), task.blobs),
             "open_contributions": lambda task: self._run(task.body).open_contributions(
                 _typed(task.body, ContributionsTask), task.blobs
+            ),
+            "release": lambda task: self._run(task.body).release(_typed(task.body, ReleaseTask)),
+            "open_release": lambda task: self._run(task.body).open_release(
+                _typed(task.body, OpenReleaseTask), task.blobs
             ),
             "finish": lambda task: self._run(task.body).finish(),
         }
