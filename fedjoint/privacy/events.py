@@ -143,9 +143,13 @@ def append(ledger: Ledger, event: GaussianEvent) -> Ledger:
         >>> append(append((), step), step)
         (GaussianEvent(sampling_rate=1.0, noise_multiplier=10.0, count=2),)
     """
-    if ledger and dataclasses.replace(ledger[-1], count=event.count) == event:
-        return (*ledger[:-1], dataclasses.replace(event, count=ledger[-1].count + event.count))
-    return (*ledger, event)
+    if not ledger:
+        return (event,)
+    last, rate, noise = ledger[-1], event.sampling_rate, event.noise_multiplier
+    if (last.sampling_rate, last.noise_multiplier) != (rate, noise):
+        return (*ledger, event)
+    both = GaussianEvent(sampling_rate=rate, noise_multiplier=noise, count=last.count + event.count)
+    return (*ledger[:-1], both)
 
 
 def num_steps(ledger: Ledger) -> int:
