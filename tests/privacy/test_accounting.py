@@ -11,7 +11,13 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from fedjoint.errors import InvalidValue, PrivacyError
-from fedjoint.privacy.accounting import delta_of_gaussian, epsilon_of, noise_multiplier_for, rounds_affordable
+from fedjoint.privacy.accounting import (
+    delta_of_gaussian,
+    epsilon_of,
+    is_within,
+    noise_multiplier_for,
+    rounds_affordable,
+)
 from fedjoint.privacy.events import GaussianEvent
 
 # name, sampling rate, noise multiplier, steps, delta, epsilon by dp-accounting's PLD at a fine discretisation

@@ -51,7 +51,11 @@ def test_terms_that_certify_another_number_of_examples_are_not_signed(parties):
     [
         (None, {}, "privacy.mode = none where the policy allows 'local' or 'joint'"),
         (LOCAL_PRIVACY, {"maximum_epsilon": 3.0}, "epsilon = 50 where the policy allows at most 3"),
-        (LOCAL_PRIVACY, {"maximum_delta": 1e-6, "maximum_epsilon": 99.0}, "delta = 0.001 where the policy allows at most 1e-06"),
+        (
+            LOCAL_PRIVACY,
+            {"maximum_delta": 1e-6, "maximum_epsilon": 99.0},
+            "delta = 0.001 where the policy allows at most 1e-06",
+        ),
         (replace(LOCAL_PRIVACY, insecure_seed=1), {"maximum_epsilon": 99.0}, "makes the noise predictable"),
     ],
 )
