@@ -352,7 +352,9 @@ def test_processes_killed_at_random_moments_never_under_count_nor_lose_more_than
     script = Path(__file__).parents[2] / "benchmarks" / "budget_kills.py"
     report = tmp_path / "rows.json"
     done = subprocess.run(
-        [sys.executable, script, "--kills", "8", "--seed", "1", "--json", report], check=False, capture_output=True
+        [sys.executable, script, "--mode", "ledger", "--kills", "8", "--seed", "1", "--json", report],
+        check=False,
+        capture_output=True,
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(report.read_text())
