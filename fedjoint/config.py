@@ -111,6 +111,7 @@ class PrivacyConfig:
     colluders: int | None = None
     epsilon_if_opened: float | None = None
     contributions_noise_multiplier: float | None = None
+    unit: Literal["record", "patient"] = "record"
     insecure_seed: int | None = None
     metrics: bool = False
     held_out: float = 0.2

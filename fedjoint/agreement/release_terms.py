@@ -51,12 +51,20 @@ class ReleaseTerms:
         """Whether there is any such release."""
         return self.statistics_noise_multiplier is not None or self.metrics_noise_multiplier is not None
 
-    def check(self, schema: Schema) -> None:
-        """Refuse releases that the schema does not allow.
+    def check(self, schema: Schema, *, mode: str, unit: str) -> None:
+        """Refuse releases that schema, privacy mode or unit of privacy do not allow.
 
         Raises:
-            InvalidValue: statistics of a number without a public range, or metrics of a target that is not binary.
+            InvalidValue: statistics of a number without a public range, metrics of a target that is not binary, no
+                privacy, or a unit that can change the sums without bound.
         """
+        if not self.any_agreed:
+            return
+        if mode == "none" or unit != "record":
+            raise InvalidValue(
+                f"private statistics or metrics are agreed, privacy.mode is {mode} and privacy.unit is {unit}",
+                expected="a mode with noise, and records: a patient with many would change their sums without bound",
+            )
         if self.statistics_noise_multiplier is not None:
             for column in schema.columns:
                 if column.kind == "number" and (column.low is None or column.high is None):

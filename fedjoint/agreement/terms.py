@@ -47,7 +47,10 @@ def _in_range(name: str, value: float, low: float, high: float) -> None:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class HolderTerms:
-    """One holder and its certified number of examples (public: it is the holder's weight in the sum)."""
+    """One holder and its certified number of examples (public: it is the holder's weight in the sum).
+
+    An example is one unit of privacy: a record, or a patient with all of its records.
+    """
 
     identity: PublicIdentity
     num_examples: int
@@ -93,7 +96,8 @@ class TrainingTerms:
         rounds: 1 to 10,000.
         local_steps: Gradient steps of a holder in a round.
         sampling_rate: Probability with which each record takes part in a step (Poisson); 1: full batch.
-        learning_rate: Of the holders' SGD, in units of the mean gradient.
+        learning_rate: Of the holders' SGD, in units of the mean gradient; in mode ``joint`` of the mean clipped
+            gradient over the clip norm, which is at most 1 long.
         server_learning_rate: Multiplies what the server's optimiser makes of the averaged update.
         server_optimizer: ``sgd``, ``momentum`` (Polyak) or ``adam`` (FedOpt), fed with each round's averaged update.
         server_momentum: In [0, 1): what ``momentum`` keeps of its velocity, and ``adam`` of its mean, each round.
@@ -131,7 +135,7 @@ class TrainingTerms:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class PrivacyTerms:
-    """How records are protected (add-or-remove adjacency, unit: one record).
+    """How records are protected (add-or-remove adjacency).
 
     Args:
         mode: ``local``: each holder adds full noise (DP-SGD); ``joint``: each adds a share, and only the encrypted sum,
@@ -139,7 +143,7 @@ class PrivacyTerms:
         epsilon: The most that a holder may spend in this run, at ``delta``. In mode ``joint`` it covers everything that
             is opened, contributions included, against whoever holds no key or up to ``colluders`` holders' noise.
         delta: In (0, 1); below 1 / number of records.
-        clip_norm: Bound on the L2 norm of one record's gradient.
+        clip_norm: Bound on the L2 norm of one unit's gradient.
         noise_multiplier: Standard deviation of one holder's noise in units of ``clip_norm``; in mode ``joint`` that of
             its share.
         colluders: ``joint`` only: holders that may subtract their own shares and yet learn no more than ``epsilon``.
@@ -147,6 +151,8 @@ class PrivacyTerms:
             so that its share alone protected it.
         contributions_noise_multiplier: ``joint`` only: noise on the opened contributions in units of what one record
             can change in them.
+        unit: What is protected as a whole: one ``record``, or one ``patient`` with all of its records at a holder,
+            whose gradients are summed before clipping; then examples, samples and weights count patients.
         insecure_seed: 0 to 2^53 - 1: makes the noise reproducible, and so not private; the report says so in red.
     """
 
@@ -158,9 +164,15 @@ class PrivacyTerms:
     colluders: int | None = None
     epsilon_if_opened: float | None = None
     contributions_noise_multiplier: float | None = None
+    unit: Literal["record", "patient"] = "record"
     insecure_seed: int | None = None
 
     def __post_init__(self) -> None:
+        if self.mode == "none" and self.unit != "record":
+            raise InvalidValue(
+                "privacy.unit is set and privacy.mode is none",
+                remedy="Choose privacy=joint, or leave privacy.unit out.",
+            )
         values = {
             "epsilon": self.epsilon,
             "delta": self.delta,
@@ -247,19 +259,63 @@ class ValuationTerms:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class MoneyTerms:
-    """How revenue is split: rates in basis points (1/10,000) of gross, in one ISO 4217 currency."""
+    """How revenue is split, in one ISO 4217 currency; rates in basis points (1/10,000).
+
+    Args:
+        currency: ISO 4217 code.
+        tax_bp: Of the net price; gross includes it, so 600 takes 6/106 of gross.
+        exchange_fee_bp: Of gross.
+        cpu_hour_minor: Paid for an hour of one processor core that a holder trained with, in minor units.
+        gpu_hour_minor: The same for a GPU.
+        compute_seconds_per_round: Most seconds of either kind that a holder may claim for a round it took part in.
+        compute_cap_bp: Of gross: the most that all compute costs together are paid with.
+        reserve_premium_bp: Of gross, into the mutual reserve until its target.
+        reserve_target_bp: Of the revenue of twelve months.
+        largest_insured_minor: Largest single sum insured; the target is at least this.
+        base_bp: Of what is left: paid whatever the contributions are; the rest by contribution.
+        base_by: The base part ``equal``, or by certified ``size``.
+        holdback_bp: Of each holder's payout, kept until the dispute window has ended.
+        dispute_window_days: How long a settlement may be disputed.
+    """
 
     currency: str = "CNY"
+    tax_bp: int = 0
     exchange_fee_bp: int = 1_000
+    cpu_hour_minor: int = 0
+    gpu_hour_minor: int = 0
+    compute_seconds_per_round: int = 3_600
+    compute_cap_bp: int = 1_000
     reserve_premium_bp: int = 300
+    reserve_target_bp: int = 500
+    largest_insured_minor: int = 0
+    base_bp: int = 0
+    base_by: Literal["equal", "size"] = "equal"
+    holdback_bp: int = 1_000
+    dispute_window_days: int = 90
 
     def __post_init__(self) -> None:
         if len(self.currency) != 3 or not (
             self.currency.isascii() and self.currency.isupper() and self.currency.isalpha()
         ):
             raise InvalidValue(f"money.currency = '{self.currency}'", expected="an ISO 4217 code such as CNY")
-        _in_range("money.exchange_fee_bp", self.exchange_fee_bp, 0, 10_000)
+        for name in ("tax_bp", "exchange_fee_bp", "reserve_target_bp", "base_bp", "holdback_bp"):
+            _in_range(f"money.{name}", getattr(self, name), 0, 10_000)
         _in_range("money.reserve_premium_bp", self.reserve_premium_bp, 0, 10_000 - self.exchange_fee_bp)
+        for name in ("cpu_hour_minor", "gpu_hour_minor", "largest_insured_minor"):
+            _in_range(f"money.{name}", getattr(self, name), 0, 1e15)
+        _in_range("money.compute_seconds_per_round", self.compute_seconds_per_round, 0, 1e9)
+        _in_range("money.dispute_window_days", self.dispute_window_days, 0, 3_650)
+        self._check_sum()
+
+    def _check_sum(self) -> None:
+        """What is taken before the holders may not exceed gross."""
+        compute = self.compute_cap_bp if self.cpu_hour_minor or self.gpu_hour_minor else 0
+        _in_range("money.compute_cap_bp", self.compute_cap_bp, 0, 10_000)
+        rates = self.exchange_fee_bp + compute + self.reserve_premium_bp
+        if rates * (10_000 + self.tax_bp) + 10_000 * self.tax_bp > 10_000 * (10_000 + self.tax_bp):
+            raise InvalidValue(
+                "tax, exchange fee, compute cap and reserve premium take more than gross", expected="at most 100 %"
+            )
 
 
 @strict
@@ -300,11 +356,7 @@ class Terms:
             )
         if self.privacy.mode == "joint":
             self._check_joint()
-        self.releases.check(self.data.schema)
-        if self.privacy.mode == "none" and self.releases.any_agreed:
-            raise InvalidValue(
-                "private statistics or metrics are agreed and privacy.mode is none", remedy="Choose a privacy mode."
-            )
+        self.releases.check(self.data.schema, mode=self.privacy.mode, unit=self.privacy.unit)
 
     def _check_joint(self) -> None:
         if self.training.local_steps != 1:

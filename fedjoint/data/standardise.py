@@ -6,6 +6,7 @@ one record changes the sums by a known amount. What is opened is the sum over al
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Standardisation:
         for column, at in _places(schema):
             if column.kind == "number" and column.missing_flag:
                 features[examples.features[:, at + 1] > 0, at] = 0.0
-        return Examples(features=features, targets=examples.targets)
+        return dataclasses.replace(examples, features=features)
 
 
 def statistics_sensitivity(schema: Schema) -> float:

@@ -75,7 +75,7 @@ class PrivacyReport:
     contributions_noise_multiplier: float | None = None
     account: tuple[Cost, ...] = ()
     adjacency: str = "add-or-remove"
-    unit: str = "record"
+    unit: Literal["record", "patient"] = "record"
 
 
 @strict
@@ -119,7 +119,7 @@ class HolderReport:
     Args:
         id: Its id.
         name: Its name.
-        num_examples: Records it trained on (certified).
+        num_examples: Records, or patients where that is the unit of privacy, that it trained on (certified).
         num_reference: Reference records of its own kind.
         rounds: Rounds it took part in.
         epsilon: What they cost at the agreed delta; None without privacy.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.agreement.terms import PrivacyTerms
 from fedjoint.pool.ledger import Entry
+from fedjoint.pool.revenue import paid
 from fedjoint.pool.settlement_entries import entries_of_settlement
 from fedjoint.pool.statement import RunFacts, Statement, statement_of
 from fedjoint.pool.waterfall import Settlement, settle
@@ -67,8 +68,15 @@ def settle_run(
         holder: statement_of(settlement, holder, facts=facts, contribution=contributions[holder])
         for holder in terms.holder_ids
     }
-    entries = entries_of_settlement(settlement, run_id, buyer=revenue.buyer, at=revenue.at)
-    return SettledRun(settlement=settlement, entries=entries, statements=statements)
+    invoice = paid(
+        f"{run_id}/invoice",
+        buyer=revenue.buyer,
+        amount_minor=revenue.gross_minor,
+        currency=settlement.currency,
+        at=revenue.at,
+    )
+    entries = entries_of_settlement(settlement, run_id, terms=terms.money, at=revenue.at)
+    return SettledRun(settlement=settlement, entries=(*invoice, *entries), statements=statements)
 
 
 def _privacy_in_words(privacy: PrivacyTerms) -> str:

@@ -98,9 +98,15 @@ def _agreement(evidence: _Evidence) -> str:
 
 def _record(evidence: _Evidence) -> str:
     agreement = evidence.agreement
-    events = list(read_record(evidence.folder / RECORD, agreement.sha256, agreement.terms.coordinator))
-    evidence.run = read_recorded_run(events, agreement)
-    return f"{len(events)} events, chained and signed by '{agreement.terms.coordinator.id}'"
+    holders = {holder.identity.id: holder.identity for holder in agreement.terms.holders}
+    coordinator = agreement.terms.coordinator
+    record = read_record(evidence.folder / RECORD, agreement.sha256, coordinator, witnesses=holders)
+    evidence.run = read_recorded_run(record.events, agreement)
+    witnesses = len(record.checkpoint.witnesses)
+    return (
+        f"{len(record.events)} events under one Merkle root, signed by '{coordinator.id}', "
+        f"witnessed by {witnesses} of {len(holders)} holders"
+    )
 
 
 def _files(evidence: _Evidence) -> str:

@@ -30,12 +30,15 @@ from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
 from fedjoint.privacy.ledger_file import Lifetime
+from fedjoint.record.checkpoint import SignedCheckpoint
+from fedjoint.record.log import AskWitnesses
+from fedjoint.record.witness import Prove, Witness
 from fedjoint.simulation.releasing import agreed_releases, honest_holders, spent_on
 from fedjoint.strict import build, plain
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
 
-__all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "sign_by_all"]
+__all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "holders_as_witnesses", "sign_by_all"]
 
 COORDINATOR = "exchange"
 #: A coordinate of an update without privacy is clipped at so many times the learning rate and steps: far above any
@@ -44,7 +47,7 @@ _PLAIN_GRADIENT_BOUND = 4.0
 #: Noise beyond so many standard deviations is clipped: one coordinate in 10^15.
 _NOISE_DEVIATIONS = 8.0
 #: Mode ``joint``: the part of 1 / noise², summed over releases, that goes to the opened contributions.
-_CONTRIBUTIONS_PART = 0.1
+_CONTRIBUTIONS_PART = 1 / 3
 #: Of one value, as the agreement allows.
 _MOST_BITS = 24
 
@@ -92,7 +95,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
     Raises:
         FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
     """
-    sizes = [len(records.examples) for records in division.holders]
+    sizes = [records.examples.num_units(config.privacy.unit) for records in division.holders]
     training = TrainingTerms(
         rounds=config.training.rounds,
         local_steps=config.training.local_steps,
@@ -155,6 +158,18 @@ def sign_by_all(terms: Terms, parties: Parties) -> SignedAgreement:
     return SignedAgreement(terms=terms, sha256=terms_sha256(terms)).with_signatures(signatures)
 
 
+def holders_as_witnesses(parties: Parties, origin: str) -> AskWitnesses:
+    """Every holder countersigns the checkpoints of a run's record, each remembering what it saw."""
+    coordinator = parties.coordinator.public
+    witnesses = [Witness(identity, coordinator=coordinator, origin=origin) for identity in parties.identities]
+
+    def ask(signed: SignedCheckpoint, prove: Prove) -> dict[str, str]:
+        names = (identity.id for identity in parties.identities)
+        return dict(zip(names, (witness.countersign(signed, prove) for witness in witnesses), strict=True))
+
+    return ask
+
+
 def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
     if config.training.minimum_holders is not None:
         return config.training.minimum_holders
@@ -162,7 +177,7 @@ def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
 
 
 def _joint_privacy(config: PrivacyConfig, training: TrainingTerms, releases: ReleaseTerms) -> PrivacyTerms:
-    """Shares of noise for the agreed epsilons; a tenth of what epsilon allows (in 1 / noise²) goes to contributions."""
+    """Shares of noise for the agreed epsilons; a third of what epsilon allows (in 1 / noise²) is for contributions."""
     if config.colluders is None:
         raise PrivacyError("privacy.colluders is missing", remedy="Set it, 1 say, or choose privacy=local.")
     epsilon, opened, delta = config.epsilon, config.epsilon_if_opened, config.delta
@@ -193,6 +208,7 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
     step = coarsest_step(clip_norm, terms.num_parameters)
     plan = JointPlan(
         num_parameters=terms.num_parameters,
+        num_holders=len(sizes),
         rounds=terms.training.rounds,
         sampling_rate=terms.training.sampling_rate,
         clip_norm=clip_norm,
@@ -200,7 +216,7 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
         noise_multiplier=share,
         contributions_noise_multiplier=blur,
     )
-    wide = bound or noise_bound(plan, privacy, num_holders=len(sizes), largest_holder=max(sizes)) * (1 + 1e-9)
+    wide = bound or noise_bound(plan, privacy, largest_holder=max(sizes)) * (1 + 1e-9)
     bits = max(terms.encryption.value_bits, math.ceil(math.log2(wide / step + 2)) + 1)
     if bits > _MOST_BITS:
         raise PrivacyError(

@@ -42,7 +42,7 @@ def create_missing_ledgers(
                 lifetime_budget(run.budget_epsilon, run.budget_delta),
                 if_opened=lifetime_budget(run.budget_epsilon_if_opened, run.budget_delta),
                 cohort=cohort,
-                unit="record",
+                unit=config.privacy.unit,
                 now=now,
             )
         found = ledger.account().created.cohort

@@ -23,7 +23,7 @@ from fedjoint.pool.money import parse_minor
 from fedjoint.pool.statement import sign_statement
 from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.privacy.ledger_file import LifetimeLedger
-from fedjoint.record.log import CLOSED, RunRecord
+from fedjoint.record.log import CLOSED, RunRecord, origin_of
 from fedjoint.runs.folder import (
     AGREEMENT,
     LEDGER,
@@ -38,7 +38,13 @@ from fedjoint.runs.folder import (
 from fedjoint.runs.report import Report
 from fedjoint.runs.report_html import render_report
 from fedjoint.runs.settling import Revenue, SettledRun, settle_run
-from fedjoint.simulation.agreeing import Parties, bring_together, compose_terms, sign_by_all
+from fedjoint.simulation.agreeing import (
+    Parties,
+    bring_together,
+    compose_terms,
+    holders_as_witnesses,
+    sign_by_all,
+)
 from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.outcome import ReportHead, compare, describe_data, make_report
@@ -53,6 +59,8 @@ from fedjoint.training.session import Session
 __all__ = ["Prepared", "Progress", "SilentProgress", "SimulatedRun", "prepare", "simulate"]
 
 _BUYER = "buyer"
+#: Events between two signed and witnessed checkpoints of the record.
+_BATCH_EVENTS = 64
 
 
 class Progress(Protocol):
@@ -167,7 +175,14 @@ def simulate(
     yardstick = Yardstick(ReferenceSet.of(division, agreement.terms), agreement.terms.data.schema)
     with (
         NewRunFolder(Path(config.run.folder).expanduser(), name) as folder,
-        RunRecord(folder.path(RECORD), agreement.sha256, parties.coordinator, now=_timestamp) as record,
+        RunRecord(
+            folder.path(RECORD),
+            origin_of(agreement.sha256, session.run_id),
+            parties.coordinator,
+            now=_timestamp,
+            batch_events=_BATCH_EVENTS,
+            witnesses=holders_as_witnesses(parties, origin_of(agreement.sha256, session.run_id)),
+        ) as record,
     ):
         trained = train_inline(
             session,

@@ -106,7 +106,7 @@ class RunCharges:
                 self._session.run_id,
                 agreement_sha256=self._session.agreement.sha256,
                 releases=releases,
-                unit="record",
+                unit=self._terms.privacy.unit,
                 cut_off=cut_off,
             )
         return self._reservation

@@ -227,3 +227,16 @@ def test_a_sampled_ledger_is_within_a_limit_that_only_sampling_makes_it_keep():
     cost = epsilon_of(events, 1e-5)
     assert is_within(events, epsilon=cost, delta=1e-5) and not is_within(events, epsilon=0.99 * cost, delta=1e-5)
     assert is_within((), epsilon=1.0, delta=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rate", "noise", "steps", "delta"), [(0.1, 2.0, 200, 1e-5), (0.02, 1.1, 500, 1e-5), (0.5, 6.0, 40, 1e-4)]
+)
+def test_the_number_reported_is_that_of_another_librarys_numerical_composition(rate, noise, steps, delta):
+    from opacus.accountants import PRVAccountant
+
+    other = PRVAccountant()
+    other.history = [(noise, rate, steps)]
+    theirs = other.get_epsilon(delta, eps_error=0.01)  # above the truth, by twice its error at most
+    ours = epsilon_of((GaussianEvent(sampling_rate=rate, noise_multiplier=noise, count=steps),), delta)
+    assert theirs - 0.02 <= ours <= theirs + 1e-3 * ours

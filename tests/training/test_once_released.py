@@ -209,7 +209,11 @@ def test_statistics_that_a_killed_process_may_have_released_are_not_computed_aga
 @pytest.mark.parametrize(
     ("releases", "changes", "words"),
     [
-        (ReleaseTerms(statistics_noise_multiplier=1.0), {"privacy": PrivacyTerms(mode="none")}, "privacy.mode is none"),
+        (
+            ReleaseTerms(statistics_noise_multiplier=1.0),
+            {"privacy": PrivacyTerms(mode="none")},
+            "privacy.mode is none and",
+        ),
         (ReleaseTerms(statistics_noise_multiplier=1.0), {}, "'x0' has no low and high"),
     ],
 )
@@ -223,7 +227,15 @@ def test_terms_under_which_they_could_not_be_released_are_refused(releases, chan
 def test_private_metrics_need_a_binary_target_and_records_to_be_held_out():
     number = replace(RANGED, target=Target(name="ill", task="number"))
     with pytest.raises(InvalidValue, match="whose task is number"):
-        BOTH.check(number)
+        BOTH.check(number, mode="local", unit="record")
+    terms = make_consortium(privacy=LOCAL_PRIVACY).terms
+    with pytest.raises(InvalidValue, match=r"and privacy\.unit is patient"):
+        replace(
+            terms,
+            releases=BOTH,
+            data=replace(terms.data, schema=RANGED),
+            privacy=replace(LOCAL_PRIVACY, unit="patient"),
+        )
     for wrong in ({"held_out": 0.2}, {"metrics_noise_multiplier": 1.0}, {"statistics_noise_multiplier": 0.0}):
         with pytest.raises(InvalidValue, match="releases"):
             ReleaseTerms(**wrong)
