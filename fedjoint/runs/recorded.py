@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -157,6 +158,11 @@ class RecordedRun:
     valued: OpenedContributions
     settled: SettledRevenue
     closed: ClosedRun
+
+    @property
+    def rounds_of_holders(self) -> dict[str, int]:
+        """In how many rounds each holder's update was summed; compute costs are claimed for no more."""
+        return dict(Counter(holder for summed in self.summed.values() for holder in summed.receipts))
 
     @property
     def run_id(self) -> str:
