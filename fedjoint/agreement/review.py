@@ -37,6 +37,7 @@ class HolderPolicy:
         models: Kinds of model it accepts.
         purposes: The purposes it accepts, word for word; None: any, as a person reads it before signing.
         allow_insecure_noise: Whether reproducible, and therefore not private, noise is acceptable.
+        allow_inferred_schema: Whether, with privacy on, constants that were read off the records are acceptable.
 
     Raises:
         InvalidValue: a limit that nothing would exceed, NaN say, or that is negative, or no mode or model at all.
@@ -54,6 +55,7 @@ class HolderPolicy:
     models: tuple[str, ...] | None = None
     purposes: tuple[str, ...] | None = None
     allow_insecure_noise: bool = False
+    allow_inferred_schema: bool = False
 
     def __post_init__(self) -> None:
         for name in (
@@ -138,7 +140,7 @@ def _of_agreement(terms: Terms, policy: HolderPolicy) -> Iterator[Difference]:
     for field, agreed, allowed in choices:
         if allowed is not None and agreed not in allowed:
             yield Difference(field=field, agreed=agreed, allowed=" or ".join(map(repr, allowed)))
-    if terms.data.schema.origin == "inferred" and terms.privacy.mode != "none":
+    if terms.data.schema.origin == "inferred" and terms.privacy.mode != "none" and not policy.allow_inferred_schema:
         allowed_words = "published or declared: what was read off the records would leave without noise or charge"
         yield Difference(field="data.schema.origin", agreed="inferred", allowed=allowed_words)
     if terms.training.minimum_holders < policy.minimum_holders:

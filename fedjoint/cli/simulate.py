@@ -26,7 +26,7 @@ def command(overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
       fedjoint simulate privacy=none training.rounds=5 seed=3 run.name=baseline
       fedjoint simulate privacy.epsilon=1 encryption=seeded
       fedjoint simulate privacy=joint run.budgets=budgets
-      fedjoint simulate data=table data.path=patients.csv data.holder=hospital data.target=died privacy=none
+      fedjoint simulate data=table data.path=patients.csv data.holder=hospital data.target=died
     """
     from rich.console import Console
 

@@ -79,6 +79,7 @@ def bring_together(
         maximum_delta=1.0,
         modes=("local", "joint", "none"),
         allow_insecure_noise=True,
+        allow_inferred_schema=True,
     )
     holders = tuple(
         Holder(identity, records.examples, policy, observer=observer, lifetime=(lifetimes or {}).get(records.id))

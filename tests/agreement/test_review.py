@@ -183,3 +183,12 @@ def test_a_policy_file_that_is_not_there_or_of_another_kind_is_refused(tmp_path)
         load_policy(tmp_path / "none.yaml")
     with pytest.raises(AgreementError, match="unknown kind"):
         load_policy(tmp_path / "policy.txt")
+
+
+def test_a_schema_that_was_read_off_the_records_is_refused_where_privacy_is_on(compose):
+    usual = compose()
+    inferred = replace(usual.data, schema=replace(usual.data.schema, origin="inferred"))
+    (difference,) = review(compose(data=inferred), HolderPolicy())
+    assert (difference.field, difference.agreed) == ("data.schema.origin", "inferred")
+    assert review(compose(data=inferred), HolderPolicy(allow_inferred_schema=True)) == ()
+    assert review(compose(data=inferred, privacy=PrivacyTerms(mode="none")), HolderPolicy(modes=NONE_TOO)) == ()
