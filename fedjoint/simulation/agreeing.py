@@ -198,6 +198,11 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms, releases: Rel
         if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps, spent=spent_on(releases))
         # a hair more: the root must not round below what the whole needs
         share = max(of_sum / math.sqrt(honest) * (1 + 1e-12), if_opened)
+        if config.contributions_noise_multiplier is None:  # what a larger share leaves of epsilon is for contributions
+            sums = GaussianEvent(sampling_rate=rate, noise_multiplier=share * math.sqrt(honest), count=steps)
+            others = (sums, *spent_on(releases, honest))
+            left = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1, spent=others)
+            blur = min(blur, left)
     return _agreed(config, noise_multiplier=share, contributions_noise_multiplier=blur)
 
 
