@@ -38,6 +38,7 @@ class HolderPolicy:
         purposes: The purposes it accepts, word for word; None: any, as a person reads it before signing.
         allow_insecure_noise: Whether reproducible, and therefore not private, noise is acceptable.
         allow_inferred_schema: Whether, with privacy on, constants that were read off the records are acceptable.
+        allow_kept_updates: Whether its (noised) updates may be kept in the clear, for audit and other values.
 
     Raises:
         InvalidValue: a limit that nothing would exceed, NaN say, or that is negative, or no mode or model at all.
@@ -56,6 +57,7 @@ class HolderPolicy:
     purposes: tuple[str, ...] | None = None
     allow_insecure_noise: bool = False
     allow_inferred_schema: bool = False
+    allow_kept_updates: bool = False
 
     def __post_init__(self) -> None:
         for name in (
@@ -143,6 +145,8 @@ def _of_agreement(terms: Terms, policy: HolderPolicy) -> Iterator[Difference]:
     if terms.data.schema.origin == "inferred" and terms.privacy.mode != "none" and not policy.allow_inferred_schema:
         allowed_words = "published or declared: what was read off the records would leave without noise or charge"
         yield Difference(field="data.schema.origin", agreed="inferred", allowed=allowed_words)
+    if terms.valuation.keep_updates and not policy.allow_kept_updates:
+        yield Difference(field="valuation.keep_updates", agreed="true", allowed="false: updates stay encrypted")
     if terms.training.minimum_holders < policy.minimum_holders:
         yield _beyond("training.minimum_holders", terms.training.minimum_holders, "at least", policy.minimum_holders)
 

@@ -7,7 +7,6 @@ Its file holds the canonical JSON of that document (:func:`fedjoint.agreement.ca
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,16 +14,18 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
-from fedjoint.errors import IdentityError, PoolError
+from fedjoint.errors import PoolError
 from fedjoint.identity.keys import Identity, PublicIdentity
 from fedjoint.pool.accounts import payable
 from fedjoint.pool.money import check_minor, minor_digits
+from fedjoint.pool.signed_document import signed_payload
 from fedjoint.pool.waterfall import Settlement, Step, check_steps
 from fedjoint.strict import build, plain, strict
 
 __all__ = [
     "MAX_STATEMENT_BYTES",
     "RunFacts",
+    "StatedError",
     "Statement",
     "read_statement",
     "sign_statement",
@@ -56,6 +57,35 @@ class RunFacts:
 
 @strict
 @dataclass(frozen=True, kw_only=True)
+class StatedError:
+    """How far a holder's contribution could be off, and what the agreement made of that.
+
+    Args:
+        by_noise: Standard error by privacy noise, in units of the utility, at least 0.
+        by_sampling: The same by the choice of reference records; None where it could not be measured, as one number of
+            each holder leaves encryption and this would take more.
+        paid_alike_with: The holders whose contributions cannot be told from this one's, and who share alike with it.
+        rule: How they are paid (:class:`fedjoint.agreement.terms.MoneyTerms`).
+        z: How many standard errors of a difference count as error.
+
+    Raises:
+        PoolError: a standard error that is negative or not finite.
+    """
+
+    by_noise: float
+    by_sampling: float | None
+    paid_alike_with: tuple[str, ...]
+    rule: Literal["equal", "by_size", "off"]
+    z: float
+
+    def __post_init__(self) -> None:
+        for value in (self.by_noise, self.by_sampling or 0.0):
+            if not 0 <= value <= _MAX_UTILITY:
+                raise PoolError(f"a standard error of {value}", expected=f"a number from 0 to {_MAX_UTILITY:g}")
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
 class Statement:
     """What one run and one revenue meant for one holder.
 
@@ -79,6 +109,7 @@ class Statement:
         method: How contributions were measured.
         privacy: What the measurement revealed, and how the records were protected.
         record_head: SHA-256 of the run record's last line when this was made, if it had one.
+        contribution_error: How far the contribution could be off; None where it was not measured.
 
     Raises:
         PoolError: a field is malformed, or the figures contradict each other.
@@ -108,6 +139,7 @@ class Statement:
     method: str
     privacy: str
     record_head: str | None = None
+    contribution_error: StatedError | None = None
 
     def __post_init__(self) -> None:
         payable(self.holder)
@@ -172,7 +204,13 @@ def _written(share: Fraction) -> str:
 
 
 def statement_of(
-    settlement: Settlement, holder: str, *, facts: RunFacts, contribution: float, balance_brought_minor: int = 0
+    settlement: Settlement,
+    holder: str,
+    *,
+    facts: RunFacts,
+    contribution: float,
+    error: StatedError | None = None,
+    balance_brought_minor: int = 0,
 ) -> Statement:
     """The statement of one holder of a settlement.
 
@@ -181,6 +219,7 @@ def statement_of(
         holder: One of its holders.
         facts: What is the same for all of them.
         contribution: The holder's, in units of the utility: the one that the settlement was made with.
+        error: How far that could be off.
         balance_brought_minor: What the holder was owed before, in minor units.
 
     Raises:
@@ -211,6 +250,7 @@ def statement_of(
         method=facts.method,
         privacy=facts.privacy,
         record_head=facts.record_head,
+        contribution_error=error,
     )
 
 
@@ -238,7 +278,7 @@ def verify_statement(document: Mapping[str, Any], coordinator: PublicIdentity) -
     if set(document) != {"statement", "jws"} or not isinstance(document["jws"], str):
         raise PoolError("this is no signed statement", expected="an object with 'statement' and 'jws'")
     statement = build(Statement, document["statement"], error=PoolError, where="statement")
-    if _signed_payload(document["jws"], coordinator) != canonical_bytes(statement):
+    if signed_payload(document["jws"], coordinator, typ=_TYPE) != canonical_bytes(statement):
         raise PoolError(
             f"the statement of '{statement.holder}' is not the one that was signed",
             remedy="It was altered: ask the coordinator for it again.",
@@ -259,32 +299,3 @@ def read_statement(data: bytes, coordinator: PublicIdentity) -> Statement:
     if not isinstance(document, dict):
         raise PoolError("this is no signed statement", expected="an object with 'statement' and 'jws'")
     return verify_statement(document, coordinator)
-
-
-def _signed_payload(jws: str, coordinator: PublicIdentity) -> bytes:
-    """The payload of a compact JWS that the coordinator made for a statement."""
-    from joserfc import errors, jwk
-    from joserfc.jws import deserialize_compact
-
-    key = jwk.OKPKey.import_key(
-        {"kty": "OKP", "crv": "Ed25519", "x": _base64url(bytes.fromhex(coordinator.signing_key))}
-    )
-    try:
-        signed = deserialize_compact(jws, key, algorithms=["Ed25519"])
-        # Base64 has spare bits at its end: of the spellings of one signature only the right one is accepted.
-        signature = jws.rpartition(".")[2]
-        if signed.headers() != {"alg": "Ed25519", "typ": _TYPE, "kid": coordinator.id} or signature != _base64url(
-            base64.urlsafe_b64decode(signature + "==")
-        ):
-            raise ValueError(jws)
-    except (errors.JoseError, ValueError):
-        raise IdentityError(
-            f"the statement's signature is not that of '{coordinator.id}'",
-            remedy="It was altered or signed by another party: ask the coordinator for it again.",
-        ) from None
-    return bytes(signed.payload)
-
-
-def _base64url(data: bytes) -> str:
-    """Base64url without padding (RFC 7515)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -21,6 +21,7 @@ from fedjoint.agreement.terms import (
     TrainingTerms,
     ValuationTerms,
 )
+from fedjoint.agreement.weights import most_counted
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.division import Division
@@ -80,6 +81,7 @@ def bring_together(
         modes=("local", "joint", "none"),
         allow_insecure_noise=True,
         allow_inferred_schema=True,
+        allow_kept_updates=True,
     )
     holders = tuple(
         Holder(identity, records.examples, policy, observer=observer, lifetime=(lifetimes or {}).get(records.id))
@@ -108,10 +110,12 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         server_beta2=config.training.server_beta2,
         server_tau=config.training.server_tau,
         minimum_holders=_minimum_holders(config, len(sizes)),
+        maximum_weight=config.training.maximum_weight,
         seed=config.seed,
     )
     releases = agreed_releases(config, training)
     privacy = _privacy(config.privacy, training, releases)
+    most = most_counted(sizes, training.maximum_weight)
     terms = Terms(
         title=config.title,
         purpose=config.purpose,
@@ -126,13 +130,14 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         privacy=privacy,
         encryption=EncryptionTerms(
             scheme=config.encryption.scheme,
-            bound=config.encryption.bound or _bound(training, privacy, sizes),
+            bound=config.encryption.bound or _bound(training, privacy, [min(size, most) for size in sizes]),
             value_bits=config.encryption.value_bits,
         ),
         valuation=ValuationTerms(
             method=config.valuation.method,
             utility=config.valuation.utility,
             quadrature_points=config.valuation.quadrature_points,
+            keep_updates=config.valuation.keep_updates,
             reference_sha256=division.reference.sha256(),
             reference_num_examples=len(division.reference),
         ),
@@ -140,6 +145,8 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
             currency=config.money.currency,
             exchange_fee_bp=config.money.exchange_fee_bp,
             reserve_premium_bp=config.money.reserve_premium_bp,
+            materiality=config.money.materiality,
+            materiality_z=config.money.materiality_z,
         ),
         releases=releases,
     )
@@ -257,7 +264,7 @@ def _agreed(config: PrivacyConfig, **found: float | None) -> PrivacyTerms:
     return build(PrivacyTerms, configured | found)
 
 
-def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[int]) -> float:
+def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[float]) -> float:
     """Largest coordinate of a weighted update that can happen, from public constants alone.
 
     A holder's weighted update moves by at most rate * steps * clip * weight, plus noise of standard deviation

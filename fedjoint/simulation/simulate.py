@@ -49,6 +49,7 @@ from fedjoint.simulation.agreeing import (
 )
 from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.exact import UpdateLog
+from fedjoint.simulation.kept_updates import keep_updates
 from fedjoint.simulation.outcome import ReportHead, compare, describe_data, make_report
 from fedjoint.simulation.reference import ReferenceSet, Yardstick
 from fedjoint.simulation.running import Stopwatch, TrainedRun, train_inline
@@ -200,6 +201,7 @@ def simulate(
             if trained.standardisation is not None:
                 seen = standardised(division, trained.standardisation, agreement.terms.data.schema)
             comparison = compare(trained, seen, yardstick.reference, agreement.terms, prepared.updates)
+            record.append("contributions.sampled", {"sampling": comparison.errors.sampling})
         revenue = Revenue(gross_minor=prepared.gross_minor, buyer=_BUYER, at=_timestamp())
         settled = settle_run(
             agreement,
@@ -207,6 +209,7 @@ def simulate(
             revenue=revenue,
             contributions=trained.contributions.by_holder,
             utility_gain=trained.utility_gain,
+            errors=comparison.errors,
         )
         record.append("run.settled", _settled_facts(revenue, settled, trained))
         report = make_report(
@@ -218,6 +221,8 @@ def simulate(
             head=ReportHead(name=name, dataset=dataset.name, created_at=revenue.at, timings_s=stopwatch.seconds),
         )
         _write_files(folder, session, parties, trained=trained, settled=settled, report=report)
+        if agreement.terms.valuation.keep_updates:
+            keep_updates(folder.path(), prepared.updates, division.reference)
         record.append(CLOSED, {"end": trained.end, "files": file_hashes(folder.path())})
         return SimulatedRun(folder=folder.publish(), report=report)
 

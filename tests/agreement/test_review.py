@@ -192,3 +192,10 @@ def test_a_schema_that_was_read_off_the_records_is_refused_where_privacy_is_on(c
     assert (difference.field, difference.agreed) == ("data.schema.origin", "inferred")
     assert review(compose(data=inferred), HolderPolicy(allow_inferred_schema=True)) == ()
     assert review(compose(data=inferred, privacy=PrivacyTerms(mode="none")), HolderPolicy(modes=NONE_TOO)) == ()
+
+
+def test_updates_in_the_clear_need_the_policys_consent(compose):
+    kept = replace(compose(), valuation=replace(compose().valuation, keep_updates=True))
+    (difference,) = review(kept, HolderPolicy())
+    assert (difference.field, difference.agreed) == ("valuation.keep_updates", "true")
+    assert review(kept, HolderPolicy(allow_kept_updates=True)) == ()

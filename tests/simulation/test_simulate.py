@@ -307,3 +307,4 @@ def test_patients_with_many_records_are_counted_protected_and_reported_as_units(
     assert done.report.privacy.unit == "patient"
     assert "on 159 patients" in outcome(done.report)
     assert "unit: one patient" in privacy_sentence(done.report)
+    assert "per patient (add-or-remove" in (done.folder / "statements" / "h0.json").read_text()
