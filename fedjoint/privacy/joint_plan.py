@@ -26,20 +26,20 @@ to less than 1e-23 of epsilon for 10^6 coordinates in 10^4 rounds: below what th
 multiplier ``noise_multiplier * sqrt(m)`` or more on a Poisson sample: what :mod:`fedjoint.privacy.accounting` composes.
 The sums of the last two coordinates are independent of every record. A round of fewer holders is never opened.
 
-**5. The contributions, given the sums.** For holder i and public integers w_t (functions of opened sums), the
-coordinator computes sum_t (<w_t, d_it> + L_t e_it + f_it): d_it the D integers, e_it and f_it the last two, of
-parameter z = ``contribution_sd``, and |w_t| <= L_t <= z / 4. Let m_t honest holders be in round t, and let the samples
-of all other records be known (their law is the same for both neighbours). Given the round's sums, the noise of d_it,
-e_it and f_it has covariance s² P, z² P, z² P among the honest, with P = I - 11' / m_t; and adding a unit to holder i
-moves the means of <w_t, d_t> along P e_i, by at most S |w_t| |P e_i|, |P e_i|² = 1 - 1 / m_t <= 1 - 1 / n for n
-holders in all. Written as one sum over the lattice of integer vectors with a given total, the law of the contributions
-is a discrete Gaussian of covariance at least (z² L_t² + s² |w_t|²) P, because what is summed over has parameter² at
-least 1 / (1 / s² + 1 / z²) >= 8 and z² / (1 + L_t²) >= 8, and the lattice's dual has no vector shorter than sqrt(1/2):
-no residue shows but for a factor 1 ± 2 m exp(-8 pi²). By Cauchy-Schwarz, the shift over all T rounds is, in every
-direction, at most S sqrt(T (1 - 1 / n)) / sqrt(z² + s²) deviations, whatever the w_t. Whether the unit was sampled
-only mixes such shifts. So the contributions are one more Gaussian release, of multiplier
-``contributions_noise_multiplier``, also if a holder's comes in several parts (each round is in one). Sampling is not
-counted on.
+**5. The contributions, given the sums.** For holder i and public integers w_t (functions of the opened sums, later
+ones included: given all sums, the noises of the rounds are independent), the coordinator computes sum_t (<w_t, d_it> +
+L_t e_it + f_it): d_it the D integers, e_it and f_it the last two, of parameter z = ``contribution_sd``, and |w_t| <=
+L_t <= z / 4. Let m_t honest holders be in round t, and let the samples of all other records be known (their law is the
+same for both neighbours). Given the round's sums, the noise of d_it, e_it and f_it has covariance s² P, z² P, z² P
+among the honest, with P = I - 11' / m_t; and adding a unit to holder i moves the means of <w_t, d_t> along P e_i, by
+at most S |w_t| |P e_i|, |P e_i|² = 1 - 1 / m_t <= 1 - 1 / n for n holders in all. Written as one sum over the lattice
+of integer vectors with a given total, the law of the contributions is a discrete Gaussian of covariance at least (z²
+L_t² + s² |w_t|²) P, because what is summed over has parameter² at least 1 / (1 / s² + 1 / z²) >= 8 and z² / (1 + L_t²)
+>= 8, and the lattice's dual has no vector shorter than sqrt(1/2): no residue shows but for a factor 1 ± 2 m exp(-8
+pi²). By Cauchy-Schwarz, the shift over all T rounds is, in every direction, at most S sqrt(T (1 - 1 / n)) / sqrt(z² +
+s²) deviations, whatever the w_t. Whether the unit was sampled only mixes such shifts. So the contributions are one
+more Gaussian release, of multiplier ``contributions_noise_multiplier``, also if a holder's comes in several parts
+(each round is in one). Sampling is not counted on.
 
 **6. If one ciphertext were opened.** Its share alone protects the holder: ``noise_multiplier`` itself in every round.
 Its contribution is a function of what was opened and of the other holders' shares.

@@ -126,15 +126,16 @@ def _stated(terms: Terms, errors: ErrorBars, holder: str, alike: tuple[tuple[str
 def _privacy_in_words(privacy: PrivacyTerms) -> str:
     if privacy.mode == "none":
         return "no differential privacy; the contribution itself is one opened number of the run"
+    limit = (
+        f"at most epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {privacy.unit} (add-or-remove adjacency)"
+    )
     if privacy.mode == "joint":
         words = (
-            f"joint differential privacy, at most epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per record "
-            f"(add-or-remove adjacency), the contribution with noise of its own included; at most "
+            f"joint differential privacy, {limit}, the contribution with noise of its own included; at most "
             f"{privacy.epsilon_if_opened:g} if the holder's ciphertexts were opened"
         )
         return words if privacy.insecure_seed is None else words + "; REPRODUCIBLE NOISE, which protects nobody"
     words = (
-        f"local differential privacy, at most epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per record "
-        "(add-or-remove adjacency); the contribution is computed from noised updates and costs nothing more"
+        f"local differential privacy, {limit}; the contribution is computed from noised updates and costs nothing more"
     )
     return words if privacy.insecure_seed is None else words + "; REPRODUCIBLE NOISE, which protects nobody"

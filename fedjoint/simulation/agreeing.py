@@ -190,6 +190,10 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTer
         if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps)
         # a hair more: the root must not round below what the whole needs
         share = max(of_sum / math.sqrt(honest) * (1 + 1e-12), if_opened)
+        if config.contributions_noise_multiplier is None:  # what a larger share leaves of epsilon is for contributions
+            sums = GaussianEvent(sampling_rate=rate, noise_multiplier=share * math.sqrt(honest), count=steps)
+            left = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1, spent=(sums,))
+            blur = min(blur, left)
     return PrivacyTerms(
         mode="joint",
         epsilon=epsilon,

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.agreement.schema import Column, Schema, Target
 from fedjoint.agreement.signing import read_agreement
 from fedjoint.config import load_config
+from fedjoint.data.schema_file import write_schema
 from fedjoint.errors import DataError, FedjointError, PoolError, RecordError, TrainingError
 from fedjoint.models.vector import load_model
 from fedjoint.runs.sentences import outcome, privacy_sentence
@@ -279,7 +281,16 @@ def stays(path, count=240):
 def test_patients_with_many_records_are_counted_protected_and_reported_as_units(tmp_path, mode):
     path = tmp_path / "stays.csv"
     stays(path)
+    schema = Schema(
+        columns=(
+            Column(name="age", kind="number", center=60.0, scale=8.0),
+            Column(name="days", kind="number", center=10.0, scale=5.0),
+        ),
+        target=Target(name="died", task="binary", classes=("0", "1")),
+    )
+    write_schema(schema, tmp_path / "schema.yaml")
     columns = ["data=table", f"data.path={path}", "data.holder=hospital", "data.target=died", "data.patient=patient"]
+    columns.append(f"data.schema={tmp_path / 'schema.yaml'}")
     config = load_config(
         [
             *columns,
@@ -296,3 +307,4 @@ def test_patients_with_many_records_are_counted_protected_and_reported_as_units(
     assert done.report.privacy.unit == "patient"
     assert "on 159 patients" in outcome(done.report)
     assert "unit: one patient" in privacy_sentence(done.report)
+    assert "per patient (add-or-remove" in (done.folder / "statements" / "h0.json").read_text()
