@@ -21,6 +21,7 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 #: Verb to (module, one line of help).
 _VERBS = {
+    "audit": ("fedjoint.cli.audit", "Attack the privacy that a run agreed upon, on made-up records."),
     "holder": ("fedjoint.cli.holder", "What belongs to a holder: its lifetime privacy budget."),
     "plan": ("fedjoint.cli.plan", "Say what a run will cost, before anything is spent."),
     "simulate": ("fedjoint.cli.simulate", "Run all parties on this machine and write the run's folder."),
