@@ -69,6 +69,7 @@ class TrainingConfig:
     server_beta2: float
     server_tau: float
     minimum_holders: int | None = None
+    maximum_weight: float = 1.0
 
 
 @strict
@@ -84,6 +85,7 @@ class PrivacyConfig:
     colluders: int | None = None
     epsilon_if_opened: float | None = None
     contributions_noise_multiplier: float | None = None
+    unit: Literal["record", "patient"] = "record"
     insecure_seed: int | None = None
 
 
@@ -106,8 +108,9 @@ class ValuationConfig:
     """As :class:`fedjoint.agreement.terms.ValuationTerms`."""
 
     method: Literal["aumann_shapley"]
-    utility: Literal["negative_loss"]
+    utility: Literal["negative_loss", "soft_auc"]
     quadrature_points: int
+    keep_updates: bool
 
 
 @strict
@@ -122,6 +125,8 @@ class MoneyConfig:
     revenue: str | int | float
     exchange_fee_bp: int
     reserve_premium_bp: int
+    materiality: Literal["equal", "by_size", "off"]
+    materiality_z: float
 
     @property
     def revenue_text(self) -> str:

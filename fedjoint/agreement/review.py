@@ -25,6 +25,7 @@ class HolderPolicy:
         maximum_delta: The largest delta it accepts.
         allow_no_privacy: Whether a run without noise is acceptable: research on public data only.
         allow_insecure_noise: Whether reproducible, and therefore not private, noise is acceptable.
+        allow_kept_updates: Whether its (noised) updates may be kept in the clear, for audit and other values.
 
     Raises:
         InvalidValue: a limit that nothing would exceed, NaN say, or that is negative.
@@ -36,6 +37,7 @@ class HolderPolicy:
     maximum_delta: float = 1e-3
     allow_no_privacy: bool = False
     allow_insecure_noise: bool = False
+    allow_kept_updates: bool = False
 
     def __post_init__(self) -> None:
         for name in ("maximum_epsilon", "maximum_epsilon_if_opened", "minimum_colluders"):
@@ -48,7 +50,9 @@ class HolderPolicy:
 
 def review(terms: Terms, policy: HolderPolicy) -> tuple[str, ...]:
     """All objections of a holder's policy against terms, in words; empty if it may sign."""
-    privacy, objections = terms.privacy, []
+    privacy, objections = terms.privacy, list[str]()
+    if terms.valuation.keep_updates and not policy.allow_kept_updates:
+        objections.append("valuation.keep_updates would give updates away in the clear, and the policy forbids it")
     if privacy.mode == "none":
         if not policy.allow_no_privacy:
             objections.append("privacy.mode is none: updates would leave without noise, and the policy forbids it")

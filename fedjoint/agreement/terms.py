@@ -7,11 +7,13 @@ A run may do nothing that is not written here. The terms are identified by the S
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+from fedjoint.agreement.ranges import in_range
 from fedjoint.agreement.schema import Schema
+from fedjoint.agreement.valuation_terms import ValuationTerms
+from fedjoint.agreement.weights import most_counted
 from fedjoint.errors import InvalidValue
 from fedjoint.identity.keys import PublicIdentity
 from fedjoint.strict import strict
@@ -38,21 +40,19 @@ TAILS_OF_DELTA = 1e-3
 CONTRIBUTION_NOISES = 2
 
 
-def _in_range(name: str, value: float, low: float, high: float) -> None:
-    if not (math.isfinite(value) and low <= value <= high):
-        raise InvalidValue(f"{name} = {value}", expected=f"a number from {low:g} to {high:g}")
-
-
 @strict
 @dataclass(frozen=True, kw_only=True)
 class HolderTerms:
-    """One holder and its certified number of examples (public: it is the holder's weight in the sum)."""
+    """One holder and its certified number of examples (public: it is the holder's weight in the sum).
+
+    An example is one unit of privacy: a record, or a patient with all of its records.
+    """
 
     identity: PublicIdentity
     num_examples: int
 
     def __post_init__(self) -> None:
-        _in_range(f"num_examples of {self.identity.id}", self.num_examples, 1, 1e9)
+        in_range(f"num_examples of {self.identity.id}", self.num_examples, 1, 1e9)
 
 
 @strict
@@ -80,7 +80,7 @@ class ModelTerms:
                 f"model.hidden = {list(self.hidden)} for kind '{self.kind}'", expected="widths for mlp, none for linear"
             )
         for width in self.hidden:
-            _in_range("model.hidden", width, 1, 4096)
+            in_range("model.hidden", width, 1, 4096)
 
 
 @strict
@@ -92,13 +92,16 @@ class TrainingTerms:
         rounds: 1 to 10,000.
         local_steps: Gradient steps of a holder in a round.
         sampling_rate: Probability with which each record takes part in a step (Poisson); 1: full batch.
-        learning_rate: Of the holders' SGD, in units of the mean gradient.
+        learning_rate: Of the holders' SGD, in units of the mean gradient; in mode ``joint`` of the mean clipped
+            gradient over the clip norm, which is at most 1 long.
         server_learning_rate: Multiplies what the server's optimiser makes of the averaged update.
         server_optimizer: ``sgd``, ``momentum`` (Polyak) or ``adam`` (FedOpt), fed with each round's averaged update.
         server_momentum: In [0, 1): what ``momentum`` keeps of its velocity, and ``adam`` of its mean, each round.
         server_beta2: In [0, 1): what ``adam`` keeps of its mean of squares.
         server_tau: ``adam``'s adaptivity: added to the root of the mean of squares, which starts at its square.
         minimum_holders: Below this number of updates a round is not opened and the run ends; at least 2.
+        maximum_weight: The most that one holder weighs in the average, however many examples it has: a fraction of all
+            weights, at least that of equal weights. 1: certified sizes as they are.
         seed: Of the model's start and, without privacy, of the sampling.
     """
 
@@ -112,25 +115,27 @@ class TrainingTerms:
     server_beta2: float = 0.99
     server_tau: float = 1e-3
     minimum_holders: int = 2
+    maximum_weight: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _in_range("training.rounds", self.rounds, 1, 10_000)
-        _in_range("training.local_steps", self.local_steps, 1, 10_000)
-        _in_range("training.sampling_rate", self.sampling_rate, 1e-6, 1)
-        _in_range("training.learning_rate", self.learning_rate, 1e-9, 1e3)
-        _in_range("training.server_learning_rate", self.server_learning_rate, 1e-9, 1e3)
-        _in_range("training.server_momentum", self.server_momentum, 0, 1 - 1e-6)
-        _in_range("training.server_beta2", self.server_beta2, 0, 1 - 1e-6)
-        _in_range("training.server_tau", self.server_tau, 1e-9, 1e3)
-        _in_range("training.minimum_holders", self.minimum_holders, 2, MAX_HOLDERS)
-        _in_range("training.seed", self.seed, 0, 2**53 - 1)
+        in_range("training.rounds", self.rounds, 1, 10_000)
+        in_range("training.local_steps", self.local_steps, 1, 10_000)
+        in_range("training.sampling_rate", self.sampling_rate, 1e-6, 1)
+        in_range("training.learning_rate", self.learning_rate, 1e-9, 1e3)
+        in_range("training.server_learning_rate", self.server_learning_rate, 1e-9, 1e3)
+        in_range("training.server_momentum", self.server_momentum, 0, 1 - 1e-6)
+        in_range("training.server_beta2", self.server_beta2, 0, 1 - 1e-6)
+        in_range("training.server_tau", self.server_tau, 1e-9, 1e3)
+        in_range("training.minimum_holders", self.minimum_holders, 2, MAX_HOLDERS)
+        in_range("training.maximum_weight", self.maximum_weight, 1 / MAX_HOLDERS, 1)
+        in_range("training.seed", self.seed, 0, 2**53 - 1)
 
 
 @strict
 @dataclass(frozen=True, kw_only=True)
 class PrivacyTerms:
-    """How records are protected (add-or-remove adjacency, unit: one record).
+    """How records are protected (add-or-remove adjacency).
 
     Args:
         mode: ``local``: each holder adds full noise (DP-SGD); ``joint``: each adds a share, and only the encrypted sum,
@@ -138,7 +143,7 @@ class PrivacyTerms:
         epsilon: The most that a holder may spend in this run, at ``delta``. In mode ``joint`` it covers everything that
             is opened, contributions included, against whoever holds no key or up to ``colluders`` holders' noise.
         delta: In (0, 1); below 1 / number of records.
-        clip_norm: Bound on the L2 norm of one record's gradient.
+        clip_norm: Bound on the L2 norm of one unit's gradient.
         noise_multiplier: Standard deviation of one holder's noise in units of ``clip_norm``; in mode ``joint`` that of
             its share.
         colluders: ``joint`` only: holders that may subtract their own shares and yet learn no more than ``epsilon``.
@@ -146,6 +151,8 @@ class PrivacyTerms:
             so that its share alone protected it.
         contributions_noise_multiplier: ``joint`` only: noise on the opened contributions in units of what one record
             can change in them.
+        unit: What is protected as a whole: one ``record``, or one ``patient`` with all of its records at a holder,
+            whose gradients are summed before clipping; then examples, samples and weights count patients.
         insecure_seed: 0 to 2^53 - 1: makes the noise reproducible, and so not private; the report says so in red.
     """
 
@@ -157,9 +164,15 @@ class PrivacyTerms:
     colluders: int | None = None
     epsilon_if_opened: float | None = None
     contributions_noise_multiplier: float | None = None
+    unit: Literal["record", "patient"] = "record"
     insecure_seed: int | None = None
 
     def __post_init__(self) -> None:
+        if self.mode == "none" and self.unit != "record":
+            raise InvalidValue(
+                "privacy.unit is set and privacy.mode is none",
+                remedy="Choose privacy=joint, or leave privacy.unit out.",
+            )
         values = {
             "epsilon": self.epsilon,
             "delta": self.delta,
@@ -179,7 +192,7 @@ class PrivacyTerms:
                 remedy="Choose privacy=joint, or remove it.",
             )
         if self.insecure_seed is not None:
-            _in_range("privacy.insecure_seed", self.insecure_seed, 0, 2**53 - 1)
+            in_range("privacy.insecure_seed", self.insecure_seed, 0, 2**53 - 1)
         if self.mode == "none":
             given = [name for name, value in values.items() if value is not None]
             if given:
@@ -191,7 +204,7 @@ class PrivacyTerms:
             if value is None:
                 raise InvalidValue(f"privacy.{name} is missing", expected=f"a number, as mode {self.mode} adds noise")
             low, high = {"delta": (1e-12, 1 - 1e-12), "colluders": (0, MAX_HOLDERS)}.get(name, (1e-6, 1e6))
-            _in_range(f"privacy.{name}", value, low, high)
+            in_range(f"privacy.{name}", value, low, high)
 
     @property
     def accounted_delta(self) -> float | None:
@@ -215,50 +228,77 @@ class EncryptionTerms:
     value_bits: int = 16
 
     def __post_init__(self) -> None:
-        _in_range("encryption.bound", self.bound, 1e-9, 1e6)
-        _in_range("encryption.value_bits", self.value_bits, 8, 24)
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class ValuationTerms:
-    """How contributions are measured, frozen before training.
-
-    Args:
-        method: ``aumann_shapley``: on the ciphertexts (architecture: <g, d_i> along the path of each round).
-        utility: ``negative_loss``: minus the mean loss on the exchange's reference set.
-        quadrature_points: Gauss-Legendre nodes a round, 1 to 32.
-        reference_sha256: Commits the coordinator to the reference set.
-        reference_num_examples: Its size.
-    """
-
-    method: Literal["aumann_shapley"] = "aumann_shapley"
-    utility: Literal["negative_loss"] = "negative_loss"
-    quadrature_points: int = 4
-    reference_sha256: str
-    reference_num_examples: int
-
-    def __post_init__(self) -> None:
-        _in_range("valuation.quadrature_points", self.quadrature_points, 1, 32)
-        _in_range("valuation.reference_num_examples", self.reference_num_examples, 1, 1e9)
+        in_range("encryption.bound", self.bound, 1e-9, 1e6)
+        in_range("encryption.value_bits", self.value_bits, 8, 24)
 
 
 @strict
 @dataclass(frozen=True, kw_only=True)
 class MoneyTerms:
-    """How revenue is split: rates in basis points (1/10,000) of gross, in one ISO 4217 currency."""
+    """How revenue is split, in one ISO 4217 currency; rates in basis points (1/10,000).
+
+    Args:
+        currency: ISO 4217 code.
+        tax_bp: Of the net price; gross includes it, so 600 takes 6/106 of gross.
+        exchange_fee_bp: Of gross.
+        cpu_hour_minor: Paid for an hour of one processor core that a holder trained with, in minor units.
+        gpu_hour_minor: The same for a GPU.
+        compute_seconds_per_round: Most seconds of either kind that a holder may claim for a round it took part in.
+        compute_cap_bp: Of gross: the most that all compute costs together are paid with.
+        reserve_premium_bp: Of gross, into the mutual reserve until its target.
+        reserve_target_bp: Of the revenue of twelve months.
+        largest_insured_minor: Largest single sum insured; the target is at least this.
+        base_bp: Of what is left: paid whatever the contributions are; the rest by contribution.
+        base_by: The base part ``equal``, or by certified ``size``.
+        holdback_bp: Of each holder's payout, kept until the dispute window has ended.
+        dispute_window_days: How long a settlement may be disputed.
+        materiality: How holders are paid whose contributions differ by less than their error: ``by_size`` (by
+            certified examples, so that nobody gains by splitting itself in two), ``equal``, or ``off``: by the numbers
+            as they are.
+        materiality_z: How many standard errors of the difference count as error, 0.1 to 10; 1.96: 95 of 100.
+    """
 
     currency: str = "CNY"
+    tax_bp: int = 0
     exchange_fee_bp: int = 1_000
+    cpu_hour_minor: int = 0
+    gpu_hour_minor: int = 0
+    compute_seconds_per_round: int = 3_600
+    compute_cap_bp: int = 1_000
     reserve_premium_bp: int = 300
+    reserve_target_bp: int = 500
+    largest_insured_minor: int = 0
+    base_bp: int = 0
+    base_by: Literal["equal", "size"] = "equal"
+    holdback_bp: int = 1_000
+    dispute_window_days: int = 90
+    materiality: Literal["by_size", "equal", "off"] = "by_size"
+    materiality_z: float = 1.96
 
     def __post_init__(self) -> None:
         if len(self.currency) != 3 or not (
             self.currency.isascii() and self.currency.isupper() and self.currency.isalpha()
         ):
             raise InvalidValue(f"money.currency = '{self.currency}'", expected="an ISO 4217 code such as CNY")
-        _in_range("money.exchange_fee_bp", self.exchange_fee_bp, 0, 10_000)
-        _in_range("money.reserve_premium_bp", self.reserve_premium_bp, 0, 10_000 - self.exchange_fee_bp)
+        for name in ("tax_bp", "exchange_fee_bp", "reserve_target_bp", "base_bp", "holdback_bp"):
+            in_range(f"money.{name}", getattr(self, name), 0, 10_000)
+        in_range("money.reserve_premium_bp", self.reserve_premium_bp, 0, 10_000 - self.exchange_fee_bp)
+        in_range("money.materiality_z", self.materiality_z, 0.1, 10)
+        for name in ("cpu_hour_minor", "gpu_hour_minor", "largest_insured_minor"):
+            in_range(f"money.{name}", getattr(self, name), 0, 1e15)
+        in_range("money.compute_seconds_per_round", self.compute_seconds_per_round, 0, 1e9)
+        in_range("money.dispute_window_days", self.dispute_window_days, 0, 3_650)
+        self._check_sum()
+
+    def _check_sum(self) -> None:
+        """What is taken before the holders may not exceed gross."""
+        compute = self.compute_cap_bp if self.cpu_hour_minor or self.gpu_hour_minor else 0
+        in_range("money.compute_cap_bp", self.compute_cap_bp, 0, 10_000)
+        rates = self.exchange_fee_bp + compute + self.reserve_premium_bp
+        if rates * (10_000 + self.tax_bp) + 10_000 * self.tax_bp > 10_000 * (10_000 + self.tax_bp):
+            raise InvalidValue(
+                "tax, exchange fee, compute cap and reserve premium take more than gross", expected="at most 100 %"
+            )
 
 
 @strict
@@ -281,7 +321,7 @@ class Terms:
 
     def __post_init__(self) -> None:
         identities = [holder.identity for holder in self.holders] + [self.coordinator]
-        _in_range("number of holders", len(self.holders), 2, MAX_HOLDERS)
+        in_range("number of holders", len(self.holders), 2, MAX_HOLDERS)
         for name, values in (
             ("id", [i.id for i in identities]),
             ("signing key", [i.signing_key for i in identities]),
@@ -296,10 +336,27 @@ class Terms:
                 f"training.minimum_holders = {self.training.minimum_holders} and there are {len(self.holders)} holders",
                 expected="at most the number of holders",
             )
+        most_counted(
+            [holder.num_examples for holder in self.holders], self.training.maximum_weight
+        )  # refuses too low a cap
+        if self.valuation.utility == "soft_auc" and self.data.schema.target.task != "binary":
+            raise InvalidValue(
+                f"valuation.utility = soft_auc for a {self.data.schema.target.task} target",
+                expected="negative_loss: an area under the curve is of two classes",
+            )
         if self.privacy.mode == "joint":
             self._check_joint()
 
     def _check_joint(self) -> None:
+        if self.valuation.keep_updates:
+            raise InvalidValue(
+                "valuation.keep_updates in mode joint", expected="false: its shares are to stay encrypted"
+            )
+        if self.training.maximum_weight < 1:
+            raise InvalidValue(
+                f"training.maximum_weight = {self.training.maximum_weight:g} and privacy.mode is joint",
+                expected="1: a sum of gradients has no weights",
+            )
         if self.training.local_steps != 1:
             raise InvalidValue(
                 f"training.local_steps = {self.training.local_steps} and privacy.mode is joint",
@@ -353,5 +410,7 @@ class Terms:
         return sum(holder.num_examples for holder in self.holders)
 
     def weight(self, holder_id: str) -> float:
-        """The holder's certified fraction of all examples, in (0, 1]."""
-        return self.holder(holder_id).num_examples / self.num_examples
+        """The holder's certified fraction of all examples, none counted beyond the agreed cap, in (0, 1]."""
+        sizes = [holder.num_examples for holder in self.holders]
+        most = most_counted(sizes, self.training.maximum_weight)
+        return min(self.holder(holder_id).num_examples, most) / sum(min(size, most) for size in sizes)

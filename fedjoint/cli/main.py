@@ -25,6 +25,7 @@ _VERBS = {
     "holder": ("fedjoint.cli.holder", "What belongs to a holder: its lifetime privacy budget."),
     "plan": ("fedjoint.cli.plan", "Say what a run will cost, before anything is spent."),
     "simulate": ("fedjoint.cli.simulate", "Run all parties on this machine and write the run's folder."),
+    "value": ("fedjoint.cli.value", "Value a finished run by another method, beside what was paid by."),
     "verify": ("fedjoint.cli.verify", "Check a run's folder from its own files alone."),
 }
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fedjoint.errors import InvalidValue, RecordError
+from fedjoint.files import replace_file
 
 __all__ = [
     "check_vector",
@@ -118,22 +117,7 @@ def save_model(path: Path, vector: ArrayLike, *, module: torch.nn.Module, metada
     for name, parameter in module.named_parameters():
         tensors[name] = numbers[start : start + parameter.numel()].reshape(tuple(parameter.shape))
         start += parameter.numel()
-    _replace(path, save(tensors, metadata={_METADATA_KEY: words}))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the file, reach the disk, then take its name."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    replace_file(path, save(tensors, metadata={_METADATA_KEY: words}))
 
 
 def load_model(path: Path, module: torch.nn.Module) -> tuple[NDArray[np.float32], dict[str, str]]:

@@ -31,6 +31,7 @@ __all__ = [
     "may_be_negative",
     "payable",
     "receivable",
+    "recovery",
     "voucher",
 ]
 
@@ -59,7 +60,7 @@ TRANCHE = "tranche"
 
 _SHARED = (BANK, CLAIMS, CONVERSION, ESCROW, FEE, INSURER, RESERVE, ROUNDING, SUSPENSE, TAX, TRANCHE)
 #: Of a party; a voucher's and a deferred revenue's is the id of the voucher or the subscription.
-_OF_A_PARTY = ("credit", "deferred", "holdback", "payable", "receivable", "voucher")
+_OF_A_PARTY = ("credit", "deferred", "holdback", "payable", "receivable", "recovery", "voucher")
 #: Kinds that stand for somebody outside, or for what a party owes back; every other account holds money that is there.
 MAY_BE_NEGATIVE = (BANK, CONVERSION, INSURER, ROUNDING, "payable", "receivable")
 #: The same ids as :class:`fedjoint.identity.keys.PublicIdentity` allows.
@@ -121,6 +122,15 @@ def receivable(buyer: str) -> str:
         PoolError: the id is malformed.
     """
     return check_account(f"receivable:{buyer}")
+
+
+def recovery(respondent: str) -> str:
+    """The account of what a respondent was charged for claims and others are owed; its payable stands as much lower.
+
+    Raises:
+        PoolError: the id is malformed.
+    """
+    return check_account(f"recovery:{respondent}")
 
 
 def credit(buyer: str) -> str:

@@ -59,7 +59,7 @@ class Entry:
         at: ISO 8601 in UTC, such as ``2026-11-30T12:00:00Z``.
         kind: What happened, such as ``invoice``. ``payout`` may not leave a payable below zero.
         currency: ISO 4217 code.
-        memo: For people, at most 500 characters.
+        memo: For people, one line of at most 500 characters.
         postings: At least two, of different accounts; none if voided.
         phase: ``posted``, ``pending`` or ``voided``.
         resolves: Id of the pending entry that this one posts or voids.
@@ -90,8 +90,10 @@ class Entry:
             datetime.fromisoformat(self.at)
         except ValueError:
             raise PoolError(f"entry '{self.id}' is of {self.at}", expected="a time that exists") from None
-        if len(self.memo) > 500:
-            raise PoolError(f"the memo of entry '{self.id}' has {len(self.memo)} characters", expected="at most 500")
+        if not _is_line(self.memo):
+            raise PoolError(
+                f"the memo of entry '{self.id}' is malformed", expected="one line of at most 500 characters"
+            )
         minor_digits(self.currency)
         self._check_phase()
         self._check_details()
@@ -111,10 +113,10 @@ class Entry:
         if len(self.details) > _MAX_DETAILS:
             raise PoolError(f"entry '{self.id}' has {len(self.details)} details", expected=f"at most {_MAX_DETAILS}")
         for key, value in self.details.items():
-            if not _DETAIL.fullmatch(key) or not isinstance(value, str) or len(value) > 500:
+            if not _DETAIL.fullmatch(key) or not _is_line(value):
                 raise PoolError(
                     f"detail '{key[:80]}' of entry '{self.id}' is malformed",
-                    expected="a name such as rate, and a text of at most 500 characters",
+                    expected="a name such as rate, and one line of at most 500 characters",
                 )
 
     def _check_postings(self) -> None:
@@ -214,6 +216,11 @@ def reverse(entry: Entry, *, id: str, at: str, memo: str) -> Entry:
         postings=move({posting.account: -posting.amount_minor for posting in entry.postings}),
         details={"reverses": entry.id},
     )
+
+
+def _is_line(text: str) -> bool:
+    """Whether every database keeps this text as it is: no control characters, no halves of surrogate pairs."""
+    return isinstance(text, str) and len(text) <= 500 and (not text or text.isprintable())
 
 
 def _pending(entry: Entry) -> Entry:

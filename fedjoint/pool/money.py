@@ -15,7 +15,16 @@ from math import floor
 
 from fedjoint.errors import PoolError
 
-__all__ = ["MAX_MINOR", "Apportionment", "apportion", "check_minor", "format_minor", "minor_digits", "parse_minor"]
+__all__ = [
+    "MAX_MINOR",
+    "Apportionment",
+    "apportion",
+    "check_minor",
+    "format_minor",
+    "minor_digits",
+    "parse_minor",
+    "whole_parts",
+]
 
 #: Largest absolute amount: exact in JSON (below 2^53), and sums of thousands of them fit the database's 64 bits.
 MAX_MINOR = 10**15
@@ -178,35 +187,58 @@ def apportion(
     Source:
         Balinski and Young, Fair Representation, 2nd ed. 2001, chapter 3 (Hamilton's method).
     """
-    brought = brought or {}
     check_minor("total", total, low=0)
-    _check_fractions(shares, brought)
-    none = Fraction(0)
-    quotas = {key: total * shares.get(key, none) + brought.get(key, none) for key in sorted({*shares, *brought})}
+    _check_shares(shares)
+    return whole_parts({key: total * share for key, share in shares.items()}, brought=brought)
+
+
+def whole_parts(quotas: Mapping[str, Fraction], *, brought: Mapping[str, Fraction] | None = None) -> Apportionment:
+    """Round exact quotas, which sum to a whole amount, to whole parts of it; see :func:`apportion`.
+
+    Args:
+        quotas: Minor units of each id, at least 0.
+        brought: ``carried`` of the period before.
+
+    Raises:
+        PoolError: quotas that do not sum to a whole amount, a float, or ``brought`` that was never ``carried``.
+    """
+    brought, none = brought or {}, Fraction(0)
+    total = sum(quotas.values(), none)
+    if total.denominator != 1 or not 0 <= total <= MAX_MINOR:
+        raise PoolError(f"the quotas sum to {total}", expected=f"a whole amount of 0 to {MAX_MINOR}")
+    _check_brought(brought)
+    quotas = {key: quotas.get(key, none) + brought.get(key, none) for key in sorted({*quotas, *brought})}
     amounts = {key: floor(quota) for key, quota in quotas.items()}
 
     def turn(key: str) -> tuple[bool, Fraction, str]:
         """Who gets a left-over unit first: whom it saves from a charge, then the largest remainder, then by id."""
         return (amounts[key] >= 0, amounts[key] - quotas[key], key)
 
-    for key in sorted(quotas, key=turn)[: total - sum(amounts.values())]:
+    for key in sorted(quotas, key=turn)[: int(total) - sum(amounts.values())]:
         amounts[key] += 1
     return Apportionment(amounts=amounts, carried={key: quota - amounts[key] for key, quota in quotas.items()})
 
 
-def _check_fractions(shares: Mapping[str, Fraction], brought: Mapping[str, Fraction]) -> None:
-    for name, values in (("share", shares), ("remainder brought", brought)):
-        for key, value in values.items():
-            if not isinstance(value, Fraction):
-                raise PoolError(f"{name} of '{key}' is a {type(value).__name__}", expected="a Fraction")
+def _check_shares(shares: Mapping[str, Fraction]) -> None:
+    _check_fractions("share", shares)
     for key, share in shares.items():
         if share < 0:
             raise PoolError(f"share of '{key}' is negative", expected="at least 0")
     if sum(shares.values()) != 1:
         raise PoolError("the shares do not sum to 1", expected="shares_from_contributions makes such")
+
+
+def _check_brought(brought: Mapping[str, Fraction]) -> None:
+    _check_fractions("remainder brought", brought)
     if sum(brought.values()) != 0 or any(abs(value) >= 1 for value in brought.values()):
         raise PoolError(
             "the remainders brought are not those carried",
             expected="each in (-1, 1), all summing to 0",
             remedy="Pass on what the period before carried, for every holder.",
         )
+
+
+def _check_fractions(name: str, values: Mapping[str, Fraction]) -> None:
+    for key, value in values.items():
+        if not isinstance(value, Fraction):
+            raise PoolError(f"{name} of '{key}' is a {type(value).__name__}", expected="a Fraction")

@@ -25,6 +25,7 @@ from fedjoint.strict import build, plain, strict
 __all__ = [
     "MAX_STATEMENT_BYTES",
     "RunFacts",
+    "StatedError",
     "Statement",
     "read_statement",
     "sign_statement",
@@ -56,6 +57,35 @@ class RunFacts:
 
 @strict
 @dataclass(frozen=True, kw_only=True)
+class StatedError:
+    """How far a holder's contribution could be off, and what the agreement made of that.
+
+    Args:
+        by_noise: Standard error by privacy noise, in units of the utility, at least 0.
+        by_sampling: The same by the choice of reference records; None where it could not be measured, as one number of
+            each holder leaves encryption and this would take more.
+        paid_alike_with: The holders whose contributions cannot be told from this one's, and who share alike with it.
+        rule: How they are paid (:class:`fedjoint.agreement.terms.MoneyTerms`).
+        z: How many standard errors of a difference count as error.
+
+    Raises:
+        PoolError: a standard error that is negative or not finite.
+    """
+
+    by_noise: float
+    by_sampling: float | None
+    paid_alike_with: tuple[str, ...]
+    rule: Literal["equal", "by_size", "off"]
+    z: float
+
+    def __post_init__(self) -> None:
+        for value in (self.by_noise, self.by_sampling or 0.0):
+            if not 0 <= value <= _MAX_UTILITY:
+                raise PoolError(f"a standard error of {value}", expected=f"a number from 0 to {_MAX_UTILITY:g}")
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
 class Statement:
     """What one run and one revenue meant for one holder.
 
@@ -67,21 +97,26 @@ class Statement:
         currency: ISO 4217 code; all amounts in its minor units.
         contribution: The holder's, in units of the utility, within ±1e15; negative is paid zero.
         utility_gain: Of the whole run: what the contributions add up to.
-        share: The holder's exact fraction of what is distributed, ``numerator/denominator`` in lowest terms.
+        share: The holder's exact fraction of what is shared by contribution, ``numerator/denominator`` in lowest terms.
+        base_share: Its fraction of the base part, written so too.
+        base_bp: The base part, in basis points of what is shared; 0 if the agreement has none.
         steps: The waterfall: gross, then what it was divided into.
         payout_minor: The holder's part.
+        held_minor: What of it is held back until the dispute window has ended.
+        compute_minor: What it is paid for compute costs.
         balance_brought_minor: What it was owed before.
-        balance_carried_minor: What it is owed now: brought plus payout.
+        balance_carried_minor: What it is owed now: brought plus payout plus compute costs; what is held back included.
         method: How contributions were measured.
         privacy: What the measurement revealed, and how the records were protected.
         record_head: SHA-256 of the run record's last line when this was made, if it had one.
+        contribution_error: How far the contribution could be off; None where it was not measured.
 
     Raises:
         PoolError: a field is malformed, or the figures contradict each other.
 
     Guarantees:
-        The steps add up to gross, the payout is what the share gives (within the unit that rounding carries), and
-        brought plus payout is carried.
+        The steps add up to gross, the payout is what the share gives (within the units that rounding carries), and
+        brought plus payout plus compute costs is carried.
     """
 
     format: Literal["fedjoint-statement-1"] = "fedjoint-statement-1"
@@ -93,13 +128,18 @@ class Statement:
     contribution: float
     utility_gain: float
     share: str
+    base_share: str
+    base_bp: int
     steps: tuple[Step, ...]
     payout_minor: int
+    held_minor: int
+    compute_minor: int
     balance_brought_minor: int
     balance_carried_minor: int
     method: str
     privacy: str
     record_head: str | None = None
+    contribution_error: StatedError | None = None
 
     def __post_init__(self) -> None:
         payable(self.holder)
@@ -121,14 +161,17 @@ class Statement:
                 raise PoolError(f"a statement's {name} is {value}", expected=f"a number within ±{_MAX_UTILITY:g}")
         for name in ("payout_minor", "balance_brought_minor", "balance_carried_minor"):
             check_minor(name, getattr(self, name))
+        check_minor("base_bp", self.base_bp, low=0, high=10_000)
+        check_minor("held_minor", self.held_minor, low=0, high=max(0, self.payout_minor))
+        check_minor("compute_minor", self.compute_minor, low=0)
         self._check_figures()
 
     def _check_figures(self) -> None:
         """Refuse a statement that does not add up."""
-        if self.balance_brought_minor + self.payout_minor != self.balance_carried_minor:
+        if self.balance_brought_minor + self.payout_minor + self.compute_minor != self.balance_carried_minor:
             raise PoolError(
                 f"the statement of '{self.holder}' carries {self.balance_carried_minor}",
-                expected=f"brought {self.balance_brought_minor} plus payout {self.payout_minor}",
+                expected=f"brought {self.balance_brought_minor} plus payout {self.payout_minor} plus compute costs",
             )
         share, distributed = _fraction(self.share), check_steps(self.steps)
         if (share > 0) != (self.contribution > 0):
@@ -136,9 +179,15 @@ class Statement:
                 f"the share of '{self.holder}' does not fit its contribution",
                 expected="above zero for a positive contribution, zero for any other",
             )
-        # One unit for this rounding, and one for the remainder brought from before.
-        if abs(self.payout_minor - share * distributed) >= 2:
+        # What is distributed differs from its exact amount by what rounding carried in and out: less than two units
+        # for each of the four other parts, and two for the payout itself.
+        if abs(self.payout_minor - self._entitled(share) * distributed) >= 10:
             raise PoolError(f"the payout of '{self.holder}' is not its share of {distributed} minor units")
+
+    def _entitled(self, share: Fraction) -> Fraction:
+        """The holder's fraction of all that is shared; where nobody contributed, that is the base part only."""
+        base = Fraction(self.base_bp, 10_000) if self.steps[-1].amount_minor == 0 else Fraction(1)
+        return base * _fraction(self.base_share) + (1 - base) * share
 
 
 def _fraction(share: str) -> Fraction:
@@ -155,7 +204,13 @@ def _written(share: Fraction) -> str:
 
 
 def statement_of(
-    settlement: Settlement, holder: str, *, facts: RunFacts, contribution: float, balance_brought_minor: int = 0
+    settlement: Settlement,
+    holder: str,
+    *,
+    facts: RunFacts,
+    contribution: float,
+    error: StatedError | None = None,
+    balance_brought_minor: int = 0,
 ) -> Statement:
     """The statement of one holder of a settlement.
 
@@ -164,6 +219,7 @@ def statement_of(
         holder: One of its holders.
         facts: What is the same for all of them.
         contribution: The holder's, in units of the utility: the one that the settlement was made with.
+        error: How far that could be off.
         balance_brought_minor: What the holder was owed before, in minor units.
 
     Raises:
@@ -173,6 +229,7 @@ def statement_of(
     if payout is None:
         expected = f"one of: {', '.join(settlement.payouts_minor)}"
         raise PoolError(f"'{holder}' has no part in the settlement", expected=expected)
+    compute = settlement.compute_minor.get(holder, 0)
     return Statement(
         holder=holder,
         run_id=facts.run_id,
@@ -182,13 +239,18 @@ def statement_of(
         contribution=contribution,
         utility_gain=facts.utility_gain,
         share=_written(settlement.shares.get(holder, Fraction(0))),
+        base_share=_written(settlement.base_shares.get(holder, Fraction(0))),
+        base_bp=settlement.base_bp,
         steps=settlement.steps,
         payout_minor=payout,
+        held_minor=settlement.held_minor[holder],
+        compute_minor=compute,
         balance_brought_minor=balance_brought_minor,
-        balance_carried_minor=balance_brought_minor + payout,
+        balance_carried_minor=balance_brought_minor + payout + compute,
         method=facts.method,
         privacy=facts.privacy,
         record_head=facts.record_head,
+        contribution_error=error,
     )
 
 

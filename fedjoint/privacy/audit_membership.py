@@ -82,6 +82,7 @@ class Mechanism:
         size = batch.features.shape[1]
         plan = JointPlan(
             num_parameters=size,
+            num_holders=max(self.shares, 2),
             rounds=self.rounds,
             sampling_rate=self.sampling_rate,
             clip_norm=self.clip_norm,

@@ -1,56 +1,71 @@
-"""The run record: append-only lines, each signed by the coordinator and chained to the one before by its hash.
+"""The run record: append-only lines, hashed into a Merkle tree whose root the coordinator signs and holders witness.
 
-Line format: canonical JSON of ``{seq, type, at, body, previous, signature}``. ``previous`` is the SHA-256 of the line
-before (of the agreement, for the first), ``signature`` the coordinator's over the line without it. So no line can be
-changed, removed, added or moved unnoticed; a last line of type :data:`CLOSED` says that nothing was cut off.
+A line is the canonical JSON of an event, ``{seq, type, at, body}``, or of a checkpoint
+(:class:`fedjoint.record.checkpoint.SignedCheckpoint`) of all events above it. Events are the leaves of the tree
+(RFC 9162), so no event under a checkpoint can be changed, removed, added or moved unnoticed, and short proofs show one
+event to somebody who has not the rest. A last event of type :data:`CLOSED` says that nothing was cut off.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from fedjoint.agreement.canonical import canonical_bytes, parse_canonical, sha256_hex
-from fedjoint.errors import IdentityError, RecordError
+from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
+from fedjoint.errors import RecordError
 from fedjoint.identity.keys import Identity, PublicIdentity
-from fedjoint.strict import build, plain, strict
+from fedjoint.record.checkpoint import Checkpoint, SignedCheckpoint, require_signed, sign_checkpoint
+from fedjoint.record.merkle import Frontier, MerkleTree, leaf_hash
+from fedjoint.record.witness import Prove
+from fedjoint.strict import build, strict
 
-__all__ = ["CLOSED", "MAX_LINE_BYTES", "Event", "RunRecord", "read_record"]
+__all__ = ["CLOSED", "MAX_LINE_BYTES", "AskWitnesses", "Event", "ReadRecord", "RunRecord", "origin_of", "read_record"]
 
 CLOSED = "run.closed"
 MAX_LINE_BYTES = 64 << 20
-_PURPOSE = "record"
+#: Hands a new checkpoint to the witnesses and brings their countersignatures by party id.
+AskWitnesses = Callable[[SignedCheckpoint, Prove], Mapping[str, str]]
 
 
 @strict
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One line of the record.
+    """One event of the record.
 
     Args:
-        seq: Its number, from 0.
+        seq: Its number, from 0: its place in the tree.
         type: What happened, such as ``round.closed``.
         at: When, ISO 8601 in UTC.
         body: The facts, plain JSON.
-        previous: SHA-256 of the line before.
-        signature: The coordinator's.
     """
 
     seq: int
     type: str
     at: str
     body: dict[str, Any]
-    previous: str
-    signature: str = ""
 
-    def signed_bytes(self) -> bytes:
-        """What the signature covers."""
-        return canonical_bytes({name: value for name, value in plain(self).items() if name != "signature"})
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRecord:
+    """A record whose every signature was checked.
+
+    Args:
+        events: In order.
+        checkpoint: The last, of all of them.
+    """
+
+    events: tuple[Event, ...]
+    checkpoint: SignedCheckpoint
+
+
+def origin_of(agreement_sha256: str, run_id: str) -> str:
+    """What the checkpoints of a run's record name as their log."""
+    return f"{agreement_sha256}/{run_id}"
 
 
 class RunRecord:
@@ -58,17 +73,29 @@ class RunRecord:
 
     Args:
         path: A file that does not exist yet.
-        agreement_sha256: What the chain starts from.
+        origin: From :func:`origin_of`.
         signer: The coordinator.
         now: Gives the time of an event, ISO 8601 in UTC.
+        batch_events: After so many events a checkpoint is signed, and after the last one.
+        witnesses: Who countersigns the checkpoints; None: nobody.
 
     Raises:
         RecordError: the file exists.
     """
 
-    def __init__(self, path: Path, agreement_sha256: str, signer: Identity, *, now: Callable[[], str]) -> None:
-        self._signer, self._now = signer, now
-        self._seq, self._previous, self._closed = 0, agreement_sha256, False
+    def __init__(
+        self,
+        path: Path,
+        origin: str,
+        signer: Identity,
+        *,
+        now: Callable[[], str],
+        batch_events: int = 1,
+        witnesses: AskWitnesses | None = None,
+    ) -> None:
+        self._origin, self._signer, self._now = origin, signer, now
+        self._batch_events, self._witnesses = batch_events, witnesses
+        self._tree, self._covered, self._closed = MerkleTree(), 0, False
         try:
             self._file: BinaryIO = path.open("xb")
         except FileExistsError:
@@ -77,30 +104,42 @@ class RunRecord:
             ) from None
 
     def append(self, kind: str, body: Mapping[str, Any]) -> Event:
-        """Sign, chain and write one event.
+        """Write one event, and a checkpoint where a batch ends.
 
         Raises:
-            RecordError: the record is closed, or the line is longer than :data:`MAX_LINE_BYTES`.
+            RecordError: the record is closed, the line is longer than :data:`MAX_LINE_BYTES`, or a witness refuses.
             AgreementError: the facts have no canonical JSON.
         """
         if self._closed:
             raise RecordError(f"the record is closed and '{kind}' came after", remedy="Start another run.")
-        event = Event(seq=self._seq, type=kind, at=self._now(), body=dict(body), previous=self._previous)
-        signature = self._signer.sign(_PURPOSE, event.signed_bytes())
-        event = dataclasses.replace(event, signature=signature)
+        event = Event(seq=len(self._tree), type=kind, at=self._now(), body=dict(body))
         line = canonical_bytes(event)
         if len(line) >= MAX_LINE_BYTES:  # the reader counts the newline too
             raise RecordError(f"an event '{kind}' of {len(line)} bytes", expected=f"less than {MAX_LINE_BYTES}")
+        self._write(line)
+        self._tree.append(leaf_hash(line))
+        self._closed = kind == CLOSED
+        if self._closed or len(self._tree) - self._covered >= self._batch_events:
+            self._checkpoint(event.at)
+        return event
+
+    def _checkpoint(self, at: str) -> None:
+        size = len(self._tree)
+        root = self._tree.root(size).hex()
+        signed = sign_checkpoint(Checkpoint(origin=self._origin, size=size, root=root, at=at), self._signer)
+        if self._witnesses is not None:
+            signed = dataclasses.replace(signed, witnesses=dict(self._witnesses(signed, self._prove)))
+        self._write(canonical_bytes(signed))
+        self._covered = size
+
+    def _prove(self, old: int) -> tuple[str, ...]:
+        """The consistency proof from an older size to now."""
+        return tuple(node.hex() for node in self._tree.consistency(old, len(self._tree)))
+
+    def _write(self, line: bytes) -> None:
         self._file.write(line + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._seq, self._previous, self._closed = self._seq + 1, sha256_hex(line), kind == CLOSED
-        return event
-
-    @property
-    def head(self) -> str:
-        """SHA-256 of the last line: it commits to everything before."""
-        return self._previous
 
     def close(self) -> None:
         """Close the file."""
@@ -115,47 +154,94 @@ class RunRecord:
         self.close()
 
 
-def read_record(path: Path, agreement_sha256: str, signer: PublicIdentity) -> Iterator[Event]:
-    """Read a record line by line, checking each before it is given out.
+def read_record(
+    path: Path,
+    agreement_sha256: str,
+    signer: PublicIdentity,
+    *,
+    witnesses: Mapping[str, PublicIdentity] | None = None,
+) -> ReadRecord:
+    """Read a record and check all of it.
 
     Args:
         path: ``record.jsonl``.
-        agreement_sha256: What the chain must start from.
+        agreement_sha256: What the run was agreed in.
         signer: The coordinator of the agreement.
-
-    Yields:
-        The events in order.
+        witnesses: Who may have countersigned, by party id: the holders of the agreement.
 
     Raises:
-        RecordError: there is no such file; or names the line: not canonical, out of order, not chained, not signed, cut
-            off or continued after its end.
+        RecordError: there is no such file; or names the line: not canonical, out of order, not covered by a signed
+            checkpoint with the right root, countersigned by a stranger, cut off or continued after its end.
+
+    Guarantees:
+        Every event stands as it was when the coordinator signed, and nothing is missing or added.
     """
     if not path.is_file():
         raise RecordError(f"there is no record {path}", remedy="Name the file record.jsonl of a run folder.")
-    previous, closed, number = agreement_sha256, False, 0
+    reading, number = _Reading(), 0
     with path.open("rb") as file:
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
             where = f"{path.name} line {number}"
-            if closed:
+            value = _parse_line(line, where)
+            if reading.ended and (reading.last is not None or "checkpoint" not in value):
                 raise RecordError(f"{where} comes after the record's end")
-            event = _read_line(line, where)
-            if event.seq != number - 1 or event.previous != previous:
-                raise RecordError(
-                    f"{where} does not follow the line before", remedy="A line was removed, added or moved."
-                )
+            if "checkpoint" not in value:
+                reading.add(build(Event, value, error=RecordError, where=where), line[:-1], where)
+                continue
             try:
-                signer.verify(_PURPOSE, event.signed_bytes(), event.signature)
-            except IdentityError as problem:
+                signed = build(SignedCheckpoint, value, error=RecordError)
+                reading.cover(signed, agreement_sha256)
+                require_signed(signed, signer, witnesses=witnesses)
+            except RecordError as problem:
                 raise RecordError(f"{where}: {problem}") from None
-            previous, closed = sha256_hex(line.rstrip(b"\n")), event.type == CLOSED
-            yield event
-    if not closed:
+    if reading.last is None or not reading.ended:
         raise RecordError(
-            f"{path.name} ends after line {number} without '{CLOSED}'", remedy="The run was cut off or the file cut."
+            f"{path.name} ends after line {number} without '{CLOSED}' under a signed checkpoint",
+            remedy="The run was cut off or the file cut.",
         )
+    return ReadRecord(events=tuple(reading.events), checkpoint=reading.last)
 
 
-def _read_line(line: bytes, where: str) -> Event:
+class _Reading:
+    """The events read so far, the root of their tree, and the checkpoint right above, if any."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.last: SignedCheckpoint | None = None
+        self._frontier = Frontier()
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.events) and self.events[-1].type == CLOSED
+
+    def add(self, event: Event, line: bytes, where: str) -> None:
+        if event.seq != len(self.events):
+            raise RecordError(f"{where} does not follow the line before", remedy="A line was removed, added or moved.")
+        self._frontier.append(leaf_hash(line))
+        self.events.append(event)
+        self.last = None
+
+    def cover(self, signed: SignedCheckpoint, agreement_sha256: str) -> None:
+        """Take a checkpoint of exactly these events, of this agreement, and of the run that the first event names."""
+        checkpoint = signed.checkpoint
+        here = (len(self.events), self._frontier.root().hex())
+        if not self.events or self.last is not None or (checkpoint.size, checkpoint.root) != here:
+            raise RecordError(
+                "the checkpoint is of other events than those above it",
+                remedy="A line above it was changed, removed, added or moved.",
+            )
+        run_id = self.events[0].body.get("run_id")
+        if not isinstance(run_id, str) or checkpoint.origin != origin_of(agreement_sha256, run_id):
+            raise RecordError(
+                f"the checkpoint is of log '{checkpoint.origin}'", expected="that of this agreement and run"
+            )
+        self.last = signed
+
+
+def _parse_line(line: bytes, where: str) -> dict[str, Any]:
     if not line.endswith(b"\n") or len(line) > MAX_LINE_BYTES:
         raise RecordError(f"{where} is cut off or longer than {MAX_LINE_BYTES} bytes")
-    return build(Event, parse_canonical(line[:-1], error=RecordError, where=where), error=RecordError, where=where)
+    value = parse_canonical(line[:-1], error=RecordError, where=where)
+    if not isinstance(value, dict):
+        raise RecordError(f"{where} is neither an event nor a checkpoint")
+    return value

@@ -97,9 +97,15 @@ def _agreement(evidence: _Evidence) -> str:
 
 def _record(evidence: _Evidence) -> str:
     agreement = evidence.agreement
-    events = list(read_record(evidence.folder / RECORD, agreement.sha256, agreement.terms.coordinator))
-    evidence.run = read_recorded_run(events, agreement)
-    return f"{len(events)} events, chained and signed by '{agreement.terms.coordinator.id}'"
+    holders = {holder.identity.id: holder.identity for holder in agreement.terms.holders}
+    coordinator = agreement.terms.coordinator
+    record = read_record(evidence.folder / RECORD, agreement.sha256, coordinator, witnesses=holders)
+    evidence.run = read_recorded_run(record.events, agreement)
+    witnesses = len(record.checkpoint.witnesses)
+    return (
+        f"{len(record.events)} events under one Merkle root, signed by '{coordinator.id}', "
+        f"witnessed by {witnesses} of {len(holders)} holders"
+    )
 
 
 def _files(evidence: _Evidence) -> str:
@@ -125,6 +131,7 @@ def _settlement(evidence: _Evidence) -> str:
         revenue=run.revenue,
         contributions=run.contributions,
         utility_gain=run.utility_gain,
+        errors=run.errors,
     )
     if dict(settled.settlement.payouts_minor) != run.payouts_minor:
         raise RecordError("the payouts in the record are not what the contributions give")
@@ -172,6 +179,11 @@ def _report(evidence: _Evidence) -> str:
         "rounds": ([r.loss for r in report.rounds], [r.loss for r in run.rounds]),
         "round metrics": ([r.metrics for r in report.rounds], [r.metrics for r in run.rounds]),
         "contribution": ({h.id: h.contribution for h in report.holders}, run.contributions),
+        "errors": (
+            {h.id: (h.noise_error, h.sampling_error) for h in report.holders},
+            {h: (run.errors.noise[h], run.errors.sampling_error(h)) for h in run.contributions},
+        ),
+        "paid alike": (report.contributions.paid_alike, evidence.settled.paid_alike),
         "epsilon": ({h.id: h.epsilon for h in report.holders}, run.epsilons),
         "payout_minor": ({h.id: h.payout_minor for h in report.holders}, dict(split.payouts_minor)),
         "money": (
@@ -186,7 +198,7 @@ def _report(evidence: _Evidence) -> str:
 
 
 def _model(evidence: _Evidence) -> str:
-    return check_model(evidence.folder, evidence.run)
+    return check_model(evidence.folder, evidence.run, evidence.agreement)
 
 
 _Checker = Callable[[_Evidence], str]

@@ -20,6 +20,7 @@ from fedjoint.agreement.terms import (
     TrainingTerms,
     ValuationTerms,
 )
+from fedjoint.agreement.weights import most_counted
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.division import Division
@@ -28,10 +29,13 @@ from fedjoint.identity.keys import Identity
 from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
+from fedjoint.record.checkpoint import SignedCheckpoint
+from fedjoint.record.log import AskWitnesses
+from fedjoint.record.witness import Prove, Witness
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
 
-__all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "sign_by_all"]
+__all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "holders_as_witnesses", "sign_by_all"]
 
 COORDINATOR = "exchange"
 #: A coordinate of an update without privacy is clipped at so many times the learning rate and steps: far above any
@@ -40,7 +44,7 @@ _PLAIN_GRADIENT_BOUND = 4.0
 #: Noise beyond so many standard deviations is clipped: one coordinate in 10^15.
 _NOISE_DEVIATIONS = 8.0
 #: Mode ``joint``: the part of 1 / noise², summed over releases, that goes to the opened contributions.
-_CONTRIBUTIONS_PART = 0.1
+_CONTRIBUTIONS_PART = 1 / 3
 #: Of one value, as the agreement allows.
 _MOST_BITS = 24
 
@@ -64,6 +68,7 @@ def bring_together(division: Division, *, observer: Observer) -> Parties:
         maximum_delta=1.0,
         allow_no_privacy=True,
         allow_insecure_noise=True,
+        allow_kept_updates=True,
     )
     holders = tuple(
         Holder(identity, records.examples, policy, observer=observer)
@@ -80,7 +85,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
     Raises:
         FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
     """
-    sizes = [len(records.examples) for records in division.holders]
+    sizes = [records.examples.num_units(config.privacy.unit) for records in division.holders]
     training = TrainingTerms(
         rounds=config.training.rounds,
         local_steps=config.training.local_steps,
@@ -92,9 +97,11 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         server_beta2=config.training.server_beta2,
         server_tau=config.training.server_tau,
         minimum_holders=_minimum_holders(config, len(sizes)),
+        maximum_weight=config.training.maximum_weight,
         seed=config.seed,
     )
     privacy = _privacy(config.privacy, training)
+    most = most_counted(sizes, training.maximum_weight)
     terms = Terms(
         title=config.title,
         purpose=config.purpose,
@@ -109,13 +116,14 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         privacy=privacy,
         encryption=EncryptionTerms(
             scheme=config.encryption.scheme,
-            bound=config.encryption.bound or _bound(training, privacy, sizes),
+            bound=config.encryption.bound or _bound(training, privacy, [min(size, most) for size in sizes]),
             value_bits=config.encryption.value_bits,
         ),
         valuation=ValuationTerms(
             method=config.valuation.method,
             utility=config.valuation.utility,
             quadrature_points=config.valuation.quadrature_points,
+            keep_updates=config.valuation.keep_updates,
             reference_sha256=division.reference.sha256(),
             reference_num_examples=len(division.reference),
         ),
@@ -123,6 +131,8 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
             currency=config.money.currency,
             exchange_fee_bp=config.money.exchange_fee_bp,
             reserve_premium_bp=config.money.reserve_premium_bp,
+            materiality=config.money.materiality,
+            materiality_z=config.money.materiality_z,
         ),
     )
     if privacy.mode != "joint":
@@ -141,6 +151,18 @@ def sign_by_all(terms: Terms, parties: Parties) -> SignedAgreement:
     return SignedAgreement(terms=terms, sha256=terms_sha256(terms)).with_signatures(signatures)
 
 
+def holders_as_witnesses(parties: Parties, origin: str) -> AskWitnesses:
+    """Every holder countersigns the checkpoints of a run's record, each remembering what it saw."""
+    coordinator = parties.coordinator.public
+    witnesses = [Witness(identity, coordinator=coordinator, origin=origin) for identity in parties.identities]
+
+    def ask(signed: SignedCheckpoint, prove: Prove) -> dict[str, str]:
+        names = (identity.id for identity in parties.identities)
+        return dict(zip(names, (witness.countersign(signed, prove) for witness in witnesses), strict=True))
+
+    return ask
+
+
 def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
     if config.training.minimum_holders is not None:
         return config.training.minimum_holders
@@ -148,7 +170,7 @@ def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
 
 
 def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
-    """Shares of noise for the agreed epsilons; a tenth of what epsilon allows (in 1 / noise²) goes to contributions."""
+    """Shares of noise for the agreed epsilons; a third of what epsilon allows (in 1 / noise²) is for contributions."""
     if config.colluders is None:
         raise PrivacyError("privacy.colluders is missing", remedy="Set it, 1 say, or choose privacy=local.")
     epsilon, opened, delta = config.epsilon, config.epsilon_if_opened, config.delta
@@ -168,6 +190,10 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTer
         if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps)
         # a hair more: the root must not round below what the whole needs
         share = max(of_sum / math.sqrt(honest) * (1 + 1e-12), if_opened)
+        if config.contributions_noise_multiplier is None:  # what a larger share leaves of epsilon is for contributions
+            sums = GaussianEvent(sampling_rate=rate, noise_multiplier=share * math.sqrt(honest), count=steps)
+            left = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1, spent=(sums,))
+            blur = min(blur, left)
     return PrivacyTerms(
         mode="joint",
         epsilon=epsilon,
@@ -177,6 +203,7 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTer
         colluders=config.colluders,
         epsilon_if_opened=opened,
         contributions_noise_multiplier=blur,
+        unit=config.unit,
         insecure_seed=config.insecure_seed,
     )
 
@@ -189,6 +216,7 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
     step = coarsest_step(clip_norm, terms.num_parameters)
     plan = JointPlan(
         num_parameters=terms.num_parameters,
+        num_holders=len(sizes),
         rounds=terms.training.rounds,
         sampling_rate=terms.training.sampling_rate,
         clip_norm=clip_norm,
@@ -196,7 +224,7 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
         noise_multiplier=share,
         contributions_noise_multiplier=blur,
     )
-    wide = bound or noise_bound(plan, privacy, num_holders=len(sizes), largest_holder=max(sizes)) * (1 + 1e-9)
+    wide = bound or noise_bound(plan, privacy, largest_holder=max(sizes)) * (1 + 1e-9)
     bits = max(terms.encryption.value_bits, math.ceil(math.log2(wide / step + 2)) + 1)
     if bits > _MOST_BITS:
         raise PrivacyError(
@@ -227,11 +255,12 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
         colluders=config.colluders,
         epsilon_if_opened=config.epsilon_if_opened,
         contributions_noise_multiplier=config.contributions_noise_multiplier,
+        unit=config.unit,
         insecure_seed=config.insecure_seed,
     )
 
 
-def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[int]) -> float:
+def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[float]) -> float:
     """Largest coordinate of a weighted update that can happen, from public constants alone.
 
     A holder's weighted update moves by at most rate * steps * clip * weight, plus noise of standard deviation

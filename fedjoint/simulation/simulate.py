@@ -22,7 +22,7 @@ from fedjoint.models.vector import save_model
 from fedjoint.pool.money import parse_minor
 from fedjoint.pool.statement import sign_statement
 from fedjoint.pool.store_sql import LedgerStore
-from fedjoint.record.log import CLOSED, RunRecord
+from fedjoint.record.log import CLOSED, RunRecord, origin_of
 from fedjoint.runs.folder import (
     AGREEMENT,
     LEDGER,
@@ -31,14 +31,23 @@ from fedjoint.runs.folder import (
     REPORT,
     REPORT_PAGE,
     STATEMENTS,
+    SUMS,
     NewRunFolder,
     file_hashes,
 )
+from fedjoint.runs.replay import keeps_sums, sums_to_bytes
 from fedjoint.runs.report import Report
 from fedjoint.runs.report_html import render_report
 from fedjoint.runs.settling import Revenue, SettledRun, settle_run
-from fedjoint.simulation.agreeing import Parties, bring_together, compose_terms, sign_by_all
+from fedjoint.simulation.agreeing import (
+    Parties,
+    bring_together,
+    compose_terms,
+    holders_as_witnesses,
+    sign_by_all,
+)
 from fedjoint.simulation.exact import UpdateLog
+from fedjoint.simulation.kept_updates import keep_updates
 from fedjoint.simulation.outcome import ReportHead, compare, describe_data, make_report
 from fedjoint.simulation.reference import ReferenceSet
 from fedjoint.simulation.running import Stopwatch, TrainedRun, train_inline
@@ -50,6 +59,8 @@ from fedjoint.training.session import Session
 __all__ = ["Prepared", "Progress", "SilentProgress", "SimulatedRun", "prepare", "simulate"]
 
 _BUYER = "buyer"
+#: Events between two signed and witnessed checkpoints of the record.
+_BATCH_EVENTS = 64
 
 
 class Progress(Protocol):
@@ -160,7 +171,14 @@ def simulate(
     reference = ReferenceSet.of(division, agreement.terms)
     with (
         NewRunFolder(Path(config.run.folder).expanduser(), name) as folder,
-        RunRecord(folder.path(RECORD), agreement.sha256, parties.coordinator, now=_timestamp) as record,
+        RunRecord(
+            folder.path(RECORD),
+            origin_of(agreement.sha256, session.run_id),
+            parties.coordinator,
+            now=_timestamp,
+            batch_events=_BATCH_EVENTS,
+            witnesses=holders_as_witnesses(parties, origin_of(agreement.sha256, session.run_id)),
+        ) as record,
     ):
         trained = train_inline(
             session,
@@ -173,6 +191,7 @@ def simulate(
         )
         with stopwatch.stage("comparison"):
             comparison = compare(trained, division, reference, agreement.terms, prepared.updates)
+            record.append("contributions.sampled", {"sampling": comparison.errors.sampling})
         revenue = Revenue(gross_minor=prepared.gross_minor, buyer=_BUYER, at=_timestamp())
         settled = settle_run(
             agreement,
@@ -180,6 +199,7 @@ def simulate(
             revenue=revenue,
             contributions=trained.contributions.by_holder,
             utility_gain=trained.utility_gain,
+            errors=comparison.errors,
         )
         record.append("run.settled", _settled_facts(revenue, settled, trained))
         report = make_report(
@@ -191,6 +211,8 @@ def simulate(
             head=ReportHead(name=name, dataset=dataset.name, created_at=revenue.at, timings_s=stopwatch.seconds),
         )
         _write_files(folder, session, parties, trained=trained, settled=settled, report=report)
+        if agreement.terms.valuation.keep_updates:
+            keep_updates(folder.path(), prepared.updates, reference.examples)
         record.append(CLOSED, {"end": trained.end, "files": file_hashes(folder.path())})
         return SimulatedRun(folder=folder.publish(), report=report)
 
@@ -213,6 +235,8 @@ def _write_files(
         "features": json.dumps(session.terms.data.schema.feature_names),
         "order": json.dumps([parameter for parameter, _ in module.named_parameters()]),
     }
+    if keeps_sums(session.terms):
+        folder.write(sums_to_bytes(trained.models[0], [summary.levels for summary in trained.rounds]), SUMS)
     save_model(folder.path(MODEL), trained.model, module=module, metadata=words)
     for holder, statement in settled.statements.items():
         document = sign_statement(statement, parties.coordinator)

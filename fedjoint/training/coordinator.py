@@ -19,10 +19,10 @@ from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.receipts import RoundReceipt, check_releases
 from fedjoint.strict import plain
-from fedjoint.training.aggregate import Model, apply_sum, model_bytes, state_bytes
+from fedjoint.training.aggregate import Levels, Model, apply_sum, model_bytes, state_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.opening import MINIMUM_OPENERS, Openings
-from fedjoint.training.optimizer import start_state
+from fedjoint.training.optimizer import ServerState, start_state
 from fedjoint.training.plan import (
     Channel,
     Opening,
@@ -60,8 +60,8 @@ class Reference(Protocol):
 class ContributionAccount(Protocol):
     """Adds up contributions, encrypted, round by round."""
 
-    def add_round(self, updates: Mapping[str, Ciphertext], before: Model, after: Model) -> None:
-        """Account for a round whose sum is known, given the models before and after it."""
+    def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
+        """Account for a round whose sum is known, given the states before and after it."""
         ...
 
 
@@ -76,6 +76,7 @@ class RoundSummary:
         metrics: The model after it, on the reference set.
         loss: The reference loss after it.
         receipts: What each contributor signed.
+        levels: The opened sum, as :func:`fedjoint.training.aggregate.apply_sum` takes it.
     """
 
     round: int
@@ -84,6 +85,7 @@ class RoundSummary:
     metrics: Mapping[str, float | None]
     loss: float
     receipts: Mapping[str, RoundReceipt]
+    levels: Levels
 
 
 @dataclass(kw_only=True)
@@ -261,7 +263,7 @@ class Coordinator:
                 f"the holders' model after round {pending.number} is another than the coordinator's",
                 remedy="Two versions of fedjoint, or a changed sum: compare versions; the run stops here.",
             )
-        self._contributions.add_round(pending.updates, self._state.model, after.model)
+        self._contributions.add_round(pending.updates, self._state, after)
         self._state = after
         summary = RoundSummary(
             round=pending.number,
@@ -270,6 +272,7 @@ class Coordinator:
             metrics=self._reference.metrics(self.model),
             loss=self._reference.loss(self.model),
             receipts=pending.receipts,
+            levels=levels,
         )
         self._log(
             "round.opened",

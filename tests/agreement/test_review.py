@@ -103,3 +103,10 @@ def test_a_joint_run_beyond_a_cap_is_objected_to(compose, changes, policy, words
 def test_a_negative_cap_is_refused(name):
     with pytest.raises(InvalidValue, match=name):
         HolderPolicy(**{name: -1})
+
+
+def test_updates_in_the_clear_need_the_policys_consent(compose):
+    kept = replace(compose(), valuation=replace(compose().valuation, keep_updates=True))
+    (objection,) = review(kept, HolderPolicy())
+    assert objection.startswith("valuation.keep_updates would give updates away")
+    assert review(kept, HolderPolicy(allow_kept_updates=True)) == ()

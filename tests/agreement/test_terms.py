@@ -246,3 +246,29 @@ def test_several_local_steps_are_refused_in_mode_joint(compose):
 def test_as_many_colluders_as_the_smallest_sum_has_holders_are_refused(compose):
     with pytest.raises(InvalidValue, match="somebody's noise must remain"):
         compose(privacy=PrivacyTerms(**JOINT | {"colluders": 2}))
+
+
+def test_what_is_taken_before_the_holders_cannot_exceed_gross():
+    rates = {"tax_bp": 2_500, "exchange_fee_bp": 7_000, "reserve_premium_bp": 1_000}
+    assert MoneyTerms(**rates).tax_bp == 2_500  # 20 % of gross is tax
+    with pytest.raises(InvalidValue, match="more than gross"):
+        MoneyTerms(**{**rates, "tax_bp": 2_501})
+    with pytest.raises(InvalidValue, match="more than gross"):
+        MoneyTerms(**rates, cpu_hour_minor=1, compute_cap_bp=1)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"holdback_bp": 10_001},
+        {"base_bp": -1},
+        {"cpu_hour_minor": -1},
+        {"compute_seconds_per_round": -1},
+        {"compute_cap_bp": 10_001},
+        {"dispute_window_days": -1},
+        {"reserve_target_bp": 10_001},
+    ],
+)
+def test_a_money_rule_out_of_range_is_refused(field):
+    with pytest.raises(InvalidValue, match=next(iter(field))):
+        MoneyTerms(**field)

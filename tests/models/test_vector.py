@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,6 @@ from hypothesis.extra.numpy import arrays
 from safetensors.numpy import save_file
 
 from fedjoint.errors import InvalidValue, RecordError
-from fedjoint.models import vector as vector_module
 from fedjoint.models.vector import load_model, load_vector, num_parameters, parameters_to_vector, save_model
 
 SIZE = 3 * 2 + 2 + 2 * 1 + 1
@@ -90,7 +91,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, 
     def full_disk(_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(vector_module.os, "fsync", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="no space left"):
         save_model(path, NUMBERS + 1, module=module(), metadata={})
     assert path.read_bytes() == before

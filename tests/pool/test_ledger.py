@@ -3,16 +3,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fedjoint.agreement.terms import MoneyTerms
 from fedjoint.errors import PoolError
-from fedjoint.pool.books import balances, check_entries
-from fedjoint.pool.ledger import MAX_POSTINGS, Entry, Posting
+from fedjoint.pool.books import check_entries
+from fedjoint.pool.ledger import MAX_POSTINGS, Entry, Posting, move, post_pending, reverse, void_pending
 from fedjoint.pool.money import MAX_MINOR
-from fedjoint.pool.settlement_entries import entries_of_settlement
-from fedjoint.pool.waterfall import settle
 
 AT = "2026-11-30T12:00:00Z"
 
@@ -78,64 +73,21 @@ def test_an_account_that_stands_twice_in_an_entry_is_refused():
         {"at": "2026-02-30T12:00:00Z"},
         {"currency": "CNX"},
         {"memo": "m" * 501},
+        {"memo": "two\nlines"},
+        {"memo": "\ud800"},
+        {"phase": "pending", "resolves": "a"},
+        {"phase": "voided", "resolves": "a"},
+        {"phase": "voided", "postings": ()},
+        {"resolves": "a b"},
+        {"details": {"Rate": "1"}},
+        {"details": {"rate": "1" * 501}},
+        {"details": {"rate": "a\x00"}},
+        {"details": {f"d{i}": "" for i in range(17)}},
     ],
 )
 def test_a_malformed_entry_cannot_be_made(fields):
     with pytest.raises(PoolError):
         entry(**fields)
-
-
-def test_a_settlement_empties_escrow_and_pays_everybody():
-    done = settle(100_000_000, {"a": 3.0, "b": 1.0, "c": -2.0}, terms=MoneyTerms())
-    entries = entries_of_settlement(done, "run-1", buyer="insurer", at=AT)
-    assert [e.id for e in entries] == ["run-1/invoice", "run-1/waterfall", "run-1/payables"]
-    assert balances(entries) == {
-        ("CNY", "escrow"): 0,
-        ("CNY", "fee"): 10_000_000,
-        ("CNY", "payable:a"): 65_250_000,
-        ("CNY", "payable:b"): 21_750_000,
-        ("CNY", "receivable:insurer"): -100_000_000,
-        ("CNY", "reserve"): 3_000_000,
-    }
-    assert check_entries(entries) == []
-
-
-def test_a_settlement_in_suspense_pays_no_holder():
-    done = settle(1_000, {"a": 0.0}, terms=MoneyTerms())
-    entries = entries_of_settlement(done, "run-1", buyer="insurer", at=AT)
-    assert [e.kind for e in entries] == ["invoice", "waterfall"]
-    assert balances(entries)["CNY", "suspense"] == 870
-
-
-def test_a_settlement_of_nothing_moves_nothing():
-    assert entries_of_settlement(settle(0, {"a": 1.0}, terms=MoneyTerms()), "run-1", buyer="b", at=AT) == ()
-
-
-@pytest.mark.parametrize("fields", [{"buyer": "A Buyer", "at": AT}, {"buyer": "b", "at": "today"}])
-def test_a_settlement_of_a_malformed_buyer_or_time_is_refused(fields):
-    done = settle(10, {"a": 1.0}, terms=MoneyTerms())
-    with pytest.raises(PoolError):
-        entries_of_settlement(done, "run-1", **fields)
-
-
-SETTLEMENTS = st.tuples(
-    st.integers(0, 10**9),
-    st.dictionaries(st.text("abc", min_size=1, max_size=2), st.floats(-10, 10), min_size=1, max_size=5),
-    st.sampled_from(["CNY", "JPY", "USD"]),
-)
-
-
-@given(st.lists(SETTLEMENTS, max_size=8))
-def test_any_sequence_of_settlements_keeps_every_currency_at_zero(revenues):
-    entries = []
-    for number, (gross, contributions, currency) in enumerate(revenues):
-        done = settle(gross, contributions, terms=MoneyTerms(currency=currency))
-        entries += entries_of_settlement(done, f"run-{number}", buyer="buyer", at=AT)
-    standing = balances(entries)
-    for currency in ("CNY", "JPY", "USD"):
-        assert sum(amount for (other, _), amount in standing.items() if other == currency) == 0
-        assert standing.get((currency, "escrow"), 0) == 0
-    assert check_entries(entries) == []
 
 
 def test_all_problems_of_the_books_are_told_at_once():
@@ -163,3 +115,40 @@ def test_all_problems_of_the_books_are_told_at_once():
 def test_an_entry_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         entry().memo = "changed"
+
+
+WAITING = entry("wait", {"escrow": -6, "payable:a": 4, "payable:b": 2}, phase="pending")
+
+
+def test_a_pending_entry_is_posted_in_full_or_in_part():
+    whole = post_pending(WAITING, id="all", at=AT)
+    part = post_pending(WAITING, id="part", at=AT, amounts={"escrow": -3, "payable:a": 3}, memo="agreed")
+    assert (whole.postings, whole.phase, whole.resolves) == (WAITING.postings, "posted", "wait")
+    assert (part.postings, part.memo) == (move({"escrow": -3, "payable:a": 3}), "agreed")
+
+
+@pytest.mark.parametrize(
+    "amounts", [{"escrow": -7, "payable:a": 7}, {"escrow": 1, "payable:a": -1}, {"escrow": -1, "fee": 1}]
+)
+def test_more_than_is_pending_cannot_be_posted(amounts):
+    with pytest.raises(PoolError, match="beyond what waits"):
+        post_pending(WAITING, id="part", at=AT, amounts=amounts)
+
+
+def test_a_voided_entry_moves_nothing():
+    void = void_pending(WAITING, id="void", at=AT)
+    assert (void.postings, void.phase, void.resolves) == ((), "voided", "wait")
+
+
+def test_only_a_pending_entry_can_be_posted_or_voided_and_only_a_posted_one_reversed():
+    for resolve in (post_pending, void_pending):
+        with pytest.raises(PoolError, match="expected a pending one"):
+            resolve(entry(), id="x", at=AT)
+    with pytest.raises(PoolError, match="is pending"):
+        reverse(WAITING, id="x", at=AT, memo="")
+
+
+def test_a_reversal_undoes_an_entry_and_names_it():
+    undone = reverse(entry("a"), id="b", at=AT, memo="a mistake")
+    assert undone.postings == move({"receivable:buyer": 5, "escrow": -5})
+    assert undone.details == {"reverses": "a"}

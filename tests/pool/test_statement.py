@@ -21,7 +21,7 @@ from fedjoint.pool.statement import (
     statement_of,
     verify_statement,
 )
-from fedjoint.pool.waterfall import Settlement, settle
+from fedjoint.pool.waterfall import Period, Settlement, settle
 
 EXCHANGE = Identity.create("exchange", "The exchange")
 CONTRIBUTIONS = {"budapest": 0.125, "cleveland": 0.25, "zurich": -0.0625}
@@ -55,6 +55,15 @@ def test_a_statement_says_what_the_settlement_gave():
 def test_a_holder_that_lost_is_shown_its_contribution_and_paid_zero():
     made = statement("zurich")
     assert (made.contribution, made.share, made.payout_minor) == (-0.0625, "0/1", 0)
+
+
+def test_a_base_part_and_compute_costs_are_in_the_statement():
+    terms = MoneyTerms(base_bp=3_000, cpu_hour_minor=1)
+    for contributions in (CONTRIBUTIONS, dict.fromkeys(CONTRIBUTIONS, 0.0)):
+        done = settle(9_999, contributions, terms=terms, period=Period(compute_minor={"zurich": 77}))
+        made = statement_of(done, "zurich", facts=FACTS, contribution=contributions["zurich"])
+        assert (made.base_share, made.base_bp, made.compute_minor) == ("1/3", 3_000, 77)
+        assert made.balance_carried_minor == made.payout_minor + 77
 
 
 def test_a_holder_without_a_part_has_no_statement():
@@ -171,7 +180,10 @@ def test_a_malformed_statement_cannot_be_made(changes):
         ({"contribution": -1.0}, "does not fit its contribution"),
         ({"share": "0/1"}, "does not fit its contribution"),
         ({"share": "1/2"}, "not its share"),
-        ({"payout_minor": 58_000_002, "balance_carried_minor": 58_000_009}, "not its share"),
+        ({"payout_minor": 58_000_020, "balance_carried_minor": 58_000_027}, "not its share"),
+        ({"compute_minor": 1}, "carries"),
+        ({"base_bp": 5_000}, "not its share"),
+        ({"base_bp": 10_000, "base_share": "1/3"}, "not its share"),
         ({"steps": settlement(99_999_900).steps}, "not its share"),
     ],
 )

@@ -17,11 +17,13 @@ from fedjoint.errors import PoolError
 from fedjoint.pool import store_sql, tables_store_sql
 from fedjoint.pool.books import Posted, balances, check_entries
 from fedjoint.pool.ledger import Entry, Posting
+from fedjoint.pool.revenue import paid
 from fedjoint.pool.settlement_entries import entries_of_settlement
 from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.pool.waterfall import settle
 
 AT = "2026-11-30T12:00:00Z"
+NOTHING_HELD = MoneyTerms(holdback_bp=0)
 
 
 def entry(entry_id: str, amount: int = 5, memo: str = "") -> Entry:
@@ -30,8 +32,11 @@ def entry(entry_id: str, amount: int = 5, memo: str = "") -> Entry:
 
 
 def settled(run_id: str, gross: int = 100_000) -> tuple[Entry, ...]:
-    done = settle(gross, {"a": 3.0, "b": 1.0, "c": -2.0}, terms=MoneyTerms())
-    return entries_of_settlement(done, run_id, buyer="insurer", at=AT)
+    done = settle(gross, {"a": 3.0, "b": 1.0, "c": -2.0}, terms=NOTHING_HELD)
+    return (
+        *paid(f"{run_id}/invoice", buyer="insurer", amount_minor=gross, currency="CNY", at=AT),
+        *entries_of_settlement(done, run_id, terms=NOTHING_HELD, at=AT),
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,138 @@
+"""What does valuation add to a whole encrypted run? Share of the run's CPU time spent on contributions.
+
+    python benchmarks/valuation_cost.py [--quick] [--json FILE]
+
+Ten holders train an MLP of about 100,000 parameters for 20 rounds, encrypted, once without privacy (the cheapest
+training, so the dearest valuation in comparison) and once under local DP. Counted as valuation: the path gradients, the
+inner products with the ciphertexts, and opening the numbers. Not counted on either side: what only a simulation does
+afterwards (baselines, exact values, error by the choice of reference records).
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from fedjoint.config import load_config
+from fedjoint.simulation.agreeing import sign_by_all
+from fedjoint.simulation.reference import ReferenceSet
+from fedjoint.simulation.running import Stopwatch, train_inline
+from fedjoint.simulation.simulate import prepare
+from fedjoint.training.contributions import PathValuation
+from fedjoint.training.session import Session
+
+HOLDERS, RECORDS, COLUMNS = 10, 150, 30
+HIDDEN = (420, 205)  # (30 + 1) 420 + (420 + 1) 205 + 205 + 1 = 99,531
+
+
+class Meter:
+    """CPU seconds spent inside some methods of :class:`PathValuation`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def around(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, timed."""
+
+        def timed(*given: Any, **named: Any) -> Any:
+            start = time.process_time()
+            try:
+                return act(*given, **named)
+            finally:
+                self.seconds += time.process_time() - start
+
+        return timed
+
+
+def write_table(path: Path) -> None:
+    """Records of one logistic truth, ten holders."""
+    rng = np.random.default_rng(0)
+    lines = ["holder,target," + ",".join(f"x{column}" for column in range(COLUMNS))]
+    truth = rng.normal(size=COLUMNS)
+    for number in range(HOLDERS * RECORDS):
+        features = rng.normal(size=COLUMNS)
+        ill = int(features @ truth + rng.logistic() > 0)
+        lines.append(f"site{number % HOLDERS},{ill}," + ",".join(f"{value:.4f}" for value in features))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def measure(privacy: str, rounds: int, folder: Path) -> dict[str, object]:
+    """One run: training, encryption and valuation, through the real apps."""
+    config = load_config(
+        [
+            f"privacy={privacy}",
+            "encryption=seeded",
+            "model=mlp",
+            f"model.hidden=[{HIDDEN[0]},{HIDDEN[1]}]",
+            "data=table",
+            f"data.path={folder / 'table.csv'}",
+            "data.holder=holder",
+            "data.target=target",
+            f"training.rounds={rounds}",
+            "training.local_steps=5",
+            "training.learning_rate=0.1",
+            "training.sampling_rate=0.5",
+        ]
+    )
+    prepared = prepare(config)
+    agreement = sign_by_all(prepared.terms, prepared.parties)
+    session = Session(agreement=agreement, run_id="ab" * 16)
+    meter, originals = Meter(), (PathValuation.add_round, PathValuation.open)
+    PathValuation.add_round, PathValuation.open = map(meter.around, originals)  # type: ignore[method-assign]
+    try:
+        start = time.process_time()
+        train_inline(
+            session,
+            prepared.parties,
+            ReferenceSet.of(prepared.division, agreement.terms),
+            log=lambda kind, body: None,
+            on_round=lambda summary: None,
+            stopwatch=Stopwatch(),
+        )
+        whole = time.process_time() - start
+    finally:
+        PathValuation.add_round, PathValuation.open = originals  # type: ignore[method-assign]
+    return {
+        "privacy": privacy,
+        "holders": HOLDERS,
+        "parameters": agreement.terms.num_parameters,
+        "rounds": rounds,
+        "run_cpu_s": whole,
+        "valuation_cpu_s": meter.seconds,
+        "share": meter.seconds / whole,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="four rounds instead of twenty")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(Path(folder) / "table.csv")
+        rounds = 4 if arguments.quick else 20
+        rows = [measure(privacy, rounds, Path(folder)) for privacy in ("none", "local")]
+    table = Table("privacy", "holders", "parameters", "rounds", "run, CPU s", "valuation, CPU s", "share")
+    for row in rows:
+        table.add_row(
+            *(str(row[key]) for key in ("privacy", "holders", "parameters", "rounds")),
+            *(f"{row[key]:.2f}" for key in ("run_cpu_s", "valuation_cpu_s")),
+            f"{row['share']:.1%}",
+        )
+    Console().print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

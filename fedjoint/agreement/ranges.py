@@ -1,0 +1,25 @@
+"""The one check that all numbers of an agreement go through."""
+
+from __future__ import annotations
+
+import math
+
+from fedjoint.errors import InvalidValue
+
+__all__ = ["in_range"]
+
+
+def in_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a number outside its range, or none at all.
+
+    Args:
+        name: The key, as people write it.
+        value: What was given.
+        low: Least allowed.
+        high: Most allowed.
+
+    Raises:
+        InvalidValue: names key, value and range.
+    """
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InvalidValue(f"{name} = {value}", expected=f"a number from {low:g} to {high:g}")

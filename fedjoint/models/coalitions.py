@@ -1,0 +1,171 @@
+"""Many models at once: the losses of all coalitions of a round as one tensor program.
+
+The models of a round's coalitions are ``before + shares @ updates``: a base and a few directions. So the first layer of
+a network, where all models see the same records, is affine in the shares: one product of ``[k, n + 1]`` with
+``[n + 1, width x records]`` gives it for all models. Later layers are batched products with each model's own weights.
+Modules that are no chain of linear layers and activations are run by ``torch.func.vmap``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedjoint.errors import InvalidValue
+from fedjoint.models.evaluate import loss_gradient
+from fedjoint.models.many import activation_bytes, chain_of, layer_of, mean_losses, outputs_of, split
+from fedjoint.models.tasks import Task
+from fedjoint.models.vector import num_parameters
+
+__all__ = ["CoalitionReference"]
+
+#: Activations of so many bytes stay in a core's cache; vmap costs more to start, and wants longer steps.
+_CACHE_BYTES, _VMAP_BYTES = 1 << 20, 1 << 24
+
+Vectors = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CoalitionReference:
+    """A reference set that measures many models at once.
+
+    Args:
+        module: Gives the computation; it is neither read for parameters nor changed. It must treat each record for
+            itself and draw nothing at random.
+        features: [records, inputs], one record at least.
+        targets: [records], as the task takes them.
+        task: Gives the loss.
+        precision: ``double``, or ``single``: twice as fast, and losses are off by some 1e-8.
+        memory_bytes: About what weights and activations of the models evaluated at once may take, 1 MiB at least.
+        progress: Told after each step how many models it evaluated.
+
+    Raises:
+        InvalidValue: features and targets do not fit each other or are empty, or the limit is too low.
+    """
+
+    module: torch.nn.Module
+    features: NDArray[np.float64]
+    targets: NDArray[np.generic]
+    task: Task
+    precision: Literal["double", "single"] = "double"
+    memory_bytes: int = 1 << 28
+    progress: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or not len(self.features) == len(self.targets) > 0:
+            raise InvalidValue(
+                f"features {list(self.features.shape)} and targets {list(self.targets.shape)}",
+                expected="[n, inputs] and [n] with n at least 1",
+            )
+        if self.memory_bytes < 1 << 20:
+            raise InvalidValue(f"memory_bytes = {self.memory_bytes}", expected="at least 1 MiB, 1048576")
+
+    def losses(self, shares: Vectors, *, before: Vectors, updates: Vectors) -> Vectors:
+        """Mean losses of the models ``before + shares @ updates``.
+
+        Args:
+            shares: [k, n]: how much of each update each model has.
+            before: [D], in the order of ``module.named_parameters()``.
+            updates: [n, D].
+
+        Returns:
+            float64 [k]; not finite where a model's loss is not.
+
+        Raises:
+            InvalidValue: shapes do not fit each other or the module.
+
+        Guarantees:
+            A model's loss does not depend on which models are evaluated with it, up to rounding.
+        """
+        size = num_parameters(self.module)
+        if before.shape != (size,) or updates.shape[1:] != (size,) or shares.shape[1:] != updates.shape[:1]:
+            raise InvalidValue(
+                f"shares {list(shares.shape)}, before {list(before.shape)}, updates {list(updates.shape)}",
+                expected=f"[k, n], [{size}], [n, {size}]",
+            )
+        # The model before is one more direction, which every model has whole.
+        directions = torch.from_numpy(np.vstack([updates, before])).to(self.inputs.dtype)
+        whole = torch.from_numpy(np.column_stack([shares, np.ones(len(shares))])).to(self.inputs.dtype)
+        losses = np.empty(len(shares))
+        with torch.no_grad():
+            program = _Program(self.module, directions, self.inputs)
+            step = max(1, min(self.memory_bytes // program.bytes_per_model, program.step))
+            for start in range(0, len(whole), step):
+                outputs = program.outputs(whole[start : start + step])
+                losses[start : start + step] = mean_losses(outputs, self._wanted, self.task).numpy()
+                if self.progress:
+                    self.progress(len(outputs))
+        return losses
+
+    def losses_of(self, models: Vectors) -> Vectors:
+        """Mean losses of models that have nothing in common, float64 [k, D] to float64 [k]; reports no progress."""
+        losses = np.empty(len(models))
+        largest, all_together = activation_bytes(self.module, self.inputs)
+        step = max(1, min(self.memory_bytes // (2 * all_together), _CACHE_BYTES // largest))
+        with torch.no_grad():
+            for start in range(0, len(models), step):
+                own = split(self.module, torch.from_numpy(models[start : start + step]).to(self.inputs.dtype))
+                outputs = outputs_of(self.module, own, self.inputs)
+                losses[start : start + step] = mean_losses(outputs, self._wanted, self.task).numpy()
+        return losses
+
+    def gradient(self, model: Vectors) -> Vectors:
+        """Gradient of the mean loss, float64 [D] to float64 [D], in double precision."""
+        return loss_gradient(self.module, model, features=self.features, targets=self.targets, task=self.task)
+
+    @cached_property
+    def inputs(self) -> torch.Tensor:
+        """The features in the precision that losses are computed in."""
+        kind = torch.float64 if self.precision == "double" else torch.float32
+        return torch.from_numpy(np.array(self.features)).to(kind)
+
+    @cached_property
+    def _wanted(self) -> torch.Tensor:
+        return torch.from_numpy(np.array(self.targets))
+
+
+class _Program:
+    """Computes the outputs of models given as shares of directions.
+
+    Args:
+        module: Gives the computation.
+        directions: [n + 1, D].
+        inputs: [records, inputs].
+    """
+
+    def __init__(self, module: torch.nn.Module, directions: torch.Tensor, inputs: torch.Tensor) -> None:
+        self._module, self._directions, self._inputs, self._chain = module, directions, inputs, chain_of(module)
+        largest, all_together = activation_bytes(module, inputs)
+        self.bytes_per_model = 2 * all_together + 2 * directions.shape[1] * directions.element_size()
+        self.step = max(1, (_CACHE_BYTES if self._chain else _VMAP_BYTES) // largest)
+        #: Of every layer, [n + 1, *shape].
+        self._along = {name: along.contiguous() for name, along in split(module, directions).items()}
+        self._first = self._first_layer() if len(directions) <= inputs.shape[1] else None
+
+    def _first_layer(self) -> torch.Tensor | None:
+        """The first layer's output along each direction, [n + 1, width x records]; worth it for few directions."""
+        if not self._chain or not isinstance(self._chain[0][1], torch.nn.Linear):
+            return None
+        prefix, layer = self._chain[0]
+        return layer_of(layer, prefix, self._along, self._inputs.T.contiguous()).reshape(len(self._directions), -1)
+
+    def outputs(self, shares: torch.Tensor) -> torch.Tensor:
+        """[models, n + 1] to [models, outputs, records]."""
+        if self._first is None or not self._chain:
+            return outputs_of(self._module, split(self._module, shares @ self._directions), self._inputs)
+        hidden = (shares @ self._first).reshape(len(shares), -1, len(self._inputs))
+        later = tuple(prefix for prefix, _ in self._chain[1:])
+        own = {
+            name: (shares @ along.reshape(len(along), -1)).reshape(len(shares), *along.shape[1:])
+            for name, along in self._along.items()
+            if name.startswith(later)
+        }
+        for prefix, layer in self._chain[1:]:
+            hidden = layer_of(layer, prefix, own, hidden)
+        return hidden

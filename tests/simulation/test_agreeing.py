@@ -1,0 +1,48 @@
+"""What a simulation agrees on: noise that keeps both epsilons and wastes nothing of them."""
+
+import pytest
+
+from fedjoint.agreement.terms import TAILS_OF_DELTA
+from fedjoint.config import load_config
+from fedjoint.data.division import Division, HolderRecords
+from fedjoint.privacy.accounting import epsilon_of
+from fedjoint.privacy.releases import epsilon_if_opened, ledger_of
+from fedjoint.simulation.agreeing import bring_together, compose_terms
+from fedjoint.simulation.simulate import prepare
+
+
+def terms_of(num_holders, *overrides):
+    config = load_config(["data=breast_cancer", *overrides])
+    made = prepare(load_config(["data=breast_cancer"]))
+    many = tuple(
+        HolderRecords(id=f"h{n}", name=f"H{n}", examples=made.division.holders[0].examples) for n in range(num_holders)
+    )
+    division = Division(
+        holders=many,
+        reference=made.division.reference,
+        reference_holder_of=made.division.reference_holder_of,
+        left_out=(),
+        one_class=(),
+    )
+    parties = bring_together(division, observer=lambda *heard: None)
+    return compose_terms(config, made.dataset, division, parties)
+
+
+@pytest.mark.parametrize("holders", [2, 4, 16, 40])
+@pytest.mark.parametrize("rate", [1.0, 0.5])
+def test_joint_noise_spends_the_whole_epsilon_and_no_more_than_the_other_one(holders, rate):
+    terms = terms_of(holders, f"training.sampling_rate={rate}")
+    privacy, rounds = terms.privacy, terms.training.rounds
+    delta = privacy.delta * (1 - TAILS_OF_DELTA)
+    assert 0.995 * privacy.epsilon <= epsilon_of(ledger_of(terms, rounds), delta) <= privacy.epsilon
+    assert epsilon_if_opened(terms, rounds) <= privacy.epsilon_if_opened
+
+
+def test_where_the_share_is_large_for_its_own_sake_contributions_are_blurred_less():
+    blurs = [terms_of(holders).privacy.contributions_noise_multiplier for holders in (4, 40)]
+    assert blurs[1] < 0.8 * blurs[0]
+
+
+def test_a_configured_blur_is_kept():
+    terms = terms_of(40, "privacy.contributions_noise_multiplier=9")
+    assert terms.privacy.contributions_noise_multiplier == 9
