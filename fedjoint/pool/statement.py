@@ -7,7 +7,6 @@ Its file holds the canonical JSON of that document (:func:`fedjoint.agreement.ca
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
-from fedjoint.errors import IdentityError, PoolError
+from fedjoint.errors import PoolError
 from fedjoint.identity.keys import Identity, PublicIdentity
 from fedjoint.pool.accounts import payable
 from fedjoint.pool.money import check_minor, minor_digits
+from fedjoint.pool.signed_document import signed_payload
 from fedjoint.pool.waterfall import Settlement, Step, check_steps
 from fedjoint.strict import build, plain, strict
 
@@ -278,7 +278,7 @@ def verify_statement(document: Mapping[str, Any], coordinator: PublicIdentity) -
     if set(document) != {"statement", "jws"} or not isinstance(document["jws"], str):
         raise PoolError("this is no signed statement", expected="an object with 'statement' and 'jws'")
     statement = build(Statement, document["statement"], error=PoolError, where="statement")
-    if _signed_payload(document["jws"], coordinator) != canonical_bytes(statement):
+    if signed_payload(document["jws"], coordinator, typ=_TYPE) != canonical_bytes(statement):
         raise PoolError(
             f"the statement of '{statement.holder}' is not the one that was signed",
             remedy="It was altered: ask the coordinator for it again.",
@@ -299,32 +299,3 @@ def read_statement(data: bytes, coordinator: PublicIdentity) -> Statement:
     if not isinstance(document, dict):
         raise PoolError("this is no signed statement", expected="an object with 'statement' and 'jws'")
     return verify_statement(document, coordinator)
-
-
-def _signed_payload(jws: str, coordinator: PublicIdentity) -> bytes:
-    """The payload of a compact JWS that the coordinator made for a statement."""
-    from joserfc import errors, jwk
-    from joserfc.jws import deserialize_compact
-
-    key = jwk.OKPKey.import_key(
-        {"kty": "OKP", "crv": "Ed25519", "x": _base64url(bytes.fromhex(coordinator.signing_key))}
-    )
-    try:
-        signed = deserialize_compact(jws, key, algorithms=["Ed25519"])
-        # Base64 has spare bits at its end: of the spellings of one signature only the right one is accepted.
-        signature = jws.rpartition(".")[2]
-        if signed.headers() != {"alg": "Ed25519", "typ": _TYPE, "kid": coordinator.id} or signature != _base64url(
-            base64.urlsafe_b64decode(signature + "==")
-        ):
-            raise ValueError(jws)
-    except (errors.JoseError, ValueError):
-        raise IdentityError(
-            f"the statement's signature is not that of '{coordinator.id}'",
-            remedy="It was altered or signed by another party: ask the coordinator for it again.",
-        ) from None
-    return bytes(signed.payload)
-
-
-def _base64url(data: bytes) -> str:
-    """Base64url without padding (RFC 7515)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

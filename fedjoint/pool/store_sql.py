@@ -56,7 +56,7 @@ class LedgerStore:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database, self._name = database, database.name
+        self.database, self.name = database, database.name
 
     @classmethod
     def open(cls, url: str) -> LedgerStore:
@@ -71,7 +71,7 @@ class LedgerStore:
         """
         store = cls(Database.open(url))
         with store._closing_on_error():
-            store._database.write(migrate)
+            store.database.write(migrate)
         return store
 
     @classmethod
@@ -109,13 +109,22 @@ class LedgerStore:
                 limit, or the database refuses; nothing is written.
         """
         given = unique(entries)
-        return self._database.write(lambda connection: self._post(connection, given))
+        return self.database.write(lambda connection: self.post_in(connection, given))
 
-    def _post(self, connection: sa.Connection, given: dict[str, Entry]) -> Posted:
-        waiting = by_ids(connection, resolved_by(given.values()), name=self._name)
+    def post_in(self, connection: sa.Connection, given: dict[str, Entry]) -> Posted:
+        """Write entries as :meth:`post` does, in a transaction that the caller ends: with whatever belongs to them.
+
+        Args:
+            connection: In a writing transaction of :attr:`database`.
+            given: Entries by id, in order (:func:`fedjoint.pool.books.unique`).
+
+        Raises:
+            PoolError: as :meth:`post`.
+        """
+        waiting = by_ids(connection, resolved_by(given.values()), name=self.name)
         # Locks first: what is read after them stays as it is until this transaction ends.
         standing = lock_balances(connection, sorted(touched(list(given.values()), waiting)))
-        stored = by_ids(connection, list(given), name=self._name)
+        stored = by_ids(connection, list(given), name=self.name)
         for entry_id, entry in stored.items():
             require_same(entry, given[entry_id])
         new = [entry for entry in given.values() if entry.id not in stored]
@@ -123,8 +132,8 @@ class LedgerStore:
         require_fit(new, balances=standing, waiting={pending: waiting[pending] for pending in still})
         insert_entries(connection, new)
         # Read back, through the constructor's checks, before anything is committed.
-        if list(by_ids(connection, [entry.id for entry in new], name=self._name).values()) != new:
-            raise PoolError(f"{self._name} did not keep what was posted", remedy="Nothing was written.")
+        if list(by_ids(connection, [entry.id for entry in new], name=self.name).values()) != new:
+            raise PoolError(f"{self.name} did not keep what was posted", remedy="Nothing was written.")
         return Posted(new=tuple(entry.id for entry in new), known=tuple(stored))
 
     def _still_open(self, connection: sa.Connection, pending: list[str]) -> list[str]:
@@ -140,8 +149,8 @@ class LedgerStore:
         Raises:
             PoolError: damaged.
         """
-        with self._database.read() as connection:
-            return by_ids(connection, [entry_id], name=self._name).get(entry_id)
+        with self.database.read() as connection:
+            return by_ids(connection, [entry_id], name=self.name).get(entry_id)
 
     def entries(self, account: str | None = None) -> Iterator[Entry]:
         """Entries in the order they were posted, read page by page: memory does not grow with their number.
@@ -167,26 +176,38 @@ class LedgerStore:
         """
         return self._pages(_IS_OPEN, *_of_account(account))
 
+    def pending_in(self, connection: sa.Connection, account: str | None = None) -> Iterator[Entry]:
+        """As :meth:`pending`, in a transaction that is open already.
+
+        Args:
+            connection: In a transaction of :attr:`database`.
+            account: Only entries with a posting to it; all by default.
+
+        Raises:
+            PoolError: as :meth:`entries`.
+        """
+        return self._pages_of(connection, _IS_OPEN, *_of_account(account))
+
     def _pages(self, *conditions: sa.ColumnElement[bool]) -> Iterator[Entry]:
-        if self._database.is_sqlite:
+        if self.database.is_sqlite:
             yield from self._pages_apart(*conditions)
         else:
-            with self._database.read() as connection:
+            with self.database.read() as connection:
                 yield from self._pages_of(connection, *conditions)
 
     def _pages_apart(self, *conditions: sa.ColumnElement[bool]) -> Iterator[Entry]:
         """A transaction for each page: SQLite numbers entries in the order of commits, so that none is missed."""
         last, page = 0, None
         while page is None or len(page) == PAGE:
-            with self._database.read() as connection:
-                page = load_page(connection, ENTRIES.c.seq > last, *conditions, name=self._name)
+            with self.database.read() as connection:
+                page = load_page(connection, ENTRIES.c.seq > last, *conditions, name=self.name)
             yield from (entry for _, entry in page)
             last = page[-1][0] if page else last
 
     def _pages_of(self, connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Iterator[Entry]:
         last, page = 0, None
         while page is None or len(page) == PAGE:
-            page = load_page(connection, ENTRIES.c.seq > last, *conditions, name=self._name)
+            page = load_page(connection, ENTRIES.c.seq > last, *conditions, name=self.name)
             yield from (entry for _, entry in page)
             last = page[-1][0] if page else last
 
@@ -197,7 +218,7 @@ class LedgerStore:
             PoolError: damaged.
         """
         query = sa.select(BALANCES).where(BALANCES.c.currency == currency, BALANCES.c.account == account)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             row = connection.execute(query).one_or_none()
         return Balance() if row is None else balance_of_row(row)
 
@@ -207,7 +228,7 @@ class LedgerStore:
         Raises:
             PoolError: damaged.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return self._standings(connection)
 
     def _standings(self, connection: sa.Connection) -> dict[Key, Balance]:
@@ -233,18 +254,18 @@ class LedgerStore:
             PoolError: damaged so far that the entries cannot be read.
         """
         replay, problems = Replay(), list[str]()
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             for entry in self._pages_of(connection):
                 problems += replay.add(entry)
             problems += replay.sum_problems()
             if self._standings(connection) != dict(sorted(replay.balances.items())):
-                problems.append(f"the balances in {self._name} differ from the sums of its entries")
+                problems.append(f"the balances in {self.name} differ from the sums of its entries")
             problems += _row_problems(connection)
         return problems
 
     def close(self) -> None:
         """Let go of the database. What was posted was on disk before."""
-        self._database.engine.dispose()
+        self.database.engine.dispose()
 
     def __enter__(self) -> LedgerStore:
         return self
@@ -264,14 +285,14 @@ class LedgerStore:
 
     def _require_sound(self) -> None:
         """Refuse a file that is damaged, or whose tables and guards are not those that this version makes."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             damage = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
             if damage != ["ok"]:
-                raise PoolError(f"{self._name} is damaged: {damage[0]}")
+                raise PoolError(f"{self.name} is damaged: {damage[0]}")
             found = schema_of(connection)
         if found != _expected_schema():
             raise PoolError(
-                f"the tables or guards of {self._name} are not a ledger's of this version",
+                f"the tables or guards of {self.name} are not a ledger's of this version",
                 remedy="If an older version made it, open it once for posting; if not, somebody altered it.",
             )
 
@@ -295,5 +316,5 @@ def _row_problems(connection: sa.Connection) -> list[str]:
 @functools.cache
 def _expected_schema() -> tuple[tuple[str, ...], ...]:
     """What a ledger of this version is made of, by making one in memory."""
-    with LedgerStore.open("sqlite://") as fresh, fresh._database.read() as connection:
+    with LedgerStore.open("sqlite://") as fresh, fresh.database.read() as connection:
         return schema_of(connection)

@@ -15,7 +15,9 @@ from fedjoint.pool.ledger import Entry, Posting
 
 __all__ = [
     "BALANCES",
+    "CHECKPOINTS",
     "ENTRIES",
+    "EVENTS",
     "METADATA",
     "PAGE",
     "POSTINGS",
@@ -61,6 +63,20 @@ BALANCES = sa.Table(
     sa.Column("currency", sa.String(3), primary_key=True),
     sa.Column("account", sa.String(80), primary_key=True),
     *(sa.Column(name, sa.BigInteger, nullable=False) for name in _NUMBERS),
+)
+
+#: The pool's record: an event's number is its place in the Merkle tree.
+EVENTS = sa.Table(
+    "events",
+    METADATA,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("line", sa.Text, nullable=False),
+)
+CHECKPOINTS = sa.Table(
+    "checkpoints",
+    METADATA,
+    sa.Column("size", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("line", sa.Text, nullable=False),
 )
 
 

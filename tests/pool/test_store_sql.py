@@ -147,7 +147,7 @@ def test_migrating_says_nothing(path, capfd, caplog):
 
 
 def test_the_tables_queried_are_the_tables_migrated():
-    with LedgerStore.open("sqlite://") as store, store._database.engine.connect() as connection:
+    with LedgerStore.open("sqlite://") as store, store.database.engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), tables_store_sql.METADATA)
     assert differences == []
 

@@ -1,0 +1,158 @@
+"""Who takes part and with which data, and whether a run or a payment may be made with them on a day.
+
+Whatever ends a dataset's validity stops new runs and new payments from the day it takes effect; what was trained and
+paid before stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import date
+
+from fedjoint.errors import PoolError
+from fedjoint.pool.registered import Dataset, DatasetEvent, Party, Registered, after_event, day_named
+
+__all__ = ["Registry", "require_payable", "require_runnable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """All parties and datasets by id, and the days from which parties are revoked."""
+
+    parties: dict[str, Party] = dataclasses.field(default_factory=dict)
+    datasets: dict[str, Registered] = dataclasses.field(default_factory=dict)
+    revoked: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def with_party(self, party: Party) -> Registry:
+        """Register a party.
+
+        Raises:
+            PoolError: its id, its keys or its legal person is registered already.
+        """
+        for other in self.parties.values():
+            same = {
+                "id": (party.identity.id, other.identity.id),
+                "legal person": (party.legal_id, other.legal_id),
+                "signing key": (party.identity.signing_key, other.identity.signing_key),
+                "certificate": (party.certificate_sha256, other.certificate_sha256),
+            }
+            for name, (new, old) in same.items():
+                if new == old:
+                    raise PoolError(
+                        f"'{party.identity.id}' has the same {name} as '{other.identity.id}'",
+                        expected="one legal person, one party",
+                    )
+        return dataclasses.replace(self, parties={**self.parties, party.identity.id: party})
+
+    def with_dataset(self, dataset: Dataset) -> Registry:
+        """Register a dataset, its first event.
+
+        Raises:
+            PoolError: the id is taken, its holder is no holder, or data of the same schema and quality report are
+                registered by another.
+        """
+        holder = self.parties.get(dataset.holder)
+        if holder is None or holder.role != "holder":
+            raise PoolError(f"'{dataset.holder}' is no registered holder", remedy="fedjoint registry party add")
+        for party in (dataset.rights.processing, dataset.rights.operation):
+            if party not in self.parties:
+                raise PoolError(f"'{party}' has a right in dataset '{dataset.id}' and is not registered")
+        for other in self.datasets.values():
+            if other.dataset.id == dataset.id or other.dataset.certificate.number == dataset.certificate.number:
+                raise PoolError(f"dataset '{dataset.id}' or its certificate is registered, by '{other.dataset.holder}'")
+        return dataclasses.replace(self, datasets={**self.datasets, dataset.id: Registered(dataset=dataset)})
+
+    def with_event(self, event: DatasetEvent) -> Registry:
+        """Record what became of a dataset.
+
+        Raises:
+            PoolError: no such dataset, it has ended, or a party is not registered.
+        """
+        if event.to is not None and event.to not in self.parties:
+            raise PoolError(f"'{event.to}' is not registered")
+        return dataclasses.replace(
+            self, datasets={**self.datasets, event.dataset: after_event(self.dataset(event.dataset), event)}
+        )
+
+    def without_party(self, party: str, effective: str) -> Registry:
+        """Revoke a party from a day on.
+
+        Raises:
+            PoolError: no such party, revoked already, or no day.
+        """
+        if party not in self.parties or party in self.revoked:
+            raise PoolError(f"'{party}' is not registered, or revoked already")
+        day_named("effective", effective)
+        return dataclasses.replace(self, revoked={**self.revoked, party: effective})
+
+    def dataset(self, dataset: str) -> Registered:
+        """A registered dataset.
+
+        Raises:
+            PoolError: there is none of that id.
+        """
+        if dataset not in self.datasets:
+            raise PoolError(
+                f"'{dataset[:80]}' is no registered dataset",
+                expected=f"one of: {', '.join(self.datasets) or 'none yet'}",
+            )
+        return self.datasets[dataset]
+
+    def valid_party(self, party: str, day: date) -> bool:
+        """Whether a party is registered, its certificate valid and not revoked on a day."""
+        found = self.parties.get(party)
+        if found is None or not found.valid_from <= day.isoformat() <= found.valid_until:
+            return False
+        return party not in self.revoked or day < date.fromisoformat(self.revoked[party])
+
+
+def _objections(registry: Registry, dataset: str, day: date) -> list[str]:
+    """Why a dataset is not valid on a day, all reasons."""
+    registered = registry.dataset(dataset)
+    held, found = registered.dataset, []
+    if not held.certificate.announced <= day.isoformat() <= held.certificate.valid_until:
+        valid = f"from {held.certificate.announced} until {held.certificate.valid_until}"
+        found.append(f"its data certificate is valid {valid}")
+    ended = registered.ended_on(day)
+    if ended is not None:
+        found.append(f"its {ended.kind} took effect on {ended.effective}")
+    if not registry.valid_party(held.holder, day):
+        found.append(f"'{held.holder}' is not registered, expired or revoked")
+    return found
+
+
+def require_runnable(registry: Registry, dataset: str, *, purpose: str, day: date) -> None:
+    """Refuse a run on a dataset that is not valid, or for a purpose that its policy does not permit.
+
+    Called before every run: by whoever reviews the agreement, and by whoever starts it.
+
+    Args:
+        registry: As it is known.
+        dataset: Id.
+        purpose: The agreement's, word by word.
+        day: Of the run.
+
+    Raises:
+        PoolError: names all reasons.
+    """
+    found, policy = _objections(registry, dataset, day), registry.dataset(dataset).dataset.policy
+    if purpose not in policy.purposes:
+        found.append(f"its policy does not permit the purpose '{purpose}' but: {', '.join(policy.purposes)}")
+    if not policy.not_before <= day.isoformat() <= policy.not_after:
+        found.append(f"its policy permits training from {policy.not_before} until {policy.not_after}")
+    if registry.dataset(dataset).contested_on(day):
+        found.append("an objection to it stands")
+    if found:
+        raise PoolError(f"no run on dataset '{dataset}' on {day}: {'; '.join(found)}", remedy="Run without it.")
+
+
+def require_payable(registry: Registry, dataset: str, *, day: date) -> None:
+    """Refuse a payment for a dataset that is not valid on the day of the revenue.
+
+    Raises:
+        PoolError: names all reasons.
+    """
+    found = _objections(registry, dataset, day)
+    if found:
+        raise PoolError(f"no payment for dataset '{dataset}' on {day}: {'; '.join(found)}")
