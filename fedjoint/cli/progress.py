@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.division import Division
+from fedjoint.runs.sentences import account_sentence
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.preview import CostPreview
 
@@ -38,6 +39,8 @@ def in_words(costs: CostPreview) -> list[str]:
             f"  ... against whoever sees sums, model and contributions, {costs.colluders} colluding among the holders; "
             f"epsilon {costs.epsilon_if_opened:.3g} if a holder's own ciphertexts were opened (all share the key)"
         )
+    if by_purpose := account_sentence(costs.account).strip():
+        lines.append(f"  {by_purpose}")
     if costs.rounds_within_budget < costs.rounds:
         lines.append(f"The budget ends after round {costs.rounds_within_budget} of {costs.rounds}")
     return lines

@@ -234,5 +234,5 @@ def agreed_parameters(terms: Terms) -> Parameters:
         max_holders=len(terms.holders),
         bound=terms.encryption.bound,
         value_bits=terms.encryption.value_bits,
-        rounds=terms.training.rounds,
+        rounds=terms.training.rounds + (terms.releases.metrics_noise_multiplier is not None),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from scipy.stats import binom
 
 from fedjoint.errors import InvalidValue
@@ -42,10 +43,9 @@ def p_value(epsilon: float, delta: float, *, canaries: int, guesses: int, correc
         )
     chance = 1 / (1 + math.exp(-epsilon))
     beta = float(binom.sf(correct - 1, guesses, chance))
-    alpha, tail = 0.0, 0.0
-    for fewer in range(1, correct + 1):
-        tail += float(binom.pmf(correct - fewer, guesses, chance))
-        alpha = max(alpha, tail / fewer)
+    fewer = np.arange(1, correct + 1)
+    tails = np.cumsum(binom.pmf(correct - fewer, guesses, chance))
+    alpha = float((tails / fewer).max(initial=0.0))
     return min(beta + 2 * canaries * delta * alpha, 1.0)
 
 
