@@ -18,7 +18,8 @@ from fedjoint.privacy.audit_inversion import inversion_of
 from fedjoint.privacy.audit_membership import BREAKAGES, attack, judged, mechanism_of, plain_updates
 from fedjoint.privacy.audit_report import AuditReport, Inversion, Membership, View
 from fedjoint.privacy.clipped_sum import PerExampleLoss
-from fedjoint.privacy.releases import epsilon_if_opened, ledger_of
+from fedjoint.privacy.events import costs
+from fedjoint.privacy.releases import epsilon_if_opened, worst_case
 
 __all__ = ["audit", "num_attacks"]
 
@@ -100,14 +101,14 @@ def _memberships(
 
 
 def _claimed(terms: Terms, view: View) -> float:
-    """The epsilon that the account states for all rounds."""
+    """The epsilon that the account states for the whole run."""
     steps, delta = terms.training.rounds * terms.training.local_steps, terms.privacy.accounted_delta
     assert delta is not None  # PrivacyTerms made sure
     if view == "one_share":
         opened = epsilon_if_opened(terms, steps)
         assert opened is not None  # the view is of mode joint
         return opened
-    return epsilon_of(ledger_of(terms, steps), delta)
+    return epsilon_of(costs(worst_case(terms)), delta)
 
 
 def _inversions(
