@@ -50,6 +50,6 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_refused(run, tmp_path):
     (tmp_path / "file").write_text("")
-    done = CliRunner().invoke(command, [str(run), "--quiet", "--folder", str(tmp_path / "file")])
+    done = CliRunner().invoke(command, [str(run), "--quiet", "--folder", str(tmp_path / "file" / "below")])
     assert isinstance(done.exception, RecordError)
     assert "cannot be written" in str(done.exception)
