@@ -69,6 +69,7 @@ class TrainingConfig:
     server_beta2: float
     server_tau: float
     minimum_holders: int | None = None
+    maximum_weight: float = 1.0
 
 
 @strict
@@ -106,7 +107,7 @@ class ValuationConfig:
     """As :class:`fedjoint.agreement.terms.ValuationTerms`."""
 
     method: Literal["aumann_shapley"]
-    utility: Literal["negative_loss"]
+    utility: Literal["negative_loss", "soft_auc"]
     quadrature_points: int
 
 
@@ -122,6 +123,8 @@ class MoneyConfig:
     revenue: str | int | float
     exchange_fee_bp: int
     reserve_premium_bp: int
+    materiality: Literal["equal", "by_size", "off"]
+    materiality_z: float
 
     @property
     def revenue_text(self) -> str:

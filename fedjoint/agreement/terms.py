@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedjoint.agreement.schema import Schema
+from fedjoint.agreement.weights import most_counted
 from fedjoint.errors import InvalidValue
 from fedjoint.identity.keys import PublicIdentity
 from fedjoint.strict import strict
@@ -99,6 +100,8 @@ class TrainingTerms:
         server_beta2: In [0, 1): what ``adam`` keeps of its mean of squares.
         server_tau: ``adam``'s adaptivity: added to the root of the mean of squares, which starts at its square.
         minimum_holders: Below this number of updates a round is not opened and the run ends; at least 2.
+        maximum_weight: The most that one holder weighs in the average, however many examples it has: a fraction of all
+            weights, at least that of equal weights. 1: certified sizes as they are.
         seed: Of the model's start and, without privacy, of the sampling.
     """
 
@@ -112,6 +115,7 @@ class TrainingTerms:
     server_beta2: float = 0.99
     server_tau: float = 1e-3
     minimum_holders: int = 2
+    maximum_weight: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -124,6 +128,7 @@ class TrainingTerms:
         _in_range("training.server_beta2", self.server_beta2, 0, 1 - 1e-6)
         _in_range("training.server_tau", self.server_tau, 1e-9, 1e3)
         _in_range("training.minimum_holders", self.minimum_holders, 2, MAX_HOLDERS)
+        _in_range("training.maximum_weight", self.maximum_weight, 1 / MAX_HOLDERS, 1)
         _in_range("training.seed", self.seed, 0, 2**53 - 1)
 
 
@@ -226,14 +231,15 @@ class ValuationTerms:
 
     Args:
         method: ``aumann_shapley``: on the ciphertexts (architecture: <g, d_i> along the path of each round).
-        utility: ``negative_loss``: minus the mean loss on the exchange's reference set.
+        utility: ``negative_loss``: minus the mean loss on the exchange's reference set; ``soft_auc``: the area under
+            the ROC curve with the step between two scores smoothed to a sigmoid (two classes only).
         quadrature_points: Gauss-Legendre nodes a round, 1 to 32.
         reference_sha256: Commits the coordinator to the reference set.
         reference_num_examples: Its size.
     """
 
     method: Literal["aumann_shapley"] = "aumann_shapley"
-    utility: Literal["negative_loss"] = "negative_loss"
+    utility: Literal["negative_loss", "soft_auc"] = "negative_loss"
     quadrature_points: int = 4
     reference_sha256: str
     reference_num_examples: int
@@ -263,6 +269,10 @@ class MoneyTerms:
         base_by: The base part ``equal``, or by certified ``size``.
         holdback_bp: Of each holder's payout, kept until the dispute window has ended.
         dispute_window_days: How long a settlement may be disputed.
+        materiality: How holders are paid whose contributions differ by less than their error: ``by_size`` (by
+            certified examples, so that nobody gains by splitting itself in two), ``equal``, or ``off``: by the numbers
+            as they are.
+        materiality_z: How many standard errors of the difference count as error, 0.1 to 10; 1.96: 95 of 100.
     """
 
     currency: str = "CNY"
@@ -279,6 +289,8 @@ class MoneyTerms:
     base_by: Literal["equal", "size"] = "equal"
     holdback_bp: int = 1_000
     dispute_window_days: int = 90
+    materiality: Literal["by_size", "equal", "off"] = "by_size"
+    materiality_z: float = 1.96
 
     def __post_init__(self) -> None:
         if len(self.currency) != 3 or not (
@@ -292,6 +304,7 @@ class MoneyTerms:
             _in_range(f"money.{name}", getattr(self, name), 0, 1e15)
         _in_range("money.compute_seconds_per_round", self.compute_seconds_per_round, 0, 1e9)
         _in_range("money.dispute_window_days", self.dispute_window_days, 0, 3_650)
+        _in_range("money.materiality_z", self.materiality_z, 0.1, 10)
         self._check_sum()
 
     def _check_sum(self) -> None:
@@ -340,10 +353,23 @@ class Terms:
                 f"training.minimum_holders = {self.training.minimum_holders} and there are {len(self.holders)} holders",
                 expected="at most the number of holders",
             )
+        most_counted(
+            [holder.num_examples for holder in self.holders], self.training.maximum_weight
+        )  # refuses too low a cap
+        if self.valuation.utility == "soft_auc" and self.data.schema.target.task != "binary":
+            raise InvalidValue(
+                f"valuation.utility = soft_auc for a {self.data.schema.target.task} target",
+                expected="negative_loss: an area under the curve is of two classes",
+            )
         if self.privacy.mode == "joint":
             self._check_joint()
 
     def _check_joint(self) -> None:
+        if self.training.maximum_weight < 1:
+            raise InvalidValue(
+                f"training.maximum_weight = {self.training.maximum_weight:g} and privacy.mode is joint",
+                expected="1: a sum of gradients has no weights",
+            )
         if self.training.local_steps != 1:
             raise InvalidValue(
                 f"training.local_steps = {self.training.local_steps} and privacy.mode is joint",
@@ -397,5 +423,7 @@ class Terms:
         return sum(holder.num_examples for holder in self.holders)
 
     def weight(self, holder_id: str) -> float:
-        """The holder's certified fraction of all examples, in (0, 1]."""
-        return self.holder(holder_id).num_examples / self.num_examples
+        """The holder's certified fraction of all examples, none counted beyond the agreed cap, in (0, 1]."""
+        sizes = [holder.num_examples for holder in self.holders]
+        most = most_counted(sizes, self.training.maximum_weight)
+        return min(self.holder(holder_id).num_examples, most) / sum(min(size, most) for size in sizes)

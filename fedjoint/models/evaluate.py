@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedjoint.errors import InvalidValue
 from fedjoint.models.tasks import Metrics, Task
+from fedjoint.models.utilities import NEGATIVE_LOSS, Utility, output_influences
 from fedjoint.models.vector import check_vector
 
-__all__ = ["evaluate", "loss_gradient", "mean_loss", "outputs_at"]
+__all__ = ["evaluate", "influences", "loss_gradient", "mean_loss", "outputs_at"]
 
 
 def outputs_at(module: torch.nn.Module, vector: torch.Tensor, *, features: torch.Tensor) -> torch.Tensor:
@@ -35,10 +36,10 @@ def outputs_at(module: torch.nn.Module, vector: torch.Tensor, *, features: torch
 
 
 def _mean_loss(
-    module: torch.nn.Module, vector: torch.Tensor, features: ArrayLike, targets: ArrayLike, task: Task
+    module: torch.nn.Module, vector: torch.Tensor, records: tuple[ArrayLike, ArrayLike], task: Task, utility: Utility
 ) -> torch.Tensor:
-    inputs, wanted = _records(features, targets)
-    return task.per_example_loss(outputs_at(module, vector, features=inputs), wanted).mean()
+    inputs, wanted = _records(*records)
+    return utility.loss(outputs_at(module, vector, features=inputs), wanted, task)
 
 
 def _records(features: ArrayLike, targets: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,9 +53,15 @@ def _records(features: ArrayLike, targets: ArrayLike) -> tuple[torch.Tensor, tor
 
 
 def mean_loss(
-    module: torch.nn.Module, vector: ArrayLike, *, features: ArrayLike, targets: ArrayLike, task: Task
+    module: torch.nn.Module,
+    vector: ArrayLike,
+    *,
+    features: ArrayLike,
+    targets: ArrayLike,
+    task: Task,
+    utility: Utility = NEGATIVE_LOSS,
 ) -> float:
-    """The mean loss of a parameter vector.
+    """The loss of a parameter vector: the task's mean loss, or that of another agreed utility.
 
     Args:
         module: Gives the computation; it is not changed.
@@ -62,19 +69,27 @@ def mean_loss(
         features: [n, inputs], n at least 1.
         targets: [n], as the task takes them.
         task: Gives the loss.
+        utility: Whose loss.
 
     Returns:
-        The mean over the records, accumulated in float64.
+        The mean over the records (of the utility ``soft_auc``: over pairs), accumulated in float64.
 
     Raises:
         InvalidValue: the vector does not fit the module, or features and targets do not fit each other.
     """
     with torch.no_grad():
-        return float(_mean_loss(module, torch.from_numpy(check_vector(module, vector)), features, targets, task))
+        point = torch.from_numpy(check_vector(module, vector))
+        return float(_mean_loss(module, point, (features, targets), task, utility))
 
 
 def loss_gradient(
-    module: torch.nn.Module, vector: ArrayLike, *, features: ArrayLike, targets: ArrayLike, task: Task
+    module: torch.nn.Module,
+    vector: ArrayLike,
+    *,
+    features: ArrayLike,
+    targets: ArrayLike,
+    task: Task,
+    utility: Utility = NEGATIVE_LOSS,
 ) -> NDArray[np.float64]:
     """The gradient of :func:`mean_loss` in the vector, float64 [D].
 
@@ -84,13 +99,52 @@ def loss_gradient(
         features: [n, inputs], n at least 1.
         targets: [n], as the task takes them.
         task: Gives the loss.
+        utility: Whose loss.
 
     Raises:
         InvalidValue: the vector does not fit the module, or features and targets do not fit each other.
     """
     point = torch.from_numpy(check_vector(module, vector)).requires_grad_(True)
-    (gradient,) = torch.autograd.grad(_mean_loss(module, point, features, targets, task), point)
+    (gradient,) = torch.autograd.grad(_mean_loss(module, point, (features, targets), task, utility), point)
     return np.asarray(gradient.numpy(), dtype=np.float64)
+
+
+def influences(
+    module: torch.nn.Module,
+    vector: ArrayLike,
+    directions: ArrayLike,
+    *,
+    records: tuple[ArrayLike, ArrayLike],
+    task: Task,
+    utility: Utility = NEGATIVE_LOSS,
+) -> NDArray[np.float64]:
+    """Each record's influence on the rise of the utility as a model moves along given directions.
+
+    Args:
+        module: Gives the computation; it is not changed.
+        vector: The model, [D].
+        directions: [h, D].
+        records: Features [n, inputs] and targets [n].
+        task: Gives the loss.
+        utility: Whose rise.
+
+    Returns:
+        float64 [h, n], as :func:`fedjoint.models.utilities.output_influences`.
+
+    Raises:
+        InvalidValue: the vector does not fit the module, or features and targets do not fit each other.
+    """
+    point, moves = torch.from_numpy(check_vector(module, vector)), torch.from_numpy(np.array(directions, np.float64))
+    inputs, wanted = _records(*records)
+
+    def outputs_of(at: torch.Tensor) -> torch.Tensor:
+        return outputs_at(module, at, features=inputs)
+
+    outputs, pull_back = torch.func.vjp(outputs_of, point)[:2]
+    # pulling back is linear, and its own pull-back pushes forward: how the outputs change along a direction
+    push_forward = torch.func.vjp(lambda slopes: pull_back(slopes)[0], torch.zeros_like(outputs))[1]
+    changes = torch.func.vmap(lambda move: push_forward(move)[0])(moves)
+    return output_influences(outputs, changes, targets=wanted, task=task, utility=utility)
 
 
 def evaluate(

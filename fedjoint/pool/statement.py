@@ -25,6 +25,7 @@ from fedjoint.strict import build, plain, strict
 __all__ = [
     "MAX_STATEMENT_BYTES",
     "RunFacts",
+    "StatedError",
     "Statement",
     "read_statement",
     "sign_statement",
@@ -56,6 +57,35 @@ class RunFacts:
 
 @strict
 @dataclass(frozen=True, kw_only=True)
+class StatedError:
+    """How far a holder's contribution could be off, and what the agreement made of that.
+
+    Args:
+        by_noise: Standard error by privacy noise, in units of the utility, at least 0.
+        by_sampling: The same by the choice of reference records; None where it could not be measured, as one number of
+            each holder leaves encryption and this would take more.
+        paid_alike_with: The holders whose contributions cannot be told from this one's, and who share alike with it.
+        rule: How they are paid (:class:`fedjoint.agreement.terms.MoneyTerms`).
+        z: How many standard errors of a difference count as error.
+
+    Raises:
+        PoolError: a standard error that is negative or not finite.
+    """
+
+    by_noise: float
+    by_sampling: float | None
+    paid_alike_with: tuple[str, ...]
+    rule: Literal["equal", "by_size", "off"]
+    z: float
+
+    def __post_init__(self) -> None:
+        for value in (self.by_noise, self.by_sampling or 0.0):
+            if not 0 <= value <= _MAX_UTILITY:
+                raise PoolError(f"a standard error of {value}", expected=f"a number from 0 to {_MAX_UTILITY:g}")
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
 class Statement:
     """What one run and one revenue meant for one holder.
 
@@ -79,6 +109,7 @@ class Statement:
         method: How contributions were measured.
         privacy: What the measurement revealed, and how the records were protected.
         record_head: SHA-256 of the run record's last line when this was made, if it had one.
+        contribution_error: How far the contribution could be off; None where it was not measured.
 
     Raises:
         PoolError: a field is malformed, or the figures contradict each other.
@@ -108,6 +139,7 @@ class Statement:
     method: str
     privacy: str
     record_head: str | None = None
+    contribution_error: StatedError | None = None
 
     def __post_init__(self) -> None:
         payable(self.holder)
@@ -172,7 +204,13 @@ def _written(share: Fraction) -> str:
 
 
 def statement_of(
-    settlement: Settlement, holder: str, *, facts: RunFacts, contribution: float, balance_brought_minor: int = 0
+    settlement: Settlement,
+    holder: str,
+    *,
+    facts: RunFacts,
+    contribution: float,
+    error: StatedError | None = None,
+    balance_brought_minor: int = 0,
 ) -> Statement:
     """The statement of one holder of a settlement.
 
@@ -181,6 +219,7 @@ def statement_of(
         holder: One of its holders.
         facts: What is the same for all of them.
         contribution: The holder's, in units of the utility: the one that the settlement was made with.
+        error: How far that could be off.
         balance_brought_minor: What the holder was owed before, in minor units.
 
     Raises:
@@ -211,6 +250,7 @@ def statement_of(
         method=facts.method,
         privacy=facts.privacy,
         record_head=facts.record_head,
+        contribution_error=error,
     )
 
 

@@ -144,6 +144,7 @@ def settle(
     terms: MoneyTerms,
     brought: Mapping[str, Fraction] | None = None,
     period: Period | None = None,
+    shares: Mapping[str, Fraction] | None = None,
 ) -> Settlement:
     """Divide one revenue among tax office, exchange, reserve and holders.
 
@@ -156,6 +157,8 @@ def settle(
         terms: The agreed rates and currency.
         brought: ``carried`` of the settlement before, under the same agreement.
         period: Sizes, compute costs, and what the reserve lacks.
+        shares: Each holder's fraction, where a rule of the agreement changes what contributions alone would give
+            (:func:`fedjoint.pool.materiality.pay_alike`); they sum to 1, or are all 0.
 
     Raises:
         PoolError: an amount, contribution, currency, size or remainder that cannot be.
@@ -172,7 +175,7 @@ def settle(
     period = period or Period()
     check_minor("gross revenue", gross_minor, low=0)
     minor_digits(terms.currency)
-    shares = shares_from_contributions(contributions)
+    shares = shares_from_contributions(contributions) if shares is None else shares
     base_shares = _base_shares(shares, terms, period.sizes)
     compute = _compute(gross_minor, shares, terms, period.compute_minor)
     quotas = _quotas(gross_minor - sum(compute.values()), gross_minor, terms, period.reserve_room_minor)

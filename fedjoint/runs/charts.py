@@ -31,6 +31,8 @@ from fedjoint.runs.sentences import (
 __all__ = ["contributions_chart", "epsilon_chart", "money_chart", "rounds_chart"]
 
 _NAME_CELLS = 24
+#: Standard errors either way on which a whisker ends: 95 of 100 lie within.
+_DEVIATIONS = 1.96
 
 
 def rounds_chart(report: Report) -> str:
@@ -155,7 +157,9 @@ def contributions_chart(report: Report) -> str:
             if holder is not None:
                 negative = holder.contribution < 0
                 _bar(axes, place, holder.contribution, color=RED if negative else BLUE, hatch="///" if negative else "")
-                farther = max([holder.contribution, holder.contribution_exact or 0.0, 0.0])
+                error = _DEVIATIONS * holder.standard_error
+                axes.errorbar(holder.contribution, place, xerr=error, color=INK, capsize=4, linewidth=1.4)
+                farther = max([holder.contribution + error, holder.contribution_exact or 0.0, 0.0])
                 _write(axes, place, farther, text=contribution_text(holder.contribution, decimals))
         if exact:
             axes.plot(
@@ -168,12 +172,13 @@ def contributions_chart(report: Report) -> str:
                 markeredgecolor=INK,
                 markeredgewidth=1.6,
             )
-        values = [0.0, *(h.contribution for h in rows if h), *(value for _, value in exact)]
+        ends = [h.contribution + side * _DEVIATIONS * h.standard_error for h in rows if h for side in (-1, 1)]
+        values = [0.0, *ends, *(value for _, value in exact)]
         span = max(values) - min(values) or 1.0
         axes.set_xlim(min(values) - 0.04 * span, max(values) + 0.16 * span)
         axes.axvline(0, color=INK, linewidth=1)
         beside = "; diamond: exact" if exact else ""
-        axes.set_xlabel(f"contribution: fall of the reference loss{beside}")
+        axes.set_xlabel(f"contribution: fall of the reference loss; whisker: 1.96 standard errors{beside}")
 
     title = _contributions_title(ordered, labels, decimals)
     return draw_rows(paint, name="contributions", title=title, rows=_row_names(rows, labels))

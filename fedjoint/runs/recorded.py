@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedjoint.agreement.signing import SignedAgreement
-from fedjoint.errors import RecordError
+from fedjoint.errors import RecordError, ValuationError
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.record.log import CLOSED, Event
 from fedjoint.runs.settling import Revenue
 from fedjoint.strict import build, strict
+from fedjoint.valuation.uncertainty import ErrorBars
 
 __all__ = ["OpenedRound", "RecordedPart", "RecordedRun", "SummedRound", "read_recorded_run"]
 
@@ -70,6 +71,18 @@ class OpenedContributions:
     parts: tuple[RecordedPart, ...]
     openers: dict[str, str]
     contributions: dict[str, float]
+    noise_errors: dict[str, float]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class SampledContributions:
+    """Body of ``contributions.sampled``: as :class:`fedjoint.valuation.uncertainty.ErrorBars`, of all holders in order.
+
+    Only a simulation can write it: it takes every update in the clear.
+    """
+
+    sampling: tuple[tuple[float, ...], ...]
 
 
 @strict
@@ -111,6 +124,7 @@ _BODIES: Mapping[str, type[Any]] = {
     "round.summed": SummedRound,
     "round.opened": OpenedRound,
     "contributions.opened": OpenedContributions,
+    "contributions.sampled": SampledContributions,
     "run.settled": SettledRevenue,
     CLOSED: ClosedRun,
 }
@@ -124,6 +138,7 @@ class RecordedRun:
     summed: Mapping[int, SummedRound]
     rounds: tuple[OpenedRound, ...]
     valued: OpenedContributions
+    sampled: SampledContributions | None
     settled: SettledRevenue
     closed: ClosedRun
 
@@ -146,6 +161,11 @@ class RecordedRun:
     def contributions(self) -> dict[str, float]:
         """Of each holder, as stated."""
         return self.valued.contributions
+
+    @property
+    def errors(self) -> ErrorBars:
+        """Standard errors of the contributions, as stated."""
+        return ErrorBars(noise=self.valued.noise_errors, sampling=self.sampled.sampling if self.sampled else None)
 
     @property
     def payouts_minor(self) -> dict[str, int]:
@@ -186,6 +206,8 @@ def read_recorded_run(events: Sequence[Event], agreement: SignedAgreement) -> Re
     for kind in ("run.opened", "contributions.opened", "run.settled", CLOSED):
         if len(bodies[kind]) != 1:
             raise RecordError(f"the record has {len(bodies[kind])} events '{kind}'", expected="one")
+    if len(bodies["contributions.sampled"]) > 1:
+        raise RecordError("the record has more than one event 'contributions.sampled'", expected="one at most")
     rounds = bodies["round.opened"]
     summed = {body.round: body for body in bodies["round.summed"]}
     numbers = [body.round for body in rounds]
@@ -196,9 +218,20 @@ def read_recorded_run(events: Sequence[Event], agreement: SignedAgreement) -> Re
         summed=summed,
         rounds=tuple(rounds),
         valued=bodies["contributions.opened"][0],
+        sampled=next(iter(bodies["contributions.sampled"]), None),
         settled=bodies["run.settled"][0],
         closed=bodies[CLOSED][0],
     )
     if run.opened.agreement_sha256 != agreement.sha256 or set(run.contributions) != set(agreement.terms.holder_ids):
         raise RecordError("the record is of another agreement or other holders")
+    _check_errors(run)
     return run
+
+
+def _check_errors(run: RecordedRun) -> None:
+    try:
+        errors = run.errors
+    except ValuationError as problem:
+        raise RecordError(f"the standard errors in the record: {problem}") from None
+    if set(errors.noise) != set(run.contributions):
+        raise RecordError("the standard errors in the record are of other holders than the contributions")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -129,6 +130,8 @@ class HolderReport:
         share: Of the distributable revenue, in [0, 1].
         share_exact: The same as a fraction, ``numerator/denominator``.
         payout_minor: In minor units.
+        noise_error: Standard error of the contribution by privacy noise.
+        sampling_error: The same by the choice of reference records; None where it was not measured.
     """
 
     id: str
@@ -146,7 +149,14 @@ class HolderReport:
     share: float
     share_exact: str
     payout_minor: int
+    noise_error: float
+    sampling_error: float | None
     epsilon_if_opened: float | None = None
+
+    @property
+    def standard_error(self) -> float:
+        """Both errors of the contribution together."""
+        return math.hypot(self.noise_error, self.sampling_error or 0.0)
 
 
 @strict
@@ -162,7 +172,11 @@ class ContributionReport:
         openers: Holders that decrypted them alike.
         rank_correlation: Spearman, with the exact values; None where there are none.
         largest_difference: From the exact values, in units of the utility.
-        misallocated: Half the L1 distance of the shares from those of the exact values, in [0, 1].
+        misallocated: Half the L1 distance of the shares from those of the exact values, in [0, 1]; before the rule of
+            paying alike.
+        paid_alike: Groups of holders whose contributions differ by less than their error.
+        materiality: How those are paid (:class:`fedjoint.agreement.terms.MoneyTerms`).
+        materiality_z: How many standard errors of the difference count as error.
     """
 
     method: str
@@ -173,6 +187,9 @@ class ContributionReport:
     rank_correlation: float | None
     largest_difference: float | None
     misallocated: float | None
+    paid_alike: tuple[tuple[str, ...], ...]
+    materiality: Literal["equal", "by_size", "off"]
+    materiality_z: float
 
 
 @strict

@@ -52,6 +52,8 @@ def render_report(report: Report) -> bytes:
         privacy=sentences.privacy_sentence(report),
         money=sentences.money_sentence(report),
         contributions=sentences.contributions_sentence(report),
+        errors=sentences.errors_sentence(report),
+        alike=sentences.alike_sentence(report),
         accuracy_misleads=sentences.accuracy_misleads(report),
         losers=[(labels[h.id], sentences.loss_sentence(h, keys)) for h in sentences.losses(report)],
         refusals=_refusals(report),
@@ -77,8 +79,8 @@ def _pictures(report: Report) -> list[tuple[str, str]]:
         ),
         (
             charts.contributions_chart(report),
-            "How far each holder's updates lowered the model's loss. A bar to the left of zero: they raised it, "
-            "and the holder is paid nothing.",
+            "How far each holder's updates lowered the model's loss, with 1.96 standard errors either way. A bar to "
+            "the left of zero: they raised it, and the holder is paid nothing.",
         ),
         (charts.money_chart(report), "From what the buyer paid, step by step down to nothing left."),
     ]

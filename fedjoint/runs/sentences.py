@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fedjoint.pool.money import format_minor
 from fedjoint.runs.notation import (
     NOT_MEASURABLE,
+    contribution_text,
     decimals_for,
     epsilon_text,
     figure_text,
@@ -16,9 +19,11 @@ from fedjoint.runs.report import HolderReport, Metrics, Report
 __all__ = [
     "METRIC_NAMES",
     "accuracy_misleads",
+    "alike_sentence",
     "contribution_decimals",
     "contributions_sentence",
     "counted",
+    "errors_sentence",
     "headline_metric",
     "is_better",
     "labels_of",
@@ -162,6 +167,39 @@ def contributions_sentence(report: Report) -> str:
     difference = f"{measured.largest_difference:z.{decimals + 1}f}"
     moved = percent_text(measured.misallocated, decimals=2)
     return f"{text}; against exact: rank correlation {rank}, largest difference {difference}, misallocated {moved}."
+
+
+def errors_sentence(report: Report) -> str:
+    """How far the contributions could be off, and what of that is not counted."""
+    decimals = contribution_decimals(report)
+
+    def most(values: Sequence[float]) -> str:
+        return contribution_text(max(values, default=0.0), decimals)
+
+    noise = f"by privacy noise at most {most([holder.noise_error for holder in report.holders])}"
+    sampled = [holder.sampling_error for holder in report.holders if holder.sampling_error is not None]
+    if not sampled:
+        return (
+            f"Standard errors: {noise}. The choice of reference records adds to that and was not measured: it would "
+            "take more opened numbers than the one of each holder."
+        )
+    return (
+        f"Standard errors: {noise}, by the choice of reference records at most {most(sampled)}; the model's path is "
+        "taken as it was."
+    )
+
+
+def alike_sentence(report: Report) -> str:
+    """Who is paid alike, and why; or that nobody is."""
+    rule, labels = report.contributions, labels_of(report)
+    if rule.materiality == "off":
+        return "The agreement pays by the numbers as they are, also where they differ by less than their error."
+    error = f"differ by less than {rule.materiality_z:g} standard errors"
+    if not rule.paid_alike:
+        return f"Nobody is paid alike: no two positive contributions {error}."
+    groups = "; ".join(", ".join(labels[holder] for holder in group) for group in rule.paid_alike)
+    how = "by certified records" if rule.materiality == "by_size" else "equally"
+    return f"Paid alike ({how}, as their contributions {error}): {groups}."
 
 
 def money_sentence(report: Report) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedjoint.agreement.signing import SignedAgreement
-from fedjoint.agreement.terms import PrivacyTerms
+from fedjoint.agreement.terms import PrivacyTerms, Terms
 from fedjoint.pool.ledger import Entry
+from fedjoint.pool.materiality import groups_within_error, pay_alike
 from fedjoint.pool.revenue import paid
 from fedjoint.pool.settlement_entries import entries_of_settlement
-from fedjoint.pool.statement import RunFacts, Statement, statement_of
+from fedjoint.pool.shares import shares_from_contributions
+from fedjoint.pool.statement import RunFacts, StatedError, Statement, statement_of
 from fedjoint.pool.waterfall import Settlement, settle
+from fedjoint.valuation.uncertainty import ErrorBars
 
 __all__ = ["Revenue", "SettledRun", "settle_run"]
 
@@ -27,11 +30,19 @@ class Revenue:
 
 @dataclass(frozen=True, kw_only=True)
 class SettledRun:
-    """What a revenue event came to: the split, its ledger entries, a statement for each holder."""
+    """What a revenue event came to: the split, its ledger entries, a statement for each holder.
+
+    Args:
+        settlement: The split.
+        entries: Of the ledger.
+        statements: By holder.
+        paid_alike: Groups of holders whose contributions differ by less than their error, as the agreement pays them.
+    """
 
     settlement: Settlement
     entries: tuple[Entry, ...]
     statements: Mapping[str, Statement]
+    paid_alike: tuple[tuple[str, ...], ...]
 
 
 def settle_run(
@@ -41,6 +52,7 @@ def settle_run(
     revenue: Revenue,
     contributions: Mapping[str, float],
     utility_gain: float,
+    errors: ErrorBars | None = None,
 ) -> SettledRun:
     """Split one revenue event by the contributions of a run.
 
@@ -50,12 +62,21 @@ def settle_run(
         revenue: What was paid.
         contributions: Of each holder of the agreement, in units of the utility.
         utility_gain: Of the whole run.
+        errors: Standard errors of the contributions; None: unknown, so that nobody can be said to be alike.
 
     Raises:
         PoolError: an amount out of range, or figures that contradict each other.
     """
     terms = agreement.terms
-    settlement = settle(revenue.gross_minor, contributions, terms=terms.money)
+    alike = _alike(terms, contributions, errors)
+    shares = pay_alike(
+        shares_from_contributions(contributions),
+        alike,
+        sizes={holder.identity.id: holder.num_examples for holder in terms.holders}
+        if terms.money.materiality == "by_size"
+        else None,
+    )
+    settlement = settle(revenue.gross_minor, contributions, terms=terms.money, shares=shares)
     facts = RunFacts(
         run_id=run_id,
         agreement_sha256=agreement.sha256,
@@ -65,7 +86,13 @@ def settle_run(
         privacy=_privacy_in_words(terms.privacy),
     )
     statements = {
-        holder: statement_of(settlement, holder, facts=facts, contribution=contributions[holder])
+        holder: statement_of(
+            settlement,
+            holder,
+            facts=facts,
+            contribution=contributions[holder],
+            error=_stated(terms, errors, holder, alike) if errors else None,
+        )
         for holder in terms.holder_ids
     }
     invoice = paid(
@@ -76,7 +103,24 @@ def settle_run(
         at=revenue.at,
     )
     entries = entries_of_settlement(settlement, run_id, terms=terms.money, at=revenue.at)
-    return SettledRun(settlement=settlement, entries=(*invoice, *entries), statements=statements)
+    return SettledRun(settlement=settlement, entries=(*invoice, *entries), statements=statements, paid_alike=alike)
+
+
+def _alike(terms: Terms, contributions: Mapping[str, float], errors: ErrorBars | None) -> tuple[tuple[str, ...], ...]:
+    if errors is None or terms.money.materiality == "off":
+        return ()
+    return groups_within_error(contributions, errors.of_difference, z=terms.money.materiality_z)
+
+
+def _stated(terms: Terms, errors: ErrorBars, holder: str, alike: tuple[tuple[str, ...], ...]) -> StatedError:
+    group = next((group for group in alike if holder in group), ())
+    return StatedError(
+        by_noise=errors.noise[holder],
+        by_sampling=errors.sampling_error(holder),
+        paid_alike_with=tuple(other for other in group if other != holder),
+        rule=terms.money.materiality,
+        z=terms.money.materiality_z,
+    )
 
 
 def _privacy_in_words(privacy: PrivacyTerms) -> str:

@@ -50,6 +50,8 @@ def show_report(report: Report, console: Console) -> None:
     console.print()
     console.print(_holders_table(report, console))
     console.print()
+    console.print(_errors_table(report, console))
+    console.print()
     console.print(_models_table(report, console))
     console.print()
     console.print(_remarks(report, console))
@@ -71,8 +73,26 @@ def show_failure(error: FedjointError, console: Console) -> None:
 
 
 def _holders_table(report: Report, console: Console) -> Table:
+    """One row a holder: data, models, privacy, money."""
+    return _rows_of_holders(report, _holder_columns(report, wide=console.width >= _WIDE), console)
+
+
+def _errors_table(report: Report, console: Console) -> Table:
+    """How far each contribution could be off."""
+    decimals = sentences.contribution_decimals(report)
+    columns: list[tuple[str, Callable[[HolderReport], str]]] = [
+        ("contribution", lambda holder: contribution_text(holder.contribution, decimals)),
+        ("± standard error", lambda holder: contribution_text(holder.standard_error, decimals)),
+        ("noise", lambda holder: contribution_text(holder.noise_error, decimals)),
+        ("sample", lambda holder: contribution_text(holder.sampling_error, decimals)),
+    ]
+    return _rows_of_holders(report, columns, console)
+
+
+def _rows_of_holders(
+    report: Report, columns: Sequence[tuple[str, Callable[[HolderReport], str]]], console: Console
+) -> Table:
     """One row a holder, best contribution first where not all fit."""
-    columns = _holder_columns(report, wide=console.width >= _WIDE)
     labels = sentences.labels_of(report)
     holders: Sequence[HolderReport] = report.holders
     if len(highest_and_lowest(holders)) != len(holders):
@@ -165,6 +185,8 @@ def _remarks_of(report: Report) -> list[tuple[str, str]]:
         *(("Loses" if place == 0 else "", words) for place, words in enumerate(_losers(report))),
         ("", sentences.accuracy_misleads(report) if sentences.losses(report) else ""),
         ("Valued", sentences.contributions_sentence(report)),
+        ("Error", sentences.errors_sentence(report)),
+        ("Alike", sentences.alike_sentence(report)),
         ("Money", sentences.money_sentence(report)),
         ("Privacy", sentences.privacy_sentence(report)),
         ("Ended", report.end),

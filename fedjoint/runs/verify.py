@@ -131,6 +131,7 @@ def _settlement(evidence: _Evidence) -> str:
         revenue=run.revenue,
         contributions=run.contributions,
         utility_gain=run.utility_gain,
+        errors=run.errors,
     )
     if dict(settled.settlement.payouts_minor) != run.payouts_minor:
         raise RecordError("the payouts in the record are not what the contributions give")
@@ -178,6 +179,11 @@ def _report(evidence: _Evidence) -> str:
         "rounds": ([r.loss for r in report.rounds], [r.loss for r in run.rounds]),
         "round metrics": ([r.metrics for r in report.rounds], [r.metrics for r in run.rounds]),
         "contribution": ({h.id: h.contribution for h in report.holders}, run.contributions),
+        "errors": (
+            {h.id: (h.noise_error, h.sampling_error) for h in report.holders},
+            {h: (run.errors.noise[h], run.errors.sampling_error(h)) for h in run.contributions},
+        ),
+        "paid alike": (report.contributions.paid_alike, evidence.settled.paid_alike),
         "epsilon": ({h.id: h.epsilon for h in report.holders}, run.epsilons),
         "payout_minor": ({h.id: h.payout_minor for h in report.holders}, dict(split.payouts_minor)),
         "money": (

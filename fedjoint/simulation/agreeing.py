@@ -20,6 +20,7 @@ from fedjoint.agreement.terms import (
     TrainingTerms,
     ValuationTerms,
 )
+from fedjoint.agreement.weights import most_counted
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.division import Division
@@ -95,9 +96,11 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         server_beta2=config.training.server_beta2,
         server_tau=config.training.server_tau,
         minimum_holders=_minimum_holders(config, len(sizes)),
+        maximum_weight=config.training.maximum_weight,
         seed=config.seed,
     )
     privacy = _privacy(config.privacy, training)
+    most = most_counted(sizes, training.maximum_weight)
     terms = Terms(
         title=config.title,
         purpose=config.purpose,
@@ -112,7 +115,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         privacy=privacy,
         encryption=EncryptionTerms(
             scheme=config.encryption.scheme,
-            bound=config.encryption.bound or _bound(training, privacy, sizes),
+            bound=config.encryption.bound or _bound(training, privacy, [min(size, most) for size in sizes]),
             value_bits=config.encryption.value_bits,
         ),
         valuation=ValuationTerms(
@@ -126,6 +129,8 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
             currency=config.money.currency,
             exchange_fee_bp=config.money.exchange_fee_bp,
             reserve_premium_bp=config.money.reserve_premium_bp,
+            materiality=config.money.materiality,
+            materiality_z=config.money.materiality_z,
         ),
     )
     if privacy.mode != "joint":
@@ -246,7 +251,7 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
     )
 
 
-def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[int]) -> float:
+def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[float]) -> float:
     """Largest coordinate of a weighted update that can happen, from public constants alone.
 
     A holder's weighted update moves by at most rate * steps * clip * weight, plus noise of standard deviation

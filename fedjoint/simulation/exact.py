@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
+from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.reference import ReferenceSet
-from fedjoint.training.aggregate import step_rate
+from fedjoint.training.aggregate import mean_rate
+from fedjoint.training.local_update import agreed_module
+from fedjoint.training.optimizer import linear_step, optimizer_step, start_state
 from fedjoint.valuation.estimate import Sampling
 from fedjoint.valuation.methods import RunGames, value_run
 from fedjoint.valuation.round_games import RoundGame
 
-__all__ = ["MAX_HOLDERS_FOR_EXACT", "UpdateLog", "exact_contributions"]
+__all__ = ["MAX_HOLDERS_FOR_EXACT", "UpdateLog", "exact_contributions", "holder_steps"]
 
 #: 2^10 models a round are evaluated in seconds; more would take longer than the training.
 MAX_HOLDERS_FOR_EXACT = 10
@@ -35,6 +38,34 @@ class UpdateLog:
     def of_round(self, round_number: int, contributors: Sequence[str]) -> Vector:
         """Updates of a round, float64 [n, D], in the order of the contributors."""
         return np.stack([self._updates[round_number, holder] for holder in contributors])
+
+
+def holder_steps(log: UpdateLog, contributors: Sequence[Sequence[str]], terms: Terms) -> Iterator[Mapping[str, Vector]]:
+    """Each holder's part in the step of each round, whatever the server remembers; the parts sum to the step.
+
+    Args:
+        log: The updates.
+        contributors: Who took part in each round.
+        terms: The agreement.
+
+    Returns:
+        Round by round, holder to float64 [D]; those without a part are left out.
+
+    Source: :mod:`fedjoint.valuation.steps`, with the sums taken holder by holder.
+    """
+    state = start_state(parameters_to_vector(agreed_module(terms)), terms.training)
+    remembered: dict[str, Vector] = {}
+    for number, holders in enumerate(contributors, start=1):
+        means = dict(zip(holders, mean_rate(terms, holders) * log.of_round(number, holders), strict=True))
+        state = optimizer_step(state, np.sum(list(means.values()), axis=0), terms.training)
+        step = linear_step(state, terms.training)
+        kept = {holder: step.decay * one for holder, one in remembered.items() if step.decay}
+        remembered = {
+            holder: kept.get(holder, 0.0) + means.get(holder, np.zeros(terms.num_parameters))
+            for holder in terms.holder_ids
+            if holder in kept or holder in means
+        }
+        yield {holder: step.scale * one for holder, one in remembered.items()}
 
 
 def exact_contributions(
@@ -60,13 +91,8 @@ def exact_contributions(
         return None
     measure = reference.of_coalitions()
     rounds = tuple(
-        RoundGame(
-            players=tuple(holders),
-            before=before.astype(np.float64),
-            updates=step_rate(terms, holders) * log.of_round(number, holders),
-            reference=measure,
-        )
-        for number, (before, holders) in enumerate(zip(models, contributors, strict=False), start=1)
+        RoundGame(players=tuple(steps), before=before, updates=np.stack(list(steps.values())), reference=measure)
+        for before, steps in zip(models, holder_steps(log, contributors, terms), strict=False)
     )
     exact = value_run("shapley", RunGames(players=terms.holder_ids, as_run=rounds), Sampling())
     return dict(zip(terms.holder_ids, map(float, exact.values), strict=True))

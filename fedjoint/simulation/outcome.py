@@ -31,7 +31,9 @@ from fedjoint.runs.settling import SettledRun
 from fedjoint.simulation.exact import UpdateLog, exact_contributions
 from fedjoint.simulation.reference import ReferenceSet, mean_metrics, train_baselines
 from fedjoint.simulation.running import TrainedRun
+from fedjoint.simulation.sampling import path_influences
 from fedjoint.training.session import Session
+from fedjoint.valuation.uncertainty import ErrorBars, sampling_covariance
 
 __all__ = ["Comparison", "ReportHead", "compare", "describe_data", "make_report"]
 
@@ -61,6 +63,7 @@ class Comparison:
         joint_own: The joint model on the same.
         num_reference: Reference records of each holder's kind.
         exact: Exact Shapley values; None where there are too many holders.
+        errors: Standard errors of the contributions.
     """
 
     joint: Metrics
@@ -70,6 +73,7 @@ class Comparison:
     joint_own: Mapping[str, Metrics]
     num_reference: Mapping[str, int]
     exact: Mapping[str, float] | None
+    errors: ErrorBars
 
 
 def compare(
@@ -78,6 +82,8 @@ def compare(
     """Train what the joint model is measured against, and value the run exactly where that is possible."""
     baselines = train_baselines(division, terms)
     ids = terms.holder_ids
+    models = [model.astype(np.float64) for model in trained.models]
+    contributors = [summary.contributors for summary in trained.rounds]
     return Comparison(
         joint=reference.metrics(trained.model),
         pooled=reference.metrics(baselines.pooled),
@@ -85,12 +91,10 @@ def compare(
         own={holder: reference.metrics_of(baselines.alone[holder], holder) for holder in ids},
         joint_own={holder: reference.metrics_of(trained.model, holder) for holder in ids},
         num_reference={holder: int(np.sum(reference.holder_of == holder)) for holder in ids},
-        exact=exact_contributions(
-            updates,
-            [model.astype(np.float64) for model in trained.models],
-            [summary.contributors for summary in trained.rounds],
-            reference,
-            terms,
+        exact=exact_contributions(updates, models, contributors, reference, terms),
+        errors=ErrorBars(
+            noise=dict(trained.contributions.noise_errors),
+            sampling=sampling_covariance(path_influences(updates, models, contributors, reference, terms)),
         ),
     )
 
@@ -162,7 +166,7 @@ def make_report(
             _holder(holder, session.terms, trained, settled, comparison) for holder in session.terms.holder_ids
         ),
         utility_gain=trained.utility_gain,
-        contributions=_contributions(trained, comparison.exact),
+        contributions=_contributions(session.terms, trained, settled, comparison.exact),
         money=_money(settled),
         timings_s={name: round(seconds, 3) for name, seconds in head.timings_s.items()},
         bytes_up_per_round=round(trained.bytes_up / rounds),
@@ -203,6 +207,8 @@ def _holder(
         share=float(settlement.shares[holder]),
         share_exact=settled.statements[holder].share,
         payout_minor=settlement.payouts_minor[holder],
+        noise_error=comparison.errors.noise[holder],
+        sampling_error=comparison.errors.sampling_error(holder),
     )
 
 
@@ -216,7 +222,9 @@ def _losses(own: Metrics, joint: Metrics) -> tuple[str, ...]:
     return tuple(worse)
 
 
-def _contributions(trained: TrainedRun, exact: Mapping[str, float] | None) -> ContributionReport:
+def _contributions(
+    terms: Terms, trained: TrainedRun, settled: SettledRun, exact: Mapping[str, float] | None
+) -> ContributionReport:
     found, gain = trained.contributions, trained.utility_gain
     total = float(sum(found.by_holder.values()))
     values = np.array(list(found.by_holder.values()))
@@ -230,6 +238,9 @@ def _contributions(trained: TrainedRun, exact: Mapping[str, float] | None) -> Co
         rank_correlation=None if others is None else _rank_correlation(values, others),
         largest_difference=None if others is None else float(np.abs(values - others).max()),
         misallocated=None if exact is None else _misallocated(found.by_holder, exact),
+        paid_alike=settled.paid_alike,
+        materiality=terms.money.materiality,
+        materiality_z=terms.money.materiality_z,
     )
 
 

@@ -14,15 +14,18 @@ from fedjoint.agreement.terms import Terms
 from fedjoint.data.division import Division
 from fedjoint.data.records import Cells, Examples
 from fedjoint.models.coalitions import CoalitionReference
-from fedjoint.models.evaluate import evaluate, loss_gradient, mean_loss
+from fedjoint.models.evaluate import evaluate, influences, loss_gradient, mean_loss
 from fedjoint.models.tasks import Metrics, Task
 from fedjoint.models.training import PlainPlan, train_plainly
+from fedjoint.models.utilities import NEGATIVE_LOSS, Utility, utility_of
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.training.local_update import agreed_module, agreed_task
+from fedjoint.valuation.round_games import Reference as CoalitionMeasure
 
 __all__ = ["Baselines", "ReferenceSet", "mean_metrics", "train_baselines"]
 
 Model = npt.NDArray[np.floating[Any]]
+Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +37,14 @@ class ReferenceSet:
         holder_of: Which holder's kind each record is.
         module: The agreed model's computation.
         task: The agreed loss and metrics.
+        utility: What a model is worth, as agreed.
     """
 
     examples: Examples
     holder_of: Cells
     module: torch.nn.Module
     task: Task
+    utility: Utility = NEGATIVE_LOSS
 
     @classmethod
     def of(cls, division: Division, terms: Terms) -> ReferenceSet:
@@ -49,22 +54,40 @@ class ReferenceSet:
             holder_of=division.reference_holder_of,
             module=agreed_module(terms),
             task=agreed_task(terms),
+            utility=utility_of(terms.valuation.utility, agreed_task(terms)),
         )
 
     def loss(self, model: Model) -> float:
-        """Mean loss, float64."""
+        """Loss of the agreed utility, float64."""
         return mean_loss(
-            self.module, model, features=self.examples.features, targets=self.examples.targets, task=self.task
+            self.module,
+            model,
+            features=self.examples.features,
+            targets=self.examples.targets,
+            task=self.task,
+            utility=self.utility,
         )
 
     def gradient(self, model: Model) -> npt.NDArray[np.float64]:
-        """Gradient of the mean loss, float64 [D]."""
+        """Gradient of :meth:`loss`, float64 [D]."""
         return loss_gradient(
-            self.module, model, features=self.examples.features, targets=self.examples.targets, task=self.task
+            self.module,
+            model,
+            features=self.examples.features,
+            targets=self.examples.targets,
+            task=self.task,
+            utility=self.utility,
         )
 
-    def of_coalitions(self) -> CoalitionReference:
-        """Measures the models of many coalitions at once."""
+    def influences(self, model: Model, directions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Each record's influence on the rise of the utility along directions [h, D]: float64 [h, records]."""
+        records = (self.examples.features, self.examples.targets)
+        return influences(self.module, model, directions, records=records, task=self.task, utility=self.utility)
+
+    def of_coalitions(self) -> CoalitionMeasure:
+        """Measures the models of many coalitions: at once, or one by one where the utility is no mean over records."""
+        if self.utility is not NEGATIVE_LOSS:
+            return _OneByOne(reference=self)
         return CoalitionReference(
             module=self.module,
             features=np.asarray(self.examples.features, dtype=np.float64),
@@ -85,6 +108,21 @@ class ReferenceSet:
 
     def _metrics(self, model: Model, examples: Examples) -> Metrics:
         return evaluate(self.module, model, features=examples.features, targets=examples.targets, task=self.task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OneByOne:
+    """As :class:`fedjoint.models.coalitions.CoalitionReference`, for any utility."""
+
+    reference: ReferenceSet
+
+    def losses(self, shares: Vector, *, before: Vector, updates: Vector) -> Vector:
+        """Loss of the models ``before + shares @ updates``, float64 [k]."""
+        return np.array([self.reference.loss(before + share @ updates) for share in shares])
+
+    def gradient(self, model: Vector) -> Vector:
+        """Gradient of the loss, float64 [D]."""
+        return self.reference.gradient(model)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -188,6 +188,7 @@ def simulate(
         )
         with stopwatch.stage("comparison"):
             comparison = compare(trained, division, reference, agreement.terms, prepared.updates)
+            record.append("contributions.sampled", {"sampling": comparison.errors.sampling})
         revenue = Revenue(gross_minor=prepared.gross_minor, buyer=_BUYER, at=_timestamp())
         settled = settle_run(
             agreement,
@@ -195,6 +196,7 @@ def simulate(
             revenue=revenue,
             contributions=trained.contributions.by_holder,
             utility_gain=trained.utility_gain,
+            errors=comparison.errors,
         )
         record.append("run.settled", _settled_facts(revenue, settled, trained))
         report = make_report(

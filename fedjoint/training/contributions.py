@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fedjoint.encryption.ciphertext import Ciphertext
 from fedjoint.encryption.frames import pack_frame
 from fedjoint.errors import FedjointError, ValuationError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
-from fedjoint.training.aggregate import Model, step_rate
+from fedjoint.privacy.update_noise import update_noise_sd
+from fedjoint.training.aggregate import ServerState, mean_rate
 from fedjoint.training.coordinator import Log, Reference
 from fedjoint.training.opening import MINIMUM_OPENERS
+from fedjoint.training.optimizer import linear_step
 from fedjoint.training.plan import Channel, ContributionsReply, ContributionsTask, Parcel, Refusal, SampleToOpen
 from fedjoint.training.session import Session
 from fedjoint.valuation.aumann_shapley import path_gradient
@@ -24,6 +27,7 @@ from fedjoint.valuation.encrypted import (
     OpenedContribution,
     contribution_of,
 )
+from fedjoint.valuation.steps import CarriedWeights
 
 __all__ = ["Contributions", "PathValuation"]
 
@@ -34,11 +38,13 @@ class Contributions:
 
     Args:
         by_holder: A number for each holder of the agreement; 0 for one that never contributed.
+        noise_errors: Holder to the standard error of its contribution by privacy noise.
         numbers_opened: How many numbers of each holder left encryption (1 unless gradients grew a lot).
         openers: The holders that opened them alike.
     """
 
     by_holder: Mapping[str, float]
+    noise_errors: Mapping[str, float]
     numbers_opened: int
     openers: tuple[str, ...]
 
@@ -49,35 +55,30 @@ class PathValuation:
     Args:
         session: The run.
         reference: Gives the utility's gradient.
-
-    Raises:
-        ValuationError: the agreed optimiser's step is not proportional to the round's sum.
     """
 
     def __init__(self, session: Session, reference: Reference) -> None:
         self._session, self._reference = session, reference
-        optimizer = session.terms.training.server_optimizer
-        if optimizer != "sgd":
-            raise ValuationError(
-                f"contributions under training.server_optimizer = {optimizer}",
-                expected="sgd, whose step is the sum itself",
-                remedy="Choose training.server_optimizer=sgd.",
-            )
-        joint = session.terms.privacy.mode == "joint"
+        self._plan = JointPlan.of(session.terms) if session.terms.privacy.mode == "joint" else None
         self._encrypted = EncryptedContributions(
-            session.parameters, noise_weight=JointPlan.of(session.terms).largest_weight_norm if joint else None
+            session.parameters, noise_weight=self._plan.largest_weight_norm if self._plan else None
         )
+        self._carried = CarriedWeights[Mapping[str, Ciphertext]]()
 
-    def add_round(self, updates: Mapping[str, Ciphertext], before: Model, after: Model) -> None:
-        """Fold the gradient along the round's path into each contributor's ciphertext."""
+    def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
+        """Credit a round's updates with what they move along its path, and earlier ones with what is left of them."""
         terms = self._session.terms
         gradient = path_gradient(
             self._reference.gradient,
-            before.astype(np.float64),
-            after.astype(np.float64),
+            before.model.astype(np.float64),
+            after.model.astype(np.float64),
             points=terms.valuation.quadrature_points,
         )
-        self._encrypted.add_round(updates, gradient, rate=step_rate(terms, updates))
+        self._fold(self._carried.add_round(updates, gradient, linear_step(after, terms.training)))
+
+    def _fold(self, final: Iterable[tuple[Mapping[str, Ciphertext], npt.NDArray[np.float64]]]) -> None:
+        for updates, weights in final:
+            self._encrypted.add_round(updates, weights, rate=mean_rate(self._session.terms, updates))
 
     def open(
         self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log
@@ -94,6 +95,7 @@ class PathValuation:
         Raises:
             ValuationError: fewer than two holders opened them, or two did differently.
         """
+        self._fold(self._carried.rest())
         masked = self._encrypted.masked()
         task = self._task(masked, key_id, coordinator)
         replies: dict[str, ContributionsReply] = {}
@@ -151,7 +153,19 @@ class PathValuation:
             holder: contribution_of([part for part in opened if part.holder == holder], plain_modulus=modulus)
             for holder in self._session.terms.holder_ids
         }
-        return Contributions(by_holder=by_holder, numbers_opened=self._encrypted.num_parts, openers=openers)
+        return Contributions(
+            by_holder=by_holder,
+            noise_errors={holder: self._noise_error(holder) for holder in by_holder},
+            numbers_opened=self._encrypted.num_parts,
+            openers=openers,
+        )
+
+    def _noise_error(self, holder: str) -> float:
+        return self._encrypted.noise_error(
+            holder,
+            update_sd=update_noise_sd(self._session.terms, holder) / self._session.parameters.step,
+            noise_sd=self._plan.contribution_sd if self._plan else 0.0,
+        )
 
 
 def _is_number(value: str) -> bool:
@@ -174,4 +188,5 @@ def _facts(
         ],
         "openers": {holder: reply.signature for holder, reply in sorted(replies.items())},
         "contributions": dict(contributions.by_holder),
+        "noise_errors": dict(contributions.noise_errors),
     }

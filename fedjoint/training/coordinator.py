@@ -22,7 +22,7 @@ from fedjoint.strict import plain
 from fedjoint.training.aggregate import Model, apply_sum, model_bytes, state_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.opening import MINIMUM_OPENERS, Openings
-from fedjoint.training.optimizer import start_state
+from fedjoint.training.optimizer import ServerState, start_state
 from fedjoint.training.plan import (
     Channel,
     Opening,
@@ -60,8 +60,8 @@ class Reference(Protocol):
 class ContributionAccount(Protocol):
     """Adds up contributions, encrypted, round by round."""
 
-    def add_round(self, updates: Mapping[str, Ciphertext], before: Model, after: Model) -> None:
-        """Account for a round whose sum is known, given the models before and after it."""
+    def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
+        """Account for a round whose sum is known, given the states before and after it."""
         ...
 
 
@@ -261,7 +261,7 @@ class Coordinator:
                 f"the holders' model after round {pending.number} is another than the coordinator's",
                 remedy="Two versions of fedjoint, or a changed sum: compare versions; the run stops here.",
             )
-        self._contributions.add_round(pending.updates, self._state.model, after.model)
+        self._contributions.add_round(pending.updates, self._state, after)
         self._state = after
         summary = RoundSummary(
             round=pending.number,

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from fedjoint.agreement.terms import TrainingTerms
 from fedjoint.errors import TrainingError
+from fedjoint.valuation.steps import LinearStep
 
-__all__ = ["Model", "ServerState", "num_moments", "optimizer_step", "start_state"]
+__all__ = ["Model", "ServerState", "linear_step", "num_moments", "optimizer_step", "start_state"]
 
 Model: TypeAlias = NDArray[np.float32]
 Vector: TypeAlias = NDArray[np.float64]
@@ -113,3 +114,25 @@ def _direction(
     mean: Vector = decay * moments[0] + (1 - decay) * update
     square: Vector = training.server_beta2 * moments[1] + (1 - training.server_beta2) * (update * update)
     return (mean, square), mean / (np.sqrt(square) + training.server_tau)
+
+
+def linear_step(after: ServerState, training: TrainingTerms) -> LinearStep:
+    """How the round that ended in this state made its step of this and the earlier rounds' mean updates.
+
+    Args:
+        after: What :func:`optimizer_step` returned.
+        training: The agreed optimiser and its constants.
+
+    Example:
+        >>> training = TrainingTerms(server_optimizer="momentum", server_momentum=0.5, server_learning_rate=2.0)
+        >>> linear_step(start_state(np.zeros(1, np.float32), training), training)
+        LinearStep(scale=array([2.]), decay=0.5)
+    """
+    rate = training.server_learning_rate
+    if training.server_optimizer == "sgd":
+        return LinearStep(scale=np.array([rate]), decay=0.0)
+    decay = training.server_momentum
+    if training.server_optimizer == "momentum":
+        return LinearStep(scale=np.array([rate]), decay=decay)
+    scale: Vector = rate * (1 - decay) / (np.sqrt(after.moments[1]) + training.server_tau)
+    return LinearStep(scale=scale, decay=decay)

@@ -9,7 +9,7 @@ Source: Aumann and Shapley (1974), Values of Non-Atomic Games, chapter 3; the di
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -17,7 +17,23 @@ from fedjoint.errors import ValuationError
 from fedjoint.valuation.estimate import Estimate, Sampling, exact_estimate
 from fedjoint.valuation.games import DiagonalGame, Game, Vector
 
-__all__ = ["aumann_shapley", "path_gradient"]
+__all__ = ["aumann_shapley", "path_gradient", "path_nodes"]
+
+
+def path_nodes(before: Vector, after: Vector, *, points: int) -> Iterator[tuple[Vector, float]]:
+    """Models along a round's straight path and their weights in the integral over it: Gauss-Legendre quadrature.
+
+    Args:
+        before: The model before the round, float64 [D].
+        after: The model after the round, float64 [D].
+        points: Nodes, 1 to 32.
+
+    Returns:
+        Model and weight, one by one; the weights sum to 1.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        yield before + node * (after - before), float(weight)
 
 
 def path_gradient(loss_gradient: Callable[[Vector], Vector], before: Vector, after: Vector, *, points: int) -> Vector:
@@ -45,10 +61,9 @@ def path_gradient(loss_gradient: Callable[[Vector], Vector], before: Vector, aft
         >>> float(g @ np.array([-2.0, 1.0]))                    # L(before) - L(after) = 2 - 0.5
         1.5
     """
-    nodes, weights = np.polynomial.legendre.leggauss(points)
     total = np.zeros_like(before)
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        total -= weight * loss_gradient(before + node * (after - before))
+    for model, weight in path_nodes(before, after, points=points):
+        total -= weight * loss_gradient(model)
     if not np.isfinite(total).all():
         raise ValuationError("the loss gradient of a round is not finite", remedy="Lower training.learning_rate.")
     return total

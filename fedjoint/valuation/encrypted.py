@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,6 +71,14 @@ class _Part:
     samples: dict[str, Sample] = field(default_factory=dict)
 
 
+@dataclass(kw_only=True)
+class _Weight:
+    """Sums over rounds of squared weights, in units of the utility for one level: of an update, of noise for it."""
+
+    update: float = 0.0
+    noise: float = 0.0
+
+
 class EncryptedContributions:
     """The contributions of a run, encrypted; held by the coordinator, who has no key.
 
@@ -95,6 +103,7 @@ class EncryptedContributions:
         self._parameters, self._noise_weight, self._random_below = parameters, noise_weight, random_below
         self._parts: list[_Part] = []
         self._masks: dict[tuple[str, int], int] = {}
+        self._weights: dict[str, _Weight] = {}
 
     @property
     def num_parts(self) -> int:
@@ -121,6 +130,28 @@ class EncryptedContributions:
             product = dot(ciphertext, integers)
             before = part.samples.get(holder)
             part.samples[holder] = add_samples([before, product]) if before else product
+        self._weigh(updates, integers / part.factor)
+
+    def _weigh(self, holders: Iterable[str], weights: npt.NDArray[np.float64]) -> None:
+        blind = CONTRIBUTION_NOISES if self._noise_weight is not None else 0
+        squares = weights**2
+        for holder in holders:
+            weight = self._weights.setdefault(holder, _Weight())
+            weight.update += float(squares[: squares.size - blind].sum())
+            weight.noise += float(squares[squares.size - blind :].sum())
+
+    def noise_error(self, holder: str, *, update_sd: float, noise_sd: float = 0.0) -> float:
+        """Standard error of a holder's contribution by the privacy noise that it added, in units of the utility.
+
+        Args:
+            holder: One that took part in no round has an error of 0.
+            update_sd: Deviation of the noise in a coordinate of its updates, in levels of the fixed point.
+            noise_sd: The same of the coordinates that are noise for its contribution.
+
+        Source: the deviation of a weighted sum of independent numbers; see :mod:`fedjoint.valuation.uncertainty`.
+        """
+        weight = self._weights.get(holder, _Weight())
+        return math.sqrt(weight.update * update_sd**2 + weight.noise * noise_sd**2)
 
     def _part_for(self, weights: npt.NDArray[np.float64], updates: Mapping[str, Ciphertext]) -> _Part:
         """The part that these weights still fit into, or a new one."""

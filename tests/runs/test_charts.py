@@ -158,7 +158,7 @@ def test_a_negative_contribution_is_drawn_left_of_zero_and_hatched():
 
 
 def test_exact_values_stand_beside_only_where_there_are_any():
-    axis = "contribution: fall of the reference loss"
+    axis = "contribution: fall of the reference loss; whisker: 1.96 standard errors"
     assert f"{axis}; diamond: exact" in texts(contributions_chart(a_report()))
     holders = tuple(dataclasses.replace(holder, contribution_exact=None) for holder in a_report().holders)
     assert axis in texts(contributions_chart(a_report(holders=holders)))

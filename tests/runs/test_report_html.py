@@ -52,6 +52,8 @@ def a_holder(place: int, name: str, count: int, task: str = "binary") -> HolderR
         share=0.0,
         share_exact="0/1",
         payout_minor=0,
+        noise_error=0.003 + 0.0001 * place,
+        sampling_error=0.004,
     )
 
 
@@ -128,6 +130,9 @@ def a_report(names: tuple[str, ...] = HEART, task: str = "binary", **changed: ob
             rank_correlation=1.0,
             largest_difference=0.00185,
             misallocated=0.0042,
+            paid_alike=(),
+            materiality="equal",
+            materiality_z=1.96,
         ),
         money=MoneyReport(
             currency="CNY",
@@ -245,7 +250,7 @@ def test_no_id_stands_twice_and_what_is_referred_to_exists(heart):
 
 
 def test_a_row_tells_all_about_a_holder(heart):
-    row = "VA Long Beach 161 0.810 0.830 0.747 0.712 ↓ 2.79 \u22120.0021 \u22120.0019 0.0 % 0.00 CNY"
+    row = "VA Long Beach 161 0.810 0.830 0.747 0.712 ↓ 2.79 \u22120.0021 0.0052 \u22120.0019 0.0 % 0.00 CNY"
     assert row in heart.words
 
 

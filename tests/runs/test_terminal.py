@@ -57,6 +57,36 @@ def test_a_wide_terminal_shows_accuracy_and_the_exact_value_too():
     assert "VA Long Beach 161 0.810 0.830 0.747 0.712 2.79 -0.0021 -0.0019 0.0 % 0.00" in rows
 
 
+def test_a_row_tells_how_far_a_contribution_could_be_off():
+    assert "VA Long Beach -0.0021 0.0052 0.0033 0.0040" in rows_of(a_report())
+    assert "by privacy noise at most 0.0033, by the choice of reference records at most 0.0040" in words(a_report())
+
+
+def test_what_was_not_measured_of_the_error_is_said():
+    holders = tuple(dataclasses.replace(holder, sampling_error=None) for holder in a_report().holders)
+    text = a_report(holders=holders)
+    assert "VA Long Beach -0.0021 0.0033 0.0033 n/a" in rows_of(text)
+    assert "The choice of reference records adds to that and was not measured" in words(text)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "Nobody is paid alike: no two positive contributions differ by less than 1.96 standard errors."),
+        (
+            {"paid_alike": (("holder-1", "holder-3"), ("holder-2", "holder-4"))},
+            "Paid alike (equally, as their contributions differ by less than 1.96 standard errors): Cleveland Clinic, "
+            "University Hospital Basel; Hungarian Institute, VA Long Beach.",
+        ),
+        ({"paid_alike": (("holder-1", "holder-3"),), "materiality": "by_size"}, "Paid alike (by certified records, as"),
+        ({"materiality": "off"}, "The agreement pays by the numbers as they are"),
+    ],
+)
+def test_who_is_paid_alike_is_named_and_why(changed, said):
+    contributions = dataclasses.replace(a_report().contributions, **changed)
+    assert said in words(a_report(contributions=contributions))
+
+
 def test_models_stand_side_by_side_by_auc_and_accuracy():
     rows = rows_of(a_report())
     for row in (
@@ -202,7 +232,7 @@ def test_no_name_is_read_as_markup_or_steers_the_terminal(name):
     data = dataclasses.replace(a_report().data, notes=(name,))
     text = printed(a_report((name, *HEART[1:]), data=data))
     assert not any(character in text for character in "\x1b\x07\x00\u202e\ud800")
-    assert text.count("Hungarian Institute") == 1
+    assert text.count("Hungarian Institute") == 2  # in two tables
 
 
 def test_markup_in_a_name_is_printed_as_it_is():

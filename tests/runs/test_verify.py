@@ -1,5 +1,6 @@
 import json
 import random
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,16 @@ def test_a_report_that_was_rewritten_canonically_still_fails(copied_run):
 def test_no_folder_is_an_error_in_words(tmp_path):
     with pytest.raises(RecordError, match="no run folder"):
         list(verify_run(tmp_path / "nowhere"))
+
+
+def test_every_statement_tells_how_far_its_contribution_could_be_off(small_run):
+    report = small_run.report
+    for holder in report.holders:
+        document = json.loads((small_run.folder / "statements" / f"{holder.id}.json").read_text())
+        error = document["statement"]["contribution_error"]
+        assert (error["by_noise"], error["by_sampling"]) == (holder.noise_error, holder.sampling_error)
+        assert error["by_noise"] > 0 and error["by_sampling"] > 0
+        group = next((group for group in report.contributions.paid_alike if holder.id in group), (holder.id,))
+        assert sorted([holder.id, *error["paid_alike_with"]]) == list(group)
+    by_size = {holder.id: Fraction(holder.share_exact) / holder.num_examples for holder in report.holders}
+    assert all(len({by_size[holder] for holder in group}) == 1 for group in report.contributions.paid_alike)

@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from fedjoint.errors import ValuationError
-from fedjoint.simulation.exact import exact_contributions
+from fedjoint.simulation.exact import exact_contributions, holder_steps
 from fedjoint.valuation.aumann_shapley import path_gradient
 from tests.fakes import (
     LOCAL_PRIVACY,
@@ -12,6 +12,8 @@ from tests.fakes import (
     DirectChannel,
     changed,
     complete,
+    gone,
+    in_round,
     make_consortium,
     open_contributions,
     train,
@@ -52,6 +54,34 @@ def test_contributions_sum_to_the_utility_gained_and_rank_as_the_exact_ones(priv
     assert found == pytest.approx(truth, abs=0.02 * gained)
     assert spearmanr(list(found.values()), list(truth.values())).statistic == pytest.approx(1.0)
     assert run.contributions.numbers_opened == 1
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"server_optimizer": "momentum", "server_momentum": 0.7},
+        {"server_optimizer": "adam", "server_momentum": 0.7, "server_learning_rate": 0.2, "server_tau": 0.1},
+    ],
+    ids=["momentum", "adam"],
+)
+def test_they_do_so_where_the_server_remembers_and_a_holder_is_missing(server):
+    parties = make_consortium(FOUR, flipped=FLIPPED, rounds=6, **server)
+    run = complete(parties, reachable=gone("bern", when=in_round(3)))
+    found, truth = run.contributions.by_holder, exact(parties, run)
+    gained = parties.reference.loss(run.models[0]) - parties.reference.loss(run.models[-1])
+    assert sum(found.values()) == pytest.approx(gained, rel=5e-3)
+    assert sum(truth.values()) == pytest.approx(gained, rel=1e-5)
+    assert found == pytest.approx(truth, abs=0.03 * abs(gained))
+    assert run.contributions.numbers_opened == 1
+
+
+def test_each_holders_part_in_a_step_adds_up_to_it():
+    parties = make_consortium(rounds=4, server_optimizer="adam", server_learning_rate=0.2)
+    run = complete(parties, reachable=gone("bern", when=in_round(2)))
+    steps = holder_steps(parties.updates, run.contributors, parties.terms)
+    for before, after, parts in zip(run.models, run.models[1:], steps, strict=False):
+        assert set(parts) == set(parties.holders)  # what is remembered of the missing one moves the model too
+        assert sum(parts.values()) == pytest.approx((after - before).astype(float), abs=1e-6)
 
 
 def test_a_holder_whose_labels_are_worth_nothing_contributes_least():

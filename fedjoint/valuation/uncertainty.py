@@ -1,0 +1,110 @@
+"""How far a contribution could be off: by privacy noise, and by which records happen to be in the reference set.
+
+**Privacy noise.** A contribution is ``sum_t <a_t, d_it>`` with plaintext vectors ``a_t``. Noise of standard deviation s
+in each coordinate of ``d_it``, fresh in each round, therefore adds the standard deviation ``s sqrt(sum_t |a_t|^2)``.
+This is the error of one contribution *given the path that the model took*: what the noise did to the path itself is
+part of the model that was built and is valued with it.
+
+**Sampling.** A reference record's influence on a contribution is the derivative of the contribution by the record's
+weight. The sum of squared influences is the variance that a bootstrap over the reference records converges to.
+Influences of two holders on the same records are correlated, and so are their errors: covariances are kept, as what
+matters between two holders is the error of their difference.
+
+Source: Jaeckel 1972; Efron 1982 (infinitesimal jackknife, chapter 6).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedjoint.errors import ValuationError
+from fedjoint.strict import strict
+
+__all__ = ["ErrorBars", "sampling_covariance"]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ErrorBars:
+    """Standard errors of the contributions of a run, in units of the utility.
+
+    Args:
+        noise: Holder to the standard error by privacy noise, which is independent from holder to holder.
+        sampling: Covariances by the choice of reference records, one row for each holder in the order of ``noise``;
+            None where it could not be had: one number of each holder leaves encryption, a bootstrap would take more.
+
+    Raises:
+        ValuationError: a standard error that is negative or not finite, or a matrix of another shape.
+    """
+
+    noise: dict[str, float]
+    sampling: tuple[tuple[float, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) and value >= 0 for value in self.noise.values()):
+            raise ValuationError("a standard error by noise is negative or not finite")
+        rows = self.sampling or ()
+        if rows and (len(rows) != len(self.noise) or any(len(row) != len(rows) for row in rows)):
+            raise ValuationError(
+                f"covariances in {len(rows)} rows for {len(self.noise)} holders", expected="a square matrix"
+            )
+        if not all(math.isfinite(value) for row in rows for value in row) or any(
+            rows[i][i] < 0 for i in range(len(rows))
+        ):
+            raise ValuationError("covariances of the sampling error are not finite, or a variance is negative")
+
+    def sampling_error(self, holder: str) -> float | None:
+        """Standard error by the choice of reference records; None if it is not known."""
+        if self.sampling is None:
+            return None
+        place = list(self.noise).index(holder)
+        return math.sqrt(self.sampling[place][place])
+
+    def standard_error(self, holder: str) -> float:
+        """Both errors together.
+
+        Example:
+            >>> ErrorBars(noise={"a": 3.0}, sampling=((16.0,),)).standard_error("a")
+            5.0
+        """
+        return math.hypot(self.noise[holder], self.sampling_error(holder) or 0.0)
+
+    def of_difference(self, one: str, other: str) -> float:
+        """Standard error of the difference of two holders' contributions, their covariance counted.
+
+        Example:
+            >>> same = ErrorBars(noise={"a": 0.0, "b": 0.0}, sampling=((4.0, 4.0), (4.0, 4.0)))
+            >>> same.of_difference("a", "b")                        # both err alike: nothing between them is uncertain
+            0.0
+        """
+        variance = self.noise[one] ** 2 + self.noise[other] ** 2
+        if self.sampling is not None:
+            names = list(self.noise)
+            i, j = names.index(one), names.index(other)
+            variance += max(self.sampling[i][i] + self.sampling[j][j] - 2 * self.sampling[i][j], 0.0)
+        return math.sqrt(variance)
+
+
+def sampling_covariance(influences: Mapping[str, npt.NDArray[np.float64]]) -> tuple[tuple[float, ...], ...]:
+    """Covariances of contributions by the choice of reference records.
+
+    Args:
+        influences: Holder to the derivative of its contribution by each record's weight, at equal weights that sum to
+            the number of records, float64 [records].
+
+    Returns:
+        One row for each holder, in the mapping's order.
+
+    Example:
+        The mean of 1, 2, 3: derivatives (x - mean) / n, variance (1 + 1) / 9.
+
+        >>> sampling_covariance({"a": np.array([-1.0, 0.0, 1.0]) / 3})
+        ((0.2222222222222222,),)
+    """
+    rows: Sequence[npt.NDArray[np.float64]] = list(influences.values())
+    return tuple(tuple(float(one @ other) for other in rows) for one in rows)
