@@ -154,6 +154,9 @@ def contribution_decimals(report: Report) -> int:
 def contributions_sentence(report: Report) -> str:
     """How good the contributions are: what they sum to, and how they stand to the exact ones."""
     measured, decimals = report.contributions, contribution_decimals(report)
+    if not measured.measured:
+        moved = percent_text(measured.misallocated, decimals=2)
+        return f"Contributions were {plain_text(measured.method)}; exact values would move {moved} of the money."
     gap = "" if measured.gap is None else f" (gap {percent_text(measured.gap, decimals=2)})"
     text = f"Contributions sum to {measured.total:z.{decimals}f} of {report.utility_gain:z.{decimals}f} gained{gap}"
     if measured.largest_difference is None:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedjoint.agreement.signing import SignedAgreement
-from fedjoint.agreement.terms import PrivacyTerms
+from fedjoint.agreement.terms import PrivacyTerms, ValuationTerms
 from fedjoint.pool.ledger import Entry, entries_of_settlement
 from fedjoint.pool.statement import RunFacts, Statement, statement_of
 from fedjoint.pool.waterfall import Settlement, settle
 
-__all__ = ["Revenue", "SettledRun", "settle_run"]
+__all__ = ["UNMEASURED", "Revenue", "SettledRun", "settle_run"]
+
+#: How shares are agreed where contributions are not measured, in words.
+UNMEASURED = {"by_size": "by certified number of examples", "equal": "equal for all holders"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +62,7 @@ def settle_run(
         agreement_sha256=agreement.sha256,
         period=revenue.at[:10],
         utility_gain=utility_gain,
-        method="Aumann-Shapley value of each round on the ciphertexts, summed over rounds",
+        method=_method_in_words(terms.valuation),
         privacy=_privacy_in_words(terms.privacy),
     )
     statements = {
@@ -68,6 +71,12 @@ def settle_run(
     }
     entries = entries_of_settlement(settlement, run_id, buyer=revenue.buyer, at=revenue.at)
     return SettledRun(settlement=settlement, entries=entries, statements=statements)
+
+
+def _method_in_words(valuation: ValuationTerms) -> str:
+    if valuation.method == "none":
+        return f"not measured: shares {UNMEASURED[valuation.unmeasured]}, as agreed"
+    return "Aumann-Shapley value of each round on the ciphertexts, summed over rounds"
 
 
 def _privacy_in_words(privacy: PrivacyTerms) -> str:

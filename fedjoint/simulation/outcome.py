@@ -27,10 +27,11 @@ from fedjoint.runs.report import (
     Report,
     RoundReport,
 )
-from fedjoint.runs.settling import SettledRun
+from fedjoint.runs.settling import UNMEASURED, SettledRun
 from fedjoint.simulation.exact import UpdateLog, exact_contributions
 from fedjoint.simulation.reference import ReferenceSet, mean_metrics, train_baselines
 from fedjoint.simulation.running import TrainedRun
+from fedjoint.training.contributions import Contributions
 from fedjoint.training.session import Session
 
 __all__ = ["Comparison", "ReportHead", "compare", "describe_data", "make_report"]
@@ -162,7 +163,7 @@ def make_report(
             _holder(holder, session.terms, trained, settled, comparison) for holder in session.terms.holder_ids
         ),
         utility_gain=trained.utility_gain,
-        contributions=_contributions(trained, comparison.exact),
+        contributions=_contributions(trained, comparison.exact, session.terms),
         money=_money(settled),
         timings_s={name: round(seconds, 3) for name, seconds in head.timings_s.items()},
         bytes_up_per_round=round(trained.bytes_up / rounds),
@@ -199,7 +200,7 @@ def _holder(
         joint_model=comparison.joint_own[holder],
         loses_by=_losses(comparison.own[holder], comparison.joint_own[holder]),
         contribution=trained.contributions.by_holder[holder],
-        contribution_exact=None if comparison.exact is None else comparison.exact[holder],
+        contribution_exact=comparison.exact[holder] if comparison.exact is not None and _measured(terms) else None,
         share=float(settlement.shares[holder]),
         share_exact=settled.statements[holder].share,
         payout_minor=settlement.payouts_minor[holder],
@@ -216,8 +217,10 @@ def _losses(own: Metrics, joint: Metrics) -> tuple[str, ...]:
     return tuple(worse)
 
 
-def _contributions(trained: TrainedRun, exact: Mapping[str, float] | None) -> ContributionReport:
+def _contributions(trained: TrainedRun, exact: Mapping[str, float] | None, terms: Terms) -> ContributionReport:
     found, gain = trained.contributions, trained.utility_gain
+    if not _measured(terms):
+        return _unmeasured(found, exact, UNMEASURED[terms.valuation.unmeasured])
     total = float(sum(found.by_holder.values()))
     values = np.array(list(found.by_holder.values()))
     others = None if exact is None else np.array([exact[holder] for holder in found.by_holder])
@@ -229,6 +232,24 @@ def _contributions(trained: TrainedRun, exact: Mapping[str, float] | None) -> Co
         openers=found.openers,
         rank_correlation=None if others is None else _rank_correlation(values, others),
         largest_difference=None if others is None else float(np.abs(values - others).max()),
+        misallocated=None if exact is None else _misallocated(found.by_holder, exact),
+    )
+
+
+def _measured(terms: Terms) -> bool:
+    return terms.valuation.method != "none"
+
+
+def _unmeasured(found: Contributions, exact: Mapping[str, float] | None, shares: str) -> ContributionReport:
+    """Agreed shares, which no utility is gained by; money is still compared with what exact values would give."""
+    return ContributionReport(
+        method=f"not measured: shares {shares}",
+        total=float(sum(found.by_holder.values())),
+        gap=None,
+        numbers_opened=0,
+        openers=(),
+        rank_correlation=None,
+        largest_difference=None,
         misallocated=None if exact is None else _misallocated(found.by_holder, exact),
     )
 

@@ -180,6 +180,8 @@ class HolderRun:
         Raises:
             EncryptionError: they were opened before, or are malformed.
         """
+        if self._terms.valuation.method == "none":
+            raise EncryptionError("the agreement has no contributions measured", remedy="Nothing of them is opened.")
         if self._contributions_opened:
             raise EncryptionError("the contributions of this run were opened before", remedy="They are opened once.")
         if {sample.holder for sample in task.samples} - set(self._terms.holder_ids):

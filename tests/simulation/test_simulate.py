@@ -259,3 +259,15 @@ def test_numbers_that_are_not_finite_are_met_with_words(tmp_path):
     overrides = table(tmp_path, lines)
     with pytest.raises(DataError, match="age"):
         simulate(load_config([*overrides, f"run.folder={tmp_path / 'runs'}"]))
+
+
+@pytest.mark.parametrize("shares", ["by_size", "equal"])
+def test_contributions_that_are_not_measured_leave_room_in_the_words_and_a_run_that_verifies(tmp_path, shares):
+    done = run(tmp_path, "valuation=none", f"valuation.unmeasured={shares}", "encryption=seeded")
+    terms = read_agreement((done.folder / "agreement.json").read_bytes()).terms
+    assert terms.encryption.values_per_word > 1
+    assert {h.id: h.contribution for h in done.report.holders} == terms.unmeasured_shares
+    assert done.report.contributions.method.startswith("not measured: shares ")
+    assert all_pass(done.folder)
+    measured = run(tmp_path, "encryption=seeded")
+    assert done.report.bytes_up_per_round < measured.report.bytes_up_per_round
