@@ -22,6 +22,7 @@ from fedjoint.simulation.reference import ReferenceSet
 from fedjoint.simulation.simulate import Prepared, prepare
 from fedjoint.training.aggregate import apply_sum
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
+from fedjoint.training.optimizer import start_state
 
 Row = dict[str, object]
 
@@ -41,12 +42,12 @@ def train(prepared: Prepared) -> np.ndarray:
         LocalTrainer(terms=terms, holder_id=held.id, examples=held.examples, noise=noise_source(terms.privacy, held.id))
         for held in prepared.division.holders
     ]
-    model = parameters_to_vector(agreed_module(terms))
+    state = start_state(parameters_to_vector(agreed_module(terms)), terms.training)
     for number in range(1, terms.training.rounds + 1):
-        levels = np.sum([trainer.levels(model, number) for trainer in trainers], axis=0, dtype=np.uint64)
+        levels = np.sum([trainer.levels(state.model, number) for trainer in trainers], axis=0, dtype=np.uint64)
         assert np.isfinite(dequantise_sum(levels, len(ids), agreed_parameters(terms))).all()
-        model = apply_sum(model, levels, ids, terms)
-    return model
+        state = apply_sum(state, levels, ids, terms)
+    return state.model
 
 
 def demo(seeds: Sequence[int]) -> Iterator[Row]:

@@ -64,6 +64,10 @@ class TrainingConfig:
     sampling_rate: float
     learning_rate: float
     server_learning_rate: float
+    server_optimizer: Literal["sgd", "momentum", "adam"]
+    server_momentum: float
+    server_beta2: float
+    server_tau: float
     minimum_holders: int | None = None
 
 

@@ -93,7 +93,11 @@ class TrainingTerms:
         local_steps: Gradient steps of a holder in a round.
         sampling_rate: Probability with which each record takes part in a step (Poisson); 1: full batch.
         learning_rate: Of the holders' SGD, in units of the mean gradient.
-        server_learning_rate: Multiplies the averaged update.
+        server_learning_rate: Multiplies what the server's optimiser makes of the averaged update.
+        server_optimizer: ``sgd``, ``momentum`` (Polyak) or ``adam`` (FedOpt), fed with each round's averaged update.
+        server_momentum: In [0, 1): what ``momentum`` keeps of its velocity, and ``adam`` of its mean, each round.
+        server_beta2: In [0, 1): what ``adam`` keeps of its mean of squares.
+        server_tau: ``adam``'s adaptivity: added to the root of the mean of squares, which starts at its square.
         minimum_holders: Below this number of updates a round is not opened and the run ends; at least 2.
         seed: Of the model's start and, without privacy, of the sampling.
     """
@@ -103,6 +107,10 @@ class TrainingTerms:
     sampling_rate: float = 1.0
     learning_rate: float = 0.5
     server_learning_rate: float = 1.0
+    server_optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    server_momentum: float = 0.9
+    server_beta2: float = 0.99
+    server_tau: float = 1e-3
     minimum_holders: int = 2
     seed: int = 0
 
@@ -112,6 +120,9 @@ class TrainingTerms:
         _in_range("training.sampling_rate", self.sampling_rate, 1e-6, 1)
         _in_range("training.learning_rate", self.learning_rate, 1e-9, 1e3)
         _in_range("training.server_learning_rate", self.server_learning_rate, 1e-9, 1e3)
+        _in_range("training.server_momentum", self.server_momentum, 0, 1 - 1e-6)
+        _in_range("training.server_beta2", self.server_beta2, 0, 1 - 1e-6)
+        _in_range("training.server_tau", self.server_tau, 1e-9, 1e3)
         _in_range("training.minimum_holders", self.minimum_holders, 2, MAX_HOLDERS)
         _in_range("training.seed", self.seed, 0, 2**53 - 1)
 

@@ -1,28 +1,30 @@
-"""Double-entry books as immutable records and pure functions; a mistake is mended by another entry, not by a change."""
+"""Entries of double-entry books as immutable records; a mistake is mended by another entry, not by a change."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from fedjoint.errors import PoolError
 from fedjoint.pool import accounts
-from fedjoint.pool.money import MAX_MINOR, check_minor, minor_digits
-from fedjoint.pool.waterfall import Settlement
+from fedjoint.pool.money import check_minor, minor_digits
 from fedjoint.strict import strict
 
-__all__ = ["MAX_POSTINGS", "Entry", "Posting", "balances", "check_entries", "entries_of_settlement"]
+__all__ = ["MAX_POSTINGS", "Entry", "Phase", "Posting", "move", "post_pending", "reverse", "void_pending"]
 
 #: Of one entry: a payable for each of 200 holders, and room.
 MAX_POSTINGS = 1_000
+_MAX_DETAILS = 16
 _ENTRY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,126}")
 _KIND = re.compile(r"[a-z][a-z -]{0,31}")
+_DETAIL = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _UTC = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)")
-#: Accounts that hold somebody's money: below zero they would have paid out what they never had.
-_NEVER_NEGATIVE = (accounts.ESCROW, accounts.FEE, accounts.RESERVE, accounts.SUSPENSE)
+
+Phase = Literal["posted", "pending", "voided"]
 
 
 @strict
@@ -40,7 +42,7 @@ class Posting:
 
     def __post_init__(self) -> None:
         accounts.check_account(self.account)
-        if check_minor(f"posting to {self.account}", self.amount_minor) == 0:
+        if check_minor("posting", self.amount_minor) == 0:
             raise PoolError(f"a posting of 0 to {self.account} says nothing", remedy="Leave it out.")
 
 
@@ -49,13 +51,19 @@ class Posting:
 class Entry:
     """Money moved between accounts, in one currency, at one time.
 
+    A transfer in two steps is two entries: a *pending* one takes its amounts out of what the accounts may spend, and
+    later one other entry ``resolves`` it, once: by *posting* it in full or in part (the rest returns), or *voiding* it.
+
     Args:
         id: 1 to 127 characters; also the idempotency key: the same id is the same entry.
         at: ISO 8601 in UTC, such as ``2026-11-30T12:00:00Z``.
-        kind: What happened, such as ``invoice``.
+        kind: What happened, such as ``invoice``. ``payout`` may not leave a payable below zero.
         currency: ISO 4217 code.
         memo: For people, at most 500 characters.
-        postings: At least two, of different accounts.
+        postings: At least two, of different accounts; none if voided.
+        phase: ``posted``, ``pending`` or ``voided``.
+        resolves: Id of the pending entry that this one posts or voids.
+        details: Facts for programs, at most 16: a rate and its source, what an entry reverses.
 
     Raises:
         PoolError: malformed, empty, an account twice, or postings that do not sum to zero.
@@ -68,8 +76,11 @@ class Entry:
     at: str
     kind: str
     currency: str
-    memo: str
-    postings: tuple[Posting, ...]
+    memo: str = ""
+    postings: tuple[Posting, ...] = ()
+    phase: Phase = "posted"
+    resolves: str | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value, pattern in (("id", self.id, _ENTRY_ID), ("kind", self.kind, _KIND), ("time", self.at, _UTC)):
@@ -82,14 +93,40 @@ class Entry:
         if len(self.memo) > 500:
             raise PoolError(f"the memo of entry '{self.id}' has {len(self.memo)} characters", expected="at most 500")
         minor_digits(self.currency)
+        self._check_phase()
+        self._check_details()
         self._check_postings()
 
+    def _check_phase(self) -> None:
+        if self.phase == "pending" and self.resolves is not None:
+            raise PoolError(f"entry '{self.id}' resolves another and is pending", expected="posted or voided")
+        if self.phase == "voided" and (self.resolves is None or self.postings):
+            raise PoolError(
+                f"entry '{self.id}' voids", expected="the pending entry's id in 'resolves', and no postings"
+            )
+        if self.resolves is not None and not _ENTRY_ID.fullmatch(self.resolves):
+            raise PoolError(f"entry '{self.id}' resolves '{self.resolves[:80]}'", expected="an entry's id")
+
+    def _check_details(self) -> None:
+        if len(self.details) > _MAX_DETAILS:
+            raise PoolError(f"entry '{self.id}' has {len(self.details)} details", expected=f"at most {_MAX_DETAILS}")
+        for key, value in self.details.items():
+            if not _DETAIL.fullmatch(key) or not isinstance(value, str) or len(value) > 500:
+                raise PoolError(
+                    f"detail '{key[:80]}' of entry '{self.id}' is malformed",
+                    expected="a name such as rate, and a text of at most 500 characters",
+                )
+
     def _check_postings(self) -> None:
-        if not 2 <= len(self.postings) <= MAX_POSTINGS:
-            raise PoolError(f"entry '{self.id}' has {len(self.postings)} postings", expected=f"2 to {MAX_POSTINGS}")
-        twice = [name for name, count in Counter(p.account for p in self.postings).items() if count > 1]
-        if twice:
-            raise PoolError(f"entry '{self.id}' posts twice to {twice[0]}", remedy="Add the two up.")
+        least = 0 if self.phase == "voided" else 2
+        if not least <= len(self.postings) <= MAX_POSTINGS:
+            raise PoolError(
+                f"entry '{self.id}' has {len(self.postings)} postings", expected=f"{least} to {MAX_POSTINGS}"
+            )
+        if len({posting.account for posting in self.postings}) != len(self.postings):
+            counts = Counter(posting.account for posting in self.postings)
+            twice = next(account for account, count in counts.items() if count > 1)
+            raise PoolError(f"entry '{self.id}' posts twice to {twice}", remedy="Add the two up.")
         total = sum(posting.amount_minor for posting in self.postings)
         if total:
             raise PoolError(
@@ -97,109 +134,89 @@ class Entry:
             )
 
 
-def entries_of_settlement(settlement: Settlement, run_id: str, *, buyer: str, at: str) -> tuple[Entry, ...]:
-    """The entries of one settlement, which belong together and are posted in one transaction.
-
-    The invoice brings gross into escrow, the waterfall takes fee, premium and suspense out of it, the payables empty
-    it. An entry that would move nothing is left out.
-
-    Args:
-        settlement: What became of the revenue.
-        run_id: Of the run; entry ids begin with it, so that settling a run twice changes nothing.
-        buyer: Party id of who pays.
-        at: ISO 8601 in UTC.
+def move(amounts: Mapping[str, int]) -> tuple[Posting, ...]:
+    """Postings of the amounts by account; zero amounts are left out.
 
     Raises:
-        PoolError: a malformed id or time.
+        PoolError: no account, or no amount.
 
-    Guarantees:
-        Escrow ends at what it was before.
+    Example:
+        >>> [posting.account for posting in move({"escrow": -5, "fee": 5, "reserve": 0})]
+        ['escrow', 'fee']
     """
-    gross, payouts = settlement.gross_minor, settlement.payouts_minor
-    steps = (
-        ("invoice", f"paid by {buyer}", accounts.receivable(buyer), {accounts.ESCROW: gross}),
-        (
-            "waterfall",
-            "exchange fee, reserve premium, suspense",
-            accounts.ESCROW,
-            {
-                accounts.FEE: settlement.fee_minor,
-                accounts.RESERVE: settlement.reserve_minor,
-                accounts.SUSPENSE: settlement.suspense_minor,
-            },
-        ),
-        ("payables", "contribution shares", accounts.ESCROW, {accounts.payable(h): m for h, m in payouts.items()}),
-    )
-    return tuple(
-        Entry(
-            id=f"{run_id}/{kind}",
-            at=at,
-            kind=kind,
-            currency=settlement.currency,
-            memo=f"{run_id}: {memo}",
-            postings=_from_one(source, into),
-        )
-        for kind, memo, source, into in steps
-        if any(into.values())
-    )
-
-
-def _from_one(source: str, into: Mapping[str, int]) -> tuple[Posting, ...]:
-    """Postings out of one account into others; zero amounts are left out."""
-    amounts = {source: -sum(into.values()), **into}
     return tuple(Posting(account=name, amount_minor=amount) for name, amount in amounts.items() if amount)
 
 
-def balances(entries: Iterable[Entry]) -> dict[tuple[str, str], int]:
-    """What every account stands at.
+def post_pending(
+    pending: Entry, *, id: str, at: str, amounts: Mapping[str, int] | None = None, memo: str = ""
+) -> Entry:
+    """The entry that posts a pending one: in full, or in part, and then the rest returns.
 
-    Returns:
-        Minor units by (currency, account), in that order; an account that was ever posted to is there, be it at 0.
+    Args:
+        pending: What waits.
+        id: Of the new entry.
+        at: When, ISO 8601 in UTC.
+        amounts: By account, each between 0 and the pending amount; all of it by default.
+        memo: For people.
 
-    Guarantees:
-        The balances of each currency sum to zero.
+    Raises:
+        PoolError: the entry is not pending, or an amount goes beyond it.
     """
-    standing: Counter[tuple[str, str]] = Counter()
-    for entry in entries:
-        for posting in entry.postings:
-            standing[entry.currency, posting.account] += posting.amount_minor
-    return dict(sorted(standing.items()))
+    waiting = {posting.account: posting.amount_minor for posting in _pending(pending).postings}
+    for account, amount in (amounts or {}).items():
+        least, most = sorted((0, waiting.get(account, 0)))
+        if not least <= amount <= most:
+            raise PoolError(
+                f"{amount} to {account} is beyond what waits in '{pending.id}'", expected=f"{least} to {most}"
+            )
+    return Entry(
+        id=id,
+        at=at,
+        kind=pending.kind,
+        currency=pending.currency,
+        memo=memo or pending.memo,
+        postings=move(waiting if amounts is None else amounts),
+        resolves=pending.id,
+    )
 
 
-def check_entries(entries: Iterable[Entry]) -> list[str]:
-    """Everything that is wrong with books as a whole, beyond what an entry's constructor refuses.
+def void_pending(pending: Entry, *, id: str, at: str, memo: str = "") -> Entry:
+    """The entry that gives a pending one up: everything returns.
 
-    Balances are those after each entry, in the order given.
-
-    Returns:
-        One sentence per problem, in order; none if the books are in order.
+    Raises:
+        PoolError: the entry is not pending.
     """
-    problems: list[str] = []
-    seen: set[str] = set()
-    standing: Counter[tuple[str, str]] = Counter()
-    for entry in entries:
-        if entry.id in seen:
-            problems.append(f"entry '{entry.id}' stands twice")
-        seen.add(entry.id)
-        # The constructor refuses this too: an invariant that money rests on is checked in two places.
-        total = sum(posting.amount_minor for posting in entry.postings)
-        if total:
-            problems.append(f"entry '{entry.id}' is unbalanced by {total} minor units of {entry.currency}")
-        for posting in entry.postings:
-            key = entry.currency, posting.account
-            standing[key] += posting.amount_minor
-            problems += _standing_problems(entry, posting.account, standing[key])
-    for currency in sorted({currency for currency, _ in standing}):
-        left = sum(amount for (other, _), amount in standing.items() if other == currency)
-        if left:
-            problems.append(f"the books in {currency} do not sum to zero but to {left} minor units")
-    return problems
+    return Entry(
+        id=id,
+        at=at,
+        kind=_pending(pending).kind,
+        currency=pending.currency,
+        memo=memo or pending.memo,
+        phase="voided",
+        resolves=pending.id,
+    )
 
 
-def _standing_problems(entry: Entry, account: str, standing: int) -> list[str]:
-    after = f"after entry '{entry.id}' {account} stands at {standing} minor units of {entry.currency}"
-    if account in _NEVER_NEGATIVE and standing < 0:
-        return [f"{after}, below zero"]
-    if abs(standing) > MAX_MINOR:
-        return [f"{after}, beyond 10^15"]
-    return []
+def reverse(entry: Entry, *, id: str, at: str, memo: str) -> Entry:
+    """The correcting entry that undoes a posted one: every amount the other way, and ``details["reverses"]``.
+
+    Raises:
+        PoolError: the entry is not posted.
+    """
+    if entry.phase != "posted":
+        raise PoolError(f"entry '{entry.id}' is {entry.phase}", expected="a posted one", remedy="Void it instead.")
+    return Entry(
+        id=id,
+        at=at,
+        kind=entry.kind,
+        currency=entry.currency,
+        memo=memo,
+        postings=move({posting.account: -posting.amount_minor for posting in entry.postings}),
+        details={"reverses": entry.id},
+    )
+
+
+def _pending(entry: Entry) -> Entry:
+    if entry.phase != "pending":
+        raise PoolError(f"entry '{entry.id}' is {entry.phase}", expected="a pending one")
+    return entry

@@ -1,67 +1,41 @@
-"""The books in a database (SQLAlchemy, Alembic): written once, refused ever after.
+"""The books in a database (SQLAlchemy, Alembic), SQLite or PostgreSQL: written once, refused ever after.
 
-The database's own triggers refuse an unbalanced or incomplete entry and every update or delete, whichever program
-asks. They guard against mistakes; against somebody who rewrites the file itself, the signed run record does.
+The database's own triggers refuse an unbalanced or incomplete entry, a balance below its limit and every update or
+delete, whichever program asks. They guard against mistakes; against somebody who rewrites the file itself, the signed
+record does.
 """
 
 from __future__ import annotations
 
 import functools
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from fedjoint.errors import PoolError
-from fedjoint.pool.ledger import Entry, Posting, balances, check_entries
+from fedjoint.pool.books import Balance, Key, Posted, Replay, require_fit, require_same, resolved_by, touched, unique
+from fedjoint.pool.engine_store_sql import Database
+from fedjoint.pool.ledger import Entry
 from fedjoint.pool.migrations.apply import migrate, schema_of
+from fedjoint.pool.tables_store_sql import (
+    BALANCES,
+    ENTRIES,
+    PAGE,
+    POSTINGS,
+    balance_of_row,
+    by_ids,
+    insert_entries,
+    load_page,
+    lock_balances,
+)
 
 __all__ = ["LedgerStore", "Posted"]
 
-#: Entries read or looked up at a time: bounds memory and the parameters of one statement.
-_PAGE = 500
-_BUSY_S = 30
-_METADATA = sa.MetaData()
-_ENTRIES = sa.Table(
-    "entries",
-    _METADATA,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("id", sa.String(127), nullable=False, unique=True),
-    *(sa.Column(name, sa.String(size), nullable=False) for name, size in (("at", 32), ("kind", 32), ("currency", 3))),
-    sa.Column("memo", sa.String(500), nullable=False),
-    sa.Column("num_postings", sa.Integer, nullable=False),
-)
-_POSTINGS = sa.Table(
-    "postings",
-    _METADATA,
-    sa.Column(
-        "entry_id", sa.String(127), sa.ForeignKey("entries.id", deferrable=True, initially="DEFERRED"), primary_key=True
-    ),
-    sa.Column("line", sa.Integer, primary_key=True),
-    sa.Column("account", sa.String(80), nullable=False),
-    sa.Column("amount_minor", sa.BigInteger, nullable=False),
-    sa.UniqueConstraint("entry_id", "account"),
-)
-_BALANCES = sa.table("balances", sa.column("currency"), sa.column("account"), sa.column("amount_minor"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Posted:
-    """What :meth:`LedgerStore.post` did.
-
-    Args:
-        new: Ids of the entries written.
-        known: Ids of those that were there already, with the same content: nothing changed.
-    """
-
-    new: tuple[str, ...]
-    known: tuple[str, ...]
+_RESOLVING = ENTRIES.alias("resolving")
+_IS_OPEN = sa.and_(ENTRIES.c.phase == "pending", ~sa.exists().where(_RESOLVING.c.resolves == ENTRIES.c.id))
 
 
 class LedgerStore:
@@ -69,41 +43,35 @@ class LedgerStore:
 
     Guarantees:
         Entries posted together are all there or none is, after a crash too.
+        Whatever writers do at the same time, each entry is posted once and every limit holds after each entry.
         After :meth:`close` a SQLite database is one file.
 
     Example:
-        >>> entry = Entry(id="demo/1", at="2026-11-30T12:00:00Z", kind="invoice", currency="CNY", memo="", postings=(
-        ...     Posting(account="receivable:buyer", amount_minor=-5), Posting(account="escrow", amount_minor=5)))
+        >>> from fedjoint.pool.ledger import move
+        >>> entry = Entry(id="demo/1", at="2026-11-30T12:00:00Z", kind="invoice", currency="CNY",
+        ...               postings=move({"receivable:buyer": -5, "escrow": 5}))
         >>> with LedgerStore.open("sqlite://") as store:
-        ...     store.post([entry]), store.post([entry]), store.balances()[("CNY", "escrow")]
+        ...     store.post([entry]), store.post([entry]), store.balance("escrow", "CNY").posted_minor
         (Posted(new=('demo/1',), known=()), Posted(new=(), known=('demo/1',)), 5)
     """
 
-    def __init__(self, engine: sa.Engine, name: str) -> None:
-        self._engine, self._name = engine, name
+    def __init__(self, database: Database) -> None:
+        self._database, self._name = database, database.name
 
     @classmethod
     def open(cls, url: str) -> LedgerStore:
         """Open a database for reading and posting; make it, or bring it to this version, where needed.
 
         Args:
-            url: SQLAlchemy's, such as ``sqlite:////data/ledger.sqlite``; in memory: ``sqlite://``.
+            url: SQLAlchemy's, such as ``sqlite:////data/ledger.sqlite``, ``postgresql://user@host/db`` (the password
+                comes from ``~/.pgpass``); in memory: ``sqlite://``.
 
         Raises:
             PoolError: no such kind of database, not readable, no ledger, or made by a later version.
         """
-        try:
-            parsed = sa.make_url(url)
-        except SQLAlchemyError:
-            raise PoolError("the database URL is malformed", expected="such as sqlite:////data/ledger.sqlite") from None
-        if parsed.get_backend_name() != "sqlite":
-            raise PoolError(
-                f"the ledger cannot be kept in '{parsed.get_backend_name()}'", expected="a URL that starts with sqlite:"
-            )
-        name = Path(parsed.database).name if parsed.database else "ledger in memory"
-        store = cls(_with_transactions(sa.create_engine(parsed, connect_args={"timeout": _BUSY_S})), name)
-        with store._closing_on_error(), store._transaction("IMMEDIATE") as connection:
-            migrate(connection)
+        store = cls(Database.open(url))
+        with store._closing_on_error():
+            store._database.write(migrate)
         return store
 
     @classmethod
@@ -121,13 +89,7 @@ class LedgerStore:
                     f"{path.name}{leftover} stands beside the ledger: a posting was cut off",
                     remedy="Open the ledger once for posting, which completes or undoes it.",
                 )
-        uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-        engine = sa.create_engine(
-            "sqlite://",
-            creator=lambda: sqlite3.connect(uri, uri=True, check_same_thread=False),
-            poolclass=sa.StaticPool,
-        )
-        store = cls(_with_transactions(engine), path.name)
+        store = cls(Database.open_file_readonly(path))
         with store._closing_on_error():
             store._require_sound()
         return store
@@ -143,71 +105,146 @@ class LedgerStore:
             Which ids are new and which were known.
 
         Raises:
-            PoolError: an id that is there with other content (nothing is written), or the database refuses.
+            PoolError: an id that is there with other content, a pending entry that is not there or was resolved, a
+                limit, or the database refuses; nothing is written.
         """
-        given: dict[str, Entry] = {}
-        for entry in entries:
-            _require_same(given.setdefault(entry.id, entry), entry)
-        with self._transaction("IMMEDIATE") as connection:
-            stored = {entry.id: entry for _, entry in self._by_ids(connection, list(given))}
-            for entry_id, entry in stored.items():
-                _require_same(entry, given[entry_id])
-            new = [entry for entry in given.values() if entry.id not in stored]
-            _insert(connection, new)
-            # Read back, through the constructor's checks, before anything is committed.
-            if [entry for _, entry in self._by_ids(connection, [entry.id for entry in new])] != new:
-                raise PoolError(f"{self._name} did not keep what was posted", remedy="Nothing was written.")
+        given = unique(entries)
+        return self._database.write(lambda connection: self._post(connection, given))
+
+    def _post(self, connection: sa.Connection, given: dict[str, Entry]) -> Posted:
+        waiting = by_ids(connection, resolved_by(given.values()), name=self._name)
+        # Locks first: what is read after them stays as it is until this transaction ends.
+        standing = lock_balances(connection, sorted(touched(list(given.values()), waiting)))
+        stored = by_ids(connection, list(given), name=self._name)
+        for entry_id, entry in stored.items():
+            require_same(entry, given[entry_id])
+        new = [entry for entry in given.values() if entry.id not in stored]
+        still = self._still_open(connection, [i for i in resolved_by(new) if i in waiting])
+        require_fit(new, balances=standing, waiting={pending: waiting[pending] for pending in still})
+        insert_entries(connection, new)
+        # Read back, through the constructor's checks, before anything is committed.
+        if list(by_ids(connection, [entry.id for entry in new], name=self._name).values()) != new:
+            raise PoolError(f"{self._name} did not keep what was posted", remedy="Nothing was written.")
         return Posted(new=tuple(entry.id for entry in new), known=tuple(stored))
 
-    def entries(self) -> Iterator[Entry]:
-        """All entries in the order they were posted, read page by page.
+    def _still_open(self, connection: sa.Connection, pending: list[str]) -> list[str]:
+        done: set[str] = set()
+        for start in range(0, len(pending), PAGE):
+            query = sa.select(ENTRIES.c.resolves).where(ENTRIES.c.resolves.in_(pending[start : start + PAGE]))
+            done.update(connection.scalars(query))
+        return [entry_id for entry_id in pending if entry_id not in done]
 
-        Raises:
-            PoolError: while iterating: damaged, or a row that is no valid entry.
-        """
-        last = 0
-        while True:
-            with self._transaction() as connection:
-                page = self._load(connection, _ENTRIES.c.seq > last)
-            yield from (entry for _, entry in page)
-            if len(page) < _PAGE:
-                return
-            last = page[-1][0]
-
-    def balances(self) -> dict[tuple[str, str], int]:
-        """What every account stands at, added up by the database.
-
-        Returns:
-            As :func:`fedjoint.pool.ledger.balances`: minor units by (currency, account).
+    def entry(self, entry_id: str) -> Entry | None:
+        """One entry, if it is there.
 
         Raises:
             PoolError: damaged.
         """
-        with self._transaction() as connection:
-            rows = connection.execute(sa.select(_BALANCES).order_by("currency", "account")).all()
-        return {(currency, account): amount for currency, account, amount in rows}
+        with self._database.read() as connection:
+            return by_ids(connection, [entry_id], name=self._name).get(entry_id)
+
+    def entries(self, account: str | None = None) -> Iterator[Entry]:
+        """Entries in the order they were posted, read page by page: memory does not grow with their number.
+
+        On PostgreSQL all pages show one state of the books; on SQLite posting may go on between pages.
+
+        Args:
+            account: Only entries with a posting to it; all by default.
+
+        Raises:
+            PoolError: while iterating: damaged, or a row that is no valid entry.
+        """
+        return self._pages(*_of_account(account))
+
+    def pending(self, account: str | None = None) -> Iterator[Entry]:
+        """Pending entries that nothing resolved yet, in the order they were posted.
+
+        Args:
+            account: Only entries with a posting to it; all by default.
+
+        Raises:
+            PoolError: as :meth:`entries`.
+        """
+        return self._pages(_IS_OPEN, *_of_account(account))
+
+    def _pages(self, *conditions: sa.ColumnElement[bool]) -> Iterator[Entry]:
+        if self._database.is_sqlite:
+            yield from self._pages_apart(*conditions)
+        else:
+            with self._database.read() as connection:
+                yield from self._pages_of(connection, *conditions)
+
+    def _pages_apart(self, *conditions: sa.ColumnElement[bool]) -> Iterator[Entry]:
+        """A transaction for each page: SQLite numbers entries in the order of commits, so that none is missed."""
+        last, page = 0, None
+        while page is None or len(page) == PAGE:
+            with self._database.read() as connection:
+                page = load_page(connection, ENTRIES.c.seq > last, *conditions, name=self._name)
+            yield from (entry for _, entry in page)
+            last = page[-1][0] if page else last
+
+    def _pages_of(self, connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Iterator[Entry]:
+        last, page = 0, None
+        while page is None or len(page) == PAGE:
+            page = load_page(connection, ENTRIES.c.seq > last, *conditions, name=self._name)
+            yield from (entry for _, entry in page)
+            last = page[-1][0] if page else last
+
+    def balance(self, account: str, currency: str) -> Balance:
+        """What one account stands at; zero if it was never touched. One row is read, however long the books.
+
+        Raises:
+            PoolError: damaged.
+        """
+        query = sa.select(BALANCES).where(BALANCES.c.currency == currency, BALANCES.c.account == account)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return Balance() if row is None else balance_of_row(row)
+
+    def standings(self) -> dict[Key, Balance]:
+        """Every account that was ever touched, by (currency, account) in that order.
+
+        Raises:
+            PoolError: damaged.
+        """
+        with self._database.read() as connection:
+            return self._standings(connection)
+
+    def _standings(self, connection: sa.Connection) -> dict[Key, Balance]:
+        rows = connection.execute(sa.select(BALANCES)).all()
+        standing = {(row.currency, row.account): balance_of_row(row) for row in rows}
+        return {key: standing[key] for key in sorted(standing) if standing[key].version}
+
+    def balances(self) -> dict[Key, int]:
+        """What is posted to every account, in minor units by (currency, account).
+
+        Raises:
+            PoolError: damaged.
+        """
+        return {key: balance.posted_minor for key, balance in self.standings().items()}
 
     def check(self) -> list[str]:
         """Everything that is wrong with the books: one sentence per problem, none if all is well.
 
-        Looks at the rows as :func:`fedjoint.pool.ledger.check_entries` does, and that the database adds up alike.
+        Replays the entries as :class:`fedjoint.pool.books.Replay` does, in memory that does not grow with their
+        number, and compares the balances that the database keeps.
 
         Raises:
             PoolError: damaged so far that the entries cannot be read.
         """
-        entries = list(self.entries())
-        problems = check_entries(entries)
-        if self.balances() != balances(entries):
-            problems.append(f"the balances in {self._name} differ from the sums of its entries")
-        with self._transaction() as connection:
-            lost = connection.scalars(
-                sa.select(_POSTINGS.c.entry_id).distinct().where(_POSTINGS.c.entry_id.not_in(sa.select(_ENTRIES.c.id)))
-            ).all()
-        return problems + [f"postings of '{entry_id}' have no entry" for entry_id in lost]
+        replay, problems = Replay(), list[str]()
+        with self._database.read() as connection:
+            for entry in self._pages_of(connection):
+                problems += replay.add(entry)
+            problems += replay.sum_problems()
+            if self._standings(connection) != dict(sorted(replay.balances.items())):
+                problems.append(f"the balances in {self._name} differ from the sums of its entries")
+            problems += _row_problems(connection)
+        return problems
 
     def close(self) -> None:
-        """Let go of the file. What was posted was on disk before."""
-        self._engine.dispose()
+        """Let go of the database. What was posted was on disk before."""
+        self._database.engine.dispose()
 
     def __enter__(self) -> LedgerStore:
         return self
@@ -218,18 +255,6 @@ class LedgerStore:
         self.close()
 
     @contextmanager
-    def _transaction(self, mode: str = "DEFERRED") -> Iterator[sa.Connection]:
-        """A transaction whose errors are told in words; IMMEDIATE takes the write lock before it reads."""
-        try:
-            with self._engine.execution_options(begin=mode).begin() as connection:
-                yield connection
-        except (SQLAlchemyError, UnicodeDecodeError) as problem:  # the latter from a damaged file's text
-            reason = getattr(problem, "orig", None) or problem
-            raise PoolError(
-                f"{self._name} refuses: {reason}", remedy="If the file is damaged, take it from the run's copy."
-            ) from None
-
-    @contextmanager
     def _closing_on_error(self) -> Iterator[None]:
         try:
             yield
@@ -237,39 +262,9 @@ class LedgerStore:
             self.close()
             raise
 
-    def _load(self, connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[tuple[int, Entry]]:
-        """At most a page of entries with their numbers, in order."""
-        headers = connection.execute(sa.select(_ENTRIES).where(condition).order_by("seq").limit(_PAGE)).all()
-        lines: dict[str, list[Posting]] = {header.id: [] for header in headers}
-        query = sa.select(_POSTINGS).where(_POSTINGS.c.entry_id.in_(list(lines))).order_by("entry_id", "line")
-        for row in connection.execute(query):
-            _require_types(self._name, (row.account,), (row.amount_minor,))
-            lines[row.entry_id].append(Posting(account=row.account, amount_minor=row.amount_minor))
-        return [(header.seq, self._entry(header, tuple(lines[header.id]))) for header in headers]
-
-    def _entry(self, header: sa.Row[Any], postings: tuple[Posting, ...]) -> Entry:
-        texts = (header.id, header.at, header.kind, header.currency, header.memo)
-        _require_types(self._name, texts, (header.seq, header.num_postings))
-        if len(postings) != header.num_postings:
-            raise PoolError(
-                f"entry '{header.id}' in {self._name} has {len(postings)} postings", expected=str(header.num_postings)
-            )
-        return Entry(
-            id=header.id,
-            at=header.at,
-            kind=header.kind,
-            currency=header.currency,
-            memo=header.memo,
-            postings=postings,
-        )
-
-    def _by_ids(self, connection: sa.Connection, ids: Sequence[str]) -> Iterator[tuple[int, Entry]]:
-        for start in range(0, len(ids), _PAGE):
-            yield from self._load(connection, _ENTRIES.c.id.in_(ids[start : start + _PAGE]))
-
     def _require_sound(self) -> None:
         """Refuse a file that is damaged, or whose tables and guards are not those that this version makes."""
-        with self._transaction() as connection:
+        with self._database.read() as connection:
             damage = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
             if damage != ["ok"]:
                 raise PoolError(f"{self._name} is damaged: {damage[0]}")
@@ -281,60 +276,24 @@ class LedgerStore:
             )
 
 
+def _of_account(account: str | None) -> tuple[sa.ColumnElement[bool], ...]:
+    if account is None:
+        return ()
+    return (sa.exists().where(POSTINGS.c.entry_id == ENTRIES.c.id, POSTINGS.c.account == account),)
+
+
+def _row_problems(connection: sa.Connection) -> list[str]:
+    """Rows that no entry accounts for."""
+    lost = sa.select(POSTINGS.c.entry_id).distinct().where(POSTINGS.c.entry_id.not_in(sa.select(ENTRIES.c.id)))
+    twice = sa.select(ENTRIES.c.id).group_by(ENTRIES.c.id).having(sa.func.count() > 1)
+    return [
+        *(f"postings of '{entry_id}' have no entry" for entry_id in connection.scalars(lost)),
+        *(f"entry '{entry_id}' stands twice" for entry_id in connection.scalars(twice)),
+    ]
+
+
 @functools.cache
 def _expected_schema() -> tuple[tuple[str, ...], ...]:
     """What a ledger of this version is made of, by making one in memory."""
-    with LedgerStore.open("sqlite://") as fresh, fresh._transaction() as connection:
+    with LedgerStore.open("sqlite://") as fresh, fresh._database.read() as connection:
         return schema_of(connection)
-
-
-def _with_transactions(engine: sa.Engine) -> sa.Engine:
-    """Let SQLAlchemy begin SQLite's transactions; Python's driver would begin them late and leave tables outside."""
-
-    @sa.event.listens_for(engine, "connect")
-    def _on_connect(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @sa.event.listens_for(engine, "begin")
-    def _on_begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('begin', 'DEFERRED')}")
-
-    return engine
-
-
-def _insert(connection: sa.Connection, entries: Sequence[Entry]) -> None:
-    """Postings first: the entry's row then seals them."""
-    postings = [
-        {"entry_id": entry.id, "line": line, "account": posting.account, "amount_minor": posting.amount_minor}
-        for entry in entries
-        for line, posting in enumerate(entry.postings)
-    ]
-    headers = [
-        {
-            "id": entry.id,
-            "at": entry.at,
-            "kind": entry.kind,
-            "currency": entry.currency,
-            "memo": entry.memo,
-            "num_postings": len(entry.postings),
-        }
-        for entry in entries
-    ]
-    if entries:
-        connection.execute(sa.insert(_POSTINGS), postings)
-        connection.execute(sa.insert(_ENTRIES), headers)
-
-
-def _require_same(there: Entry, given: Entry) -> None:
-    if there != given:
-        raise PoolError(
-            f"entry '{given.id}' is there already with other content",
-            remedy="An entry never changes: post a correcting entry under an id of its own.",
-        )
-
-
-def _require_types(name: str, texts: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
-    """A damaged SQLite row can hold anything anywhere."""
-    if not (all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)):
-        raise PoolError(f"{name} is damaged: a value has the wrong type")

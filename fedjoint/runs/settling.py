@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.agreement.terms import PrivacyTerms, ValuationTerms
-from fedjoint.pool.ledger import Entry, entries_of_settlement
+from fedjoint.pool.ledger import Entry
+from fedjoint.pool.settlement_entries import entries_of_settlement
 from fedjoint.pool.statement import RunFacts, Statement, statement_of
 from fedjoint.pool.waterfall import Settlement, settle
 

@@ -90,6 +90,10 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         sampling_rate=config.training.sampling_rate,
         learning_rate=config.training.learning_rate,
         server_learning_rate=config.training.server_learning_rate,
+        server_optimizer=config.training.server_optimizer,
+        server_momentum=config.training.server_momentum,
+        server_beta2=config.training.server_beta2,
+        server_tau=config.training.server_tau,
         minimum_holders=_minimum_holders(config, len(sizes)),
         seed=config.seed,
     )

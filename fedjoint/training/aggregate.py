@@ -11,18 +11,22 @@ from fedjoint.agreement.terms import Terms
 from fedjoint.encryption.fixed_point import dequantise_sum
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import TrainingError
+from fedjoint.training.optimizer import Model, ServerState, num_moments, optimizer_step
 
 __all__ = [
+    "Model",
+    "ServerState",
     "apply_sum",
+    "mean_rate",
     "model_bytes",
-    "model_from_bytes",
+    "state_bytes",
+    "state_from_bytes",
     "step_rate",
     "sum_bytes",
     "sum_from_bytes",
     "total_weight",
 ]
 
-Model = npt.NDArray[np.float32]
 Levels = npt.NDArray[np.uint64]
 
 
@@ -31,30 +35,35 @@ def total_weight(terms: Terms, contributors: Iterable[str]) -> float:
     return float(sum(terms.weight(holder) for holder in contributors))
 
 
-def step_rate(terms: Terms, contributors: Iterable[str]) -> float:
-    """What a round multiplies an opened sum with before adding it to the model.
+def mean_rate(terms: Terms, contributors: Iterable[str]) -> float:
+    """What makes the mean update of an opened sum: what the server's optimiser is given.
 
-    For averaged updates: the server's rate over the contributors' weight. In mode ``joint`` the sum is one of
+    For averaged updates: one over the contributors' weight. In mode ``joint`` the sum is one of
     gradients, and is divided by the sampling rate times the certified examples of *all* holders, who takes part or not:
     a public constant of the agreement. A round in which holders are missing takes a shorter step.
     """
     training = terms.training
     if terms.privacy.mode == "joint":
-        return training.server_learning_rate * training.learning_rate / (training.sampling_rate * terms.num_examples)
-    return training.server_learning_rate / total_weight(terms, contributors)
+        return training.learning_rate / (training.sampling_rate * terms.num_examples)
+    return 1 / total_weight(terms, contributors)
 
 
-def apply_sum(model: Model, levels: Levels, contributors: tuple[str, ...], terms: Terms) -> Model:
-    """The model after a round: ``w' = w + rate * sum``, with the rate of :func:`step_rate`.
+def step_rate(terms: Terms, contributors: Iterable[str]) -> float:
+    """What a round of the optimiser ``sgd`` multiplies an opened sum with before adding it to the model."""
+    return terms.training.server_learning_rate * mean_rate(terms, contributors)
+
+
+def apply_sum(state: ServerState, levels: Levels, contributors: tuple[str, ...], terms: Terms) -> ServerState:
+    """The model after a round: one step of the agreed optimiser along the mean update, :func:`mean_rate` times the sum.
 
     Args:
-        model: float32 [D], before the round.
+        state: Before the round.
         levels: The decrypted sum, uint64 [D] ([D + 2] in mode ``joint``), in fixed-point levels.
         contributors: Ids of the holders in the sum, sorted.
         terms: The agreement.
 
     Returns:
-        float32 [D]; computed in float64 and rounded once, so that every party gets the same bits.
+        The state after it; computed in float64 and rounded once, so that every party gets the same bits.
 
     Raises:
         TrainingError: the model is no longer finite.
@@ -62,11 +71,8 @@ def apply_sum(model: Model, levels: Levels, contributors: tuple[str, ...], terms
     Source: McMahan et al. (2017), FedAvg, with certified sizes as weights; ``joint``: Abadi et al. (2016), algorithm 1.
     """
     total = dequantise_sum(levels, len(contributors), agreed_parameters(terms))
-    update = step_rate(terms, contributors) * total[: terms.num_parameters]
-    after = (model.astype(np.float64) + update).astype(np.float32)
-    if not np.isfinite(after).all():
-        raise TrainingError("the model is no longer finite", remedy="Lower training.learning_rate.")
-    return after
+    update = mean_rate(terms, contributors) * total[: terms.num_parameters]
+    return optimizer_step(state, update, terms.training)
 
 
 def model_bytes(model: Model) -> bytes:
@@ -74,19 +80,26 @@ def model_bytes(model: Model) -> bytes:
     return model.astype("<f4").tobytes()
 
 
-def model_from_bytes(data: bytes, terms: Terms) -> Model:
-    """Read what :func:`model_bytes` wrote.
+def state_bytes(state: ServerState) -> bytes:
+    """A model as :func:`model_bytes` writes it, then the optimiser's moments as little-endian float64."""
+    return model_bytes(state.model) + b"".join(moment.astype("<f8").tobytes() for moment in state.moments)
+
+
+def state_from_bytes(data: bytes, terms: Terms) -> ServerState:
+    """Read what :func:`state_bytes` wrote.
 
     Raises:
         TrainingError: another length than the agreed model's, or a value that is not finite.
     """
-    expected = 4 * terms.num_parameters
+    size, moments = terms.num_parameters, num_moments(terms.training)
+    expected = (4 + 8 * moments) * size
     if len(data) != expected:
         raise TrainingError(f"a model of {len(data)} bytes", expected=f"{expected} bytes")
-    model = np.frombuffer(data, "<f4").astype(np.float32)
-    if not np.isfinite(model).all():
+    model = np.frombuffer(data, "<f4", count=size).astype(np.float32)
+    rest = np.frombuffer(data, "<f8", offset=4 * size).astype(np.float64).reshape(moments, size)
+    if not (np.isfinite(model).all() and np.isfinite(rest).all()):
         raise TrainingError("a model with values that are not finite")
-    return model
+    return ServerState(model=model, moments=tuple(rest))
 
 
 def sum_bytes(levels: Levels) -> bytes:

@@ -101,10 +101,20 @@ class PathValuation:
     Args:
         session: The run.
         reference: Gives the utility's gradient.
+
+    Raises:
+        ValuationError: the agreed optimiser's step is not proportional to the round's sum.
     """
 
     def __init__(self, session: Session, reference: Reference) -> None:
         self._session, self._reference = session, reference
+        optimizer = session.terms.training.server_optimizer
+        if optimizer != "sgd":
+            raise ValuationError(
+                f"contributions under training.server_optimizer = {optimizer}",
+                expected="sgd, whose step is the sum itself",
+                remedy="Choose training.server_optimizer=sgd.",
+            )
         joint = session.terms.privacy.mode == "joint"
         self._encrypted = EncryptedContributions(
             session.parameters, noise_weight=JointPlan.of(session.terms).largest_weight_norm if joint else None

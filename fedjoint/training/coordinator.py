@@ -20,9 +20,10 @@ from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.receipts import RoundReceipt, check_releases
 from fedjoint.strict import plain
-from fedjoint.training.aggregate import Model, apply_sum, model_bytes
+from fedjoint.training.aggregate import Model, apply_sum, model_bytes, state_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.opening import Openings
+from fedjoint.training.optimizer import start_state
 from fedjoint.training.plan import (
     Channel,
     Opening,
@@ -133,8 +134,13 @@ class Coordinator:
         self._model_round: dict[str, int] = {}
         self._steps: dict[str, int] = {}  # noisy steps that each holder has accounted for
         self.key_id = ""
-        self.model = start
+        self._state = start_state(start, session.terms.training)
         self.end = "all agreed rounds were trained"
+
+    @property
+    def model(self) -> Model:
+        """The model after the last opened round, float32 [D]."""
+        return self._state.model
 
     @property
     def holders(self) -> tuple[str, ...]:
@@ -207,7 +213,7 @@ class Coordinator:
         turn = (active.index(holder) - pending.number * MINIMUM_OPENERS) % len(active)
         opening = Opening(round=pending.number, contributors=pending.contributors, reveal=turn < MINIMUM_OPENERS)
         catch_up = self._model_round[holder] < pending.number - 1
-        blobs = {"sum": pending.frame, **({"model": model_bytes(self.model)} if catch_up else {})}
+        blobs = {"sum": pending.frame, **({"model": state_bytes(self._state)} if catch_up else {})}
         return opening, blobs, catch_up
 
     def _take_reply(self, holder: str, parcel: Parcel, current: _Round, openings: Openings) -> None:
@@ -250,20 +256,20 @@ class Coordinator:
     def _close(self, pending: _Round, openings: Openings) -> RoundSummary:
         """Take the opened sum of a round, move the model on, account for contributions."""
         levels, model_sha256 = openings.agreed()
-        after = apply_sum(self.model, levels, pending.contributors, self._terms)
-        if sha256_hex(model_bytes(after)) != model_sha256:
+        after = apply_sum(self._state, levels, pending.contributors, self._terms)
+        if sha256_hex(model_bytes(after.model)) != model_sha256:
             raise TrainingError(
                 f"the holders' model after round {pending.number} is another than the coordinator's",
                 remedy="Two versions of fedjoint, or a changed sum: compare versions; the run stops here.",
             )
-        self._contributions.add_round(pending.updates, self.model, after)
-        self.model = after
+        self._contributions.add_round(pending.updates, self._state.model, after.model)
+        self._state = after
         summary = RoundSummary(
             round=pending.number,
             contributors=pending.contributors,
             refusals=pending.refusals,
-            metrics=self._reference.metrics(after),
-            loss=self._reference.loss(after),
+            metrics=self._reference.metrics(self.model),
+            loss=self._reference.loss(self.model),
             receipts=pending.receipts,
         )
         self._log(

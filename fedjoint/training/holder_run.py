@@ -28,8 +28,9 @@ from fedjoint.privacy.events import GaussianEvent, num_steps
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.privacy.releases import epsilon_if_opened, once_released, round_release
-from fedjoint.training.aggregate import Model, apply_sum, model_bytes, model_from_bytes, sum_bytes
+from fedjoint.training.aggregate import ServerState, apply_sum, model_bytes, state_from_bytes, sum_bytes
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
+from fedjoint.training.optimizer import start_state
 from fedjoint.training.plan import (
     Blobs,
     ContributionsReply,
@@ -85,8 +86,8 @@ class HolderRun:
         self._budget = _budget(session.terms)
         self._key: SecretKey | None = None
         self._encryptor: Encryptor | None = None
-        self._model = parameters_to_vector(agreed_module(terms))
-        self._model_round = 0  # rounds whose sum is in self._model
+        self._state = start_state(parameters_to_vector(agreed_module(terms)), terms.training)
+        self._model_round = 0  # rounds whose sum is in self._state
         self._trained_round = 0
         self._last_opening: tuple[str, OpenReply, bytes] | None = None  # frame's hash, what was said, the sum
         self._contributions_opened = False
@@ -241,7 +242,7 @@ class HolderRun:
         return self._session.sign(self._identity, purpose, facts)
 
     def _encrypted_update(self, round_number: int) -> bytes:
-        levels = self._trainer.levels(self._model, round_number)
+        levels = self._trainer.levels(self._state.model, round_number)
         place = self._terms.holder_ids.index(self._identity.id)
         if self._observer is not None:
             values = dequantise_sum(levels, 1, self._parameters)
@@ -271,14 +272,14 @@ class HolderRun:
         if self._last_opening is None or self._last_opening[0] != sha256_hex(frame):
             self._check_opening(opening)
             missed = catch_up and self._model_round < opening.round - 1
-            before = model_from_bytes(blobs.get("model", b""), self._terms) if missed else self._model
+            before = state_from_bytes(blobs.get("model", b""), self._terms) if missed else self._state
             if not missed and self._model_round != opening.round - 1:
                 raise TrainingError(f"the sum of round {opening.round} for the model of round {self._model_round}")
             self._last_opening = (sha256_hex(frame), *self._decrypt(opening, frame, before))
         _, reply, plain_sum = self._last_opening
         return reply, {"sum": plain_sum} if opening.reveal else {}
 
-    def _decrypt(self, opening: Opening, frame: bytes, before: Model) -> tuple[OpenReply, bytes]:
+    def _decrypt(self, opening: Opening, frame: bytes, before: ServerState) -> tuple[OpenReply, bytes]:
         key = self._require_key()
         ciphertext = parse_frame(
             frame,
@@ -297,12 +298,12 @@ class HolderRun:
             of=Contributors(round_number=opening.round, places=places),
             minimum_holders=self._terms.training.minimum_holders,
         )
-        self._model = apply_sum(before, levels, opening.contributors, self._terms)
+        self._state = apply_sum(before, levels, opening.contributors, self._terms)
         self._model_round, plain_sum = opening.round, sum_bytes(levels)
         facts: dict[str, Any] = {
             "round": opening.round,
             "sum_sha256": sha256_hex(plain_sum),
-            "model_sha256": sha256_hex(model_bytes(self._model)),
+            "model_sha256": sha256_hex(model_bytes(self._state.model)),
         }
         return OpenReply(**facts, signature=self._sign("opened", facts)), plain_sum
 

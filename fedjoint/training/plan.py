@@ -122,7 +122,7 @@ class RoundTask(Task):
         opening: The sum of the round before; None in round 1.
         catch_up: Whether the blob ``model`` holds the model before that sum, for a holder that missed a round.
 
-    Blobs: ``sum`` (frame), ``model`` (float32, little-endian).
+    Blobs: ``sum`` (frame), ``model`` (:func:`fedjoint.training.aggregate.state_bytes`).
     """
 
     round: int

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from fedjoint.agreement.terms import MoneyTerms
 from fedjoint.errors import PoolError
-from fedjoint.pool.ledger import MAX_POSTINGS, Entry, Posting, balances, check_entries, entries_of_settlement
+from fedjoint.pool.books import balances, check_entries
+from fedjoint.pool.ledger import MAX_POSTINGS, Entry, Posting
 from fedjoint.pool.money import MAX_MINOR
+from fedjoint.pool.settlement_entries import entries_of_settlement
 from fedjoint.pool.waterfall import settle
 
 AT = "2026-11-30T12:00:00Z"

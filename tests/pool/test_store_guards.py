@@ -10,7 +10,8 @@ from fedjoint.pool.ledger import Entry, Posting
 from fedjoint.pool.store_sql import LedgerStore
 
 HEADER = (
-    "INSERT {how} INTO entries (id, at, kind, currency, memo, num_postings) VALUES ('{id}', 't', 'k', 'CNY', '', {n})"
+    "INSERT {how} INTO entries (id, at, kind, currency, memo, phase, details, num_postings)"
+    " VALUES ('{id}', 't', 'k', 'CNY', '', 'posted', '{{}}', {n})"
 )
 
 
@@ -35,7 +36,7 @@ def content(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
 def test_a_balanced_and_complete_entry_is_accepted(connection):
     connection.execute("INSERT INTO postings VALUES ('b', 0, 'escrow', -5), ('b', 1, 'fee', 5)")
     connection.execute(HEADER.format(how="", id="b", n=2))
-    assert connection.execute("SELECT * FROM balances").fetchall() == [
+    assert connection.execute("SELECT currency, account, posted_minor FROM balances").fetchall() == [
         ("CNY", "escrow", 0),
         ("CNY", "fee", 5),
         ("CNY", "receivable:b", -5),
@@ -47,10 +48,10 @@ def test_a_balanced_and_complete_entry_is_accepted(connection):
     ("amounts", "num_postings", "why"),
     [
         ((-5, 6), 2, "unbalanced"),
-        ((-5,), 1, "unbalanced|two_postings"),
+        ((-5,), 1, "unbalanced|two_postings|lacks"),
         ((-5, 5), 3, "lacks postings"),
         ((-5, 2, 3), 2, "lacks postings, or has more"),
-        ((), 0, "unbalanced|two_postings"),
+        ((), 0, "lacks postings|two_postings"),
         ((), 2, "lacks postings|unbalanced"),
     ],
 )
@@ -92,7 +93,9 @@ def test_an_entry_cannot_be_put_in_the_place_of_another(connection):
     before = content(connection)
     connection.execute("INSERT INTO postings VALUES ('b', 0, 'escrow', -5), ('b', 1, 'fee', 5)")
     with pytest.raises(sqlite3.IntegrityError, match="there already"):
-        connection.execute("INSERT OR REPLACE INTO entries VALUES (1, 'b', 't', 'k', 'CNY', '', 2)")
+        connection.execute(
+            "INSERT OR REPLACE INTO entries VALUES (1, 'b', 't', 'k', 'CNY', '', 'posted', NULL, '{}', 2)"
+        )
     assert content(connection) == before
 
 

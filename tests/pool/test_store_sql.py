@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from fedjoint.agreement.terms import MoneyTerms
 from fedjoint.errors import PoolError
-from fedjoint.pool import store_sql
-from fedjoint.pool.ledger import Entry, Posting, balances, check_entries, entries_of_settlement
-from fedjoint.pool.store_sql import LedgerStore, Posted
+from fedjoint.pool import store_sql, tables_store_sql
+from fedjoint.pool.books import Posted, balances, check_entries
+from fedjoint.pool.ledger import Entry, Posting
+from fedjoint.pool.settlement_entries import entries_of_settlement
+from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.pool.waterfall import settle
 
 AT = "2026-11-30T12:00:00Z"
@@ -86,7 +88,8 @@ def test_a_batch_that_fails_in_the_middle_leaves_nothing(path):
 
 
 def test_more_entries_than_a_page_are_read_completely(monkeypatch):
-    monkeypatch.setattr(store_sql, "_PAGE", 3)
+    monkeypatch.setattr(store_sql, "PAGE", 3)
+    monkeypatch.setattr(tables_store_sql, "PAGE", 3)
     with LedgerStore.open("sqlite://") as store:
         many = [entry(f"e{i}") for i in range(9)]
         assert len(store.post(many[:7]).new) == 7
@@ -139,13 +142,13 @@ def test_migrating_says_nothing(path, capfd, caplog):
 
 
 def test_the_tables_queried_are_the_tables_migrated():
-    with LedgerStore.open("sqlite://") as store, store._engine.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), store_sql._METADATA)
+    with LedgerStore.open("sqlite://") as store, store._database.engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), tables_store_sql.METADATA)
     assert differences == []
 
 
 @pytest.mark.parametrize(
-    "bad", ["postgresql://user:secret@host/db", "mysql://host/db", "no url", "", "sqlite:////no/such/dir/x"]
+    "bad", ["mysql+pymysql://user:secret@host/db", "mysql://host/db", "no url", "", "sqlite:////no/such/dir/x"]
 )
 def test_a_database_that_cannot_be_used_is_refused_in_words(bad):
     with pytest.raises(PoolError) as problem:

@@ -15,7 +15,7 @@ from fedjoint.errors import (
     TrainingError,
 )
 from fedjoint.identity.keys import Identity
-from fedjoint.training.aggregate import model_bytes
+from fedjoint.training.aggregate import state_bytes
 from fedjoint.training.plan import ContributionsTask, Opening, OpenTask, Parcel, RoundTask, SampleToOpen, TakeKeyTask
 from fedjoint.valuation.encrypted import EncryptedContributions
 from tests.fakes import LOCAL_PRIVACY, DirectChannel, begin, flip_bit, make_consortium, sum_frame
@@ -314,8 +314,8 @@ def missed(trained):
     opening = Opening(round=1, contributors=ALL, reveal=False)
     for holder in ("bern", "cork"):
         trained.replies.setdefault(2, {})[holder] = trained.train(holder, 2, trained.sum(), opening=opening)
-    model = trained.parties.holders["bern"]._runs[trained.parties.agreement.sha256]._model
-    return trained.sum(("bern", "cork"), 2), model_bytes(model)
+    state = trained.parties.holders["bern"]._runs[trained.parties.agreement.sha256]._state
+    return trained.sum(("bern", "cork"), 2), state_bytes(state)
 
 
 def test_a_holder_that_missed_a_round_catches_up(trained):

@@ -12,7 +12,7 @@ from fedjoint.models.tasks import task_of
 from fedjoint.models.vector import load_vector
 from fedjoint.privacy.clipped_sum import clipped_gradient_sum
 from fedjoint.privacy.joint_plan import JointPlan
-from fedjoint.training.aggregate import apply_sum, step_rate
+from fedjoint.training.aggregate import ServerState, apply_sum, step_rate
 from fedjoint.training.local_update import agreed_module
 from tests.fakes import JOINT_ENCRYPTION, JOINT_PRIVACY, complete, gone, in_round, make_consortium
 
@@ -69,7 +69,7 @@ def test_an_opened_sum_is_divided_by_the_sampling_rate_and_all_certified_example
     parameters = agreed_parameters(terms)
     levels = np.full(6, 2 * parameters.offset, dtype=np.uint64)
     levels[0] += 45
-    after = apply_sum(np.zeros(4, np.float32), levels, ("ahus", "bern"), terms)
+    after = apply_sum(ServerState(model=np.zeros(4, np.float32)), levels, ("ahus", "bern"), terms).model
     assert after == pytest.approx([parameters.step, 0, 0, 0])
 
 

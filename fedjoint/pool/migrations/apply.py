@@ -14,6 +14,9 @@ from fedjoint.errors import PoolError
 
 __all__ = ["migrate", "schema_of"]
 
+#: Any number that no other program on the database locks; the ASCII of "fedjoint".
+_LOCK = 0x6665646A6F696E74
+
 
 def migrate(connection: sa.Connection) -> None:
     """Apply the versions that are missing, all or none.
@@ -25,6 +28,8 @@ def migrate(connection: sa.Connection) -> None:
         PoolError: the database was made by a later version of fedjoint.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    if connection.dialect.name == "postgresql":  # of two that open a new database, one makes it and the other waits
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
