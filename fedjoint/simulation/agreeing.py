@@ -56,6 +56,11 @@ class Parties:
     holders: tuple[Holder, ...]
     identities: tuple[Identity, ...]
 
+    def close(self) -> None:
+        """Wipe the keys of every holder's runs."""
+        for holder in self.holders:
+            holder.close()
+
 
 def bring_together(division: Division, *, observer: Observer) -> Parties:
     """Make fresh keys for everybody, and holders whose policies allow what a simulation may do."""

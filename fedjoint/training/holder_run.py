@@ -202,6 +202,11 @@ class HolderRun:
         facts = {"samples": [sample.blob for sample in task.samples], "values": values}
         return Parcel(body=ContributionsReply(values=tuple(values), signature=self._sign("contributions", facts)))
 
+    def close(self) -> None:
+        """Wipe the run's key, as far as Python can; whatever needs it is refused from now on."""
+        if self._key is not None:
+            self._key.close()
+
     def _charge_lifetime(self, round_number: int, event: GaussianEvent | None) -> None:
         """Reserve the whole run before its first round, and charge each round before it is released."""
         if self._lifetime is None:
