@@ -17,11 +17,12 @@ from fedjoint.models.modules import make_module
 from fedjoint.models.tasks import Task, task_of
 from fedjoint.models.training import PlainPlan, train_plainly
 from fedjoint.models.vector import load_vector
+from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.joint_share import noisy_share
 from fedjoint.privacy.local_plan import LocalPlan
+from fedjoint.privacy.local_training import private_update
 from fedjoint.privacy.noise import NoiseSource
-from fedjoint.privacy.opacus_training import private_update
 
 __all__ = ["LocalTrainer", "agreed_module", "agreed_task", "noise_source", "update_noise"]
 
@@ -90,7 +91,7 @@ class LocalTrainer:
         In mode ``joint`` a noisy share, integers from the start; else the weighted update, rounded without bias.
 
         Raises:
-            PrivacyError: a record's gradient is not finite, or the module cannot be trained privately.
+            PrivacyError: the update is not finite, or the module cannot be trained privately.
             TrainingError: the parameters are no longer finite.
         """
         parameters = agreed_parameters(self.terms)
@@ -103,6 +104,10 @@ class LocalTrainer:
         return quantise(clip_to_bound(weighted, parameters.bound), parameters, rounding=rounding)
 
     @property
+    def _batch(self) -> Batch:
+        return Batch(features=self.examples.features, targets=self.examples.targets)
+
+    @property
     def _place(self) -> int:
         return self.terms.holder_ids.index(self.holder_id)
 
@@ -111,8 +116,7 @@ class LocalTrainer:
         load_vector(module, model)
         return noisy_share(
             module,
-            self.examples.features,
-            targets=self.examples.targets,
+            self._batch,
             per_example_loss=agreed_task(self.terms).per_example_loss,
             plan=JointPlan.of(self.terms),
             noise=self.noise,
@@ -122,7 +126,7 @@ class LocalTrainer:
         """The model's change by this holder's records in one round, unweighted, float32 [D]; not in mode ``joint``.
 
         Raises:
-            PrivacyError: a record's gradient is not finite, or the module cannot be trained privately.
+            PrivacyError: the update is not finite, or the module cannot be trained privately.
             TrainingError: the parameters are no longer finite.
         """
         module = agreed_module(self.terms)
@@ -131,8 +135,7 @@ class LocalTrainer:
         load_vector(module, model)
         return private_update(
             module,
-            self.examples.features,
-            targets=self.examples.targets,
+            self._batch,
             per_example_loss=agreed_task(self.terms).per_example_loss,
             plan=self._private_plan(),
             noise=self.noise,

@@ -11,6 +11,7 @@ from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import PrivacyError
 from fedjoint.models.tasks import task_of
 from fedjoint.privacy.accounting import delta_of_gaussian, epsilon_of
+from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.clipped_sum import clipped_gradient_sum
 from fedjoint.privacy.events import GaussianEvent, append
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
@@ -27,12 +28,10 @@ LOSS = task_of("binary").per_example_loss
 
 def shares(holders, rounds, plan=PLAN):
     """Shares of holders with no signal at all: [rounds, holders, D + 2]."""
-    nothing = np.zeros((0, 3), dtype=np.float32)
+    nobody = Batch(features=np.zeros((0, 3), dtype=np.float32), targets=np.zeros(0, dtype=np.float32))
     source = NoiseSource.secure()
     made = [
-        noisy_share(
-            torch.nn.Linear(3, 1), nothing, targets=nothing[:, 0], per_example_loss=LOSS, plan=plan, noise=source
-        )
+        noisy_share(torch.nn.Linear(3, 1), nobody, per_example_loss=LOSS, plan=plan, noise=source)
         for _ in range(rounds * holders)
     ]
     return np.array(made).reshape(rounds, holders, -1)
@@ -54,11 +53,10 @@ def test_the_noise_of_a_sum_is_that_of_the_shares_nobody_can_subtract(holders, c
 def test_a_share_is_the_clipped_sum_downhill_on_the_grid_plus_noise():
     consortium = make_consortium(privacy=JOINT_PRIVACY, encryption=JOINT_ENCRYPTION)
     records, module = consortium.records["ahus"], torch.nn.Linear(3, 1)
-    agreed = {"targets": records.targets, "per_example_loss": LOSS}
-    exact = clipped_gradient_sum(module, records.features, clip_norm=PLAN.clip_norm, **agreed)
+    batch, source = Batch(features=records.features, targets=records.targets), NoiseSource.secure()
+    exact = clipped_gradient_sum(module, batch, per_example_loss=LOSS, clip_norm=PLAN.clip_norm).total.numpy()
     mean = np.mean(
-        [noisy_share(module, records.features, plan=PLAN, noise=NoiseSource.secure(), **agreed) for _ in range(400)],
-        axis=0,
+        [noisy_share(module, batch, per_example_loss=LOSS, plan=PLAN, noise=source) for _ in range(400)], axis=0
     )
     assert len(mean) == 4 + 2
     assert mean[:4] * PLAN.step == pytest.approx(-exact, abs=6.5 * PLAN.share_sd * PLAN.step / 400**0.5 + PLAN.step)
@@ -67,12 +65,12 @@ def test_a_share_is_the_clipped_sum_downhill_on_the_grid_plus_noise():
 
 def test_a_poisson_sample_is_drawn_record_by_record():
     plan = replace(PLAN, sampling_rate=0.25, noise_multiplier=0.03)  # hardly any noise, so that the sample shows
-    features, targets = np.zeros((400, 3), dtype=np.float32), np.zeros(400, dtype=np.float32)
+    batch = Batch(features=np.zeros((400, 3), dtype=np.float32), targets=np.zeros(400, dtype=np.float32))
     module = torch.nn.Linear(3, 1)
     torch.nn.init.constant_(module.bias, 9.0)
     torch.nn.init.zeros_(module.weight)
     drawn = [
-        -noisy_share(module, features, targets=targets, per_example_loss=LOSS, plan=plan, noise=NoiseSource.secure())[3]
+        -noisy_share(module, batch, per_example_loss=LOSS, plan=plan, noise=NoiseSource.secure())[3]
         * plan.step
         / min(plan.clip_norm, 1.0)
         for _ in range(200)

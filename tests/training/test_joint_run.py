@@ -10,6 +10,7 @@ from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import PrivacyError
 from fedjoint.models.tasks import task_of
 from fedjoint.models.vector import load_vector
+from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.clipped_sum import clipped_gradient_sum
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.training.aggregate import ServerState, apply_sum, step_rate
@@ -39,11 +40,10 @@ def central_steps(consortium, rounds):
         total = sum(
             clipped_gradient_sum(
                 module,
-                consortium.records[holder].features,
-                targets=consortium.records[holder].targets,
+                Batch(features=consortium.records[holder].features, targets=consortium.records[holder].targets),
                 per_example_loss=task_of("binary").per_example_loss,
                 clip_norm=1.0,
-            )
+            ).total.numpy()
             for holder in contributors
         )
         model = model - terms.training.learning_rate * total / 90  # 40 + 30 + 20, whoever takes part
