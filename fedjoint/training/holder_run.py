@@ -15,7 +15,7 @@ from fedjoint.data.records import Examples
 from fedjoint.encryption.ceremony import acknowledge, make_offers, take_key
 from fedjoint.encryption.decryption import decrypt_sum, open_sample
 from fedjoint.encryption.fixed_point import dequantise_sum
-from fedjoint.encryption.frames import pack_frame, parse_frame, parse_sample_frame
+from fedjoint.encryption.frames import FrameWriter, parse_frame, parse_sample_frame
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.scheme import Encryptor, make_encryptor
 from fedjoint.encryption.tags import Contributors
@@ -254,10 +254,11 @@ class HolderRun:
             self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
         key = self._require_key()
         assert self._encryptor is not None  # it comes with the key
-        ciphertext = self._encryptor.encrypt(levels, round_number=round_number, place=place)
-        return pack_frame(
-            ciphertext, header=self._session.frame("update", round_number, key.key_id), sender=self._identity
-        )
+        header = self._session.frame("update", round_number, key.key_id)
+        frame = FrameWriter(header, sender=self._identity, parameters=self._parameters)
+        # encrypted right where it travels
+        ciphertext = self._encryptor.encrypt(levels, round_number=round_number, place=place, into=frame.body)
+        return frame.finish(ciphertext).tobytes()
 
     def _receipt(self, round_number: int, frame: bytes) -> RoundReceipt:
         events = self._budget.events if self._budget else ()
