@@ -5,20 +5,21 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := fedjoint tests benchmarks examples
 INPUTS := pyproject.toml constraints.txt
+WORKERS ?= 2
 
 export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint bench constraints clean
+.PHONY: demo test lint bench protocol constraints clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo  ## Four hospitals train one model, are valued, and are paid.
 	$(BIN)/fedjoint simulate
 
 test: lint  ## Everything that CI checks.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(VENV)/.dev  ## Format, lint, types, and who may import whom.
 	$(BIN)/ruff format --check $(SOURCES)
@@ -28,6 +29,9 @@ lint: $(VENV)/.dev  ## Format, lint, types, and who may import whom.
 
 bench: $(VENV)/.dev  ## Every benchmark, with its table.
 	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
+
+protocol: $(VENV)/.dev  ## The code that the .proto files make.
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. $$(find fedjoint -name '*.proto')
 
 constraints: $(VENV)/.dev  ## Write down the versions that are installed now.
 	{ head -n 1 constraints.txt; $(PIP) freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new

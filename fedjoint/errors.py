@@ -22,6 +22,7 @@ __all__ = [
     "PrivacyError",
     "RecordError",
     "TrainingError",
+    "TransportError",
     "ValuationError",
 ]
 
@@ -105,6 +106,12 @@ class TrainingError(FedjointError):
     """A run that cannot start or go on: too few holders, a plan outside the agreement, disagreement on a sum."""
 
     code = "training.stopped"
+
+
+class TransportError(FedjointError):
+    """A connection, message or stream that breaks the link's rules or reached its limits."""
+
+    code = "transport.refused"
 
 
 class ValuationError(FedjointError):

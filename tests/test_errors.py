@@ -21,6 +21,7 @@ CODES = {
     "EncryptionError": "encryption.refused",
     "FrameRefused": "encryption.frame_refused",
     "TrainingError": "training.stopped",
+    "TransportError": "transport.refused",
     "ValuationError": "valuation.refused",
     "PoolError": "pool.refused",
     "RecordError": "record.broken",

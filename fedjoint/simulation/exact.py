@@ -10,8 +10,9 @@ import numpy.typing as npt
 from fedjoint.agreement.terms import Terms
 from fedjoint.simulation.reference import ReferenceSet
 from fedjoint.training.aggregate import step_rate
-from fedjoint.valuation.games import round_game
-from fedjoint.valuation.shapley import exact_shapley
+from fedjoint.valuation.estimate import Sampling
+from fedjoint.valuation.methods import RunGames, value_run
+from fedjoint.valuation.round_games import RoundGame
 
 __all__ = ["MAX_HOLDERS_FOR_EXACT", "UpdateLog", "exact_contributions"]
 
@@ -57,10 +58,15 @@ def exact_contributions(
     """
     if len(terms.holders) > MAX_HOLDERS_FOR_EXACT:
         return None
-    totals = dict.fromkeys(terms.holder_ids, 0.0)
-    for number, (before, holders) in enumerate(zip(models, contributors, strict=False), start=1):
-        rate = step_rate(terms, holders)
-        values = exact_shapley(round_game(reference.loss, before, rate * log.of_round(number, holders)))
-        for holder, value in zip(holders, values, strict=True):
-            totals[holder] += float(value)
-    return totals
+    measure = reference.of_coalitions()
+    rounds = tuple(
+        RoundGame(
+            players=tuple(holders),
+            before=before.astype(np.float64),
+            updates=step_rate(terms, holders) * log.of_round(number, holders),
+            reference=measure,
+        )
+        for number, (before, holders) in enumerate(zip(models, contributors, strict=False), start=1)
+    )
+    exact = value_run("shapley", RunGames(players=terms.holder_ids, as_run=rounds), Sampling())
+    return dict(zip(terms.holder_ids, map(float, exact.values), strict=True))

@@ -13,6 +13,7 @@ import torch
 from fedjoint.agreement.terms import Terms
 from fedjoint.data.division import Division
 from fedjoint.data.records import Cells, Examples
+from fedjoint.models.coalitions import CoalitionReference
 from fedjoint.models.evaluate import evaluate, loss_gradient, mean_loss
 from fedjoint.models.tasks import Metrics, Task
 from fedjoint.models.training import PlainPlan, train_plainly
@@ -60,6 +61,15 @@ class ReferenceSet:
         """Gradient of the mean loss, float64 [D]."""
         return loss_gradient(
             self.module, model, features=self.examples.features, targets=self.examples.targets, task=self.task
+        )
+
+    def of_coalitions(self) -> CoalitionReference:
+        """Measures the models of many coalitions at once."""
+        return CoalitionReference(
+            module=self.module,
+            features=np.asarray(self.examples.features, dtype=np.float64),
+            targets=self.examples.targets,
+            task=self.task,
         )
 
     def metrics(self, model: Model) -> Metrics:

@@ -1,8 +1,7 @@
 """A Flower Grid that runs the ClientApp in this process: no Ray, no SuperLink, the same apps.
 
-Every message is serialised and parsed as on the wire, so that what works here works between machines, and what would
-leave a holder can be counted and listened to. Two parts of Flower that are not public are touched, both in this file:
-``TaskIdentity`` (a Message needs a run id) and ``Run`` (what ``Grid.run`` returns).
+Every message is written and read by the codec of the network's links, so that what works here works between machines,
+and what would leave a holder can be counted and listened to.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ from typing import Literal
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
+
+from fedjoint.transport.link.codec import from_bytes, to_buffers
+from fedjoint.transport.touch_points import Run, begin_run, give_id
 
 __all__ = ["HOLDER_KEY", "InlineGrid", "Tap", "run_inline"]
 
@@ -51,12 +49,10 @@ class InlineGrid(Grid):
         tap: Tap | None = None,
         reachable: Callable[[str, str], bool] | None = None,
     ) -> None:
-        run_id = uuid.uuid4().int >> 65
-        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, run_id, 1
-        self._run = Run.create_empty(run_id=run_id)
+        self._run = begin_run()
         self._app, self._tap, self._reachable = client_app, tap, reachable
         self._contexts = {
-            node: Context(run_id, node, {HOLDER_KEY: holder}, RecordDict(), {})
+            node: Context(self._run.run_id, node, {HOLDER_KEY: holder}, RecordDict(), {})
             for node, holder in enumerate(holders, start=_FIRST_NODE)
         }
         self._waiting: dict[str, Message] = {}
@@ -90,7 +86,7 @@ class InlineGrid(Grid):
         ids = []
         for message in messages:
             identifier = uuid.uuid4().hex
-            message.metadata.__dict__["_message_id"] = identifier
+            give_id(message, identifier)
             self._waiting[identifier] = message
             ids.append(identifier)
         return ids
@@ -113,10 +109,8 @@ class InlineGrid(Grid):
         if self._reachable is not None and not self._reachable(holder, message.metadata.message_type):
             reply = Message(Error(_UNREACHABLE, f"'{holder}' does not answer"), reply_to=message)
         else:
-            reply = self._answer(self._wire("down", holder, message), context)
-            reply.metadata.__dict__["_message_id"] = reply.object_id
-            reply = self._wire("up", holder, reply)
-        reply.metadata.__dict__["_message_id"] = uuid.uuid4().hex
+            reply = self._wire("up", holder, self._answer(self._wire("down", holder, message), context))
+        give_id(reply, uuid.uuid4().hex)
         return reply
 
     def _answer(self, message: Message, context: Context) -> Message:
@@ -128,15 +122,11 @@ class InlineGrid(Grid):
             return Message(Error(_APP_RAISED, type(failure).__name__), reply_to=message)
 
     def _wire(self, direction: Literal["up", "down"], holder: str, message: Message) -> Message:
-        """Serialise and parse a message as Flower's wire would."""
-        objects = {key: nested.deflate() for key, nested in get_all_nested_objects(message).items()}
+        """Write and read a message as a link would."""
+        data = b"".join(to_buffers(message))
         if self._tap is not None:
-            self._tap(direction, holder, message.metadata.message_type, b"".join(objects.values()))
-        parsed = inflate_object_from_contents(message.object_id, objects)
-        if not isinstance(parsed, Message):
-            raise TypeError(f"a message came back from the wire as {type(parsed).__name__}")
-        parsed.metadata.__dict__["_message_id"] = message.metadata.message_id
-        return parsed
+            self._tap(direction, holder, message.metadata.message_type, data)
+        return from_bytes(data)
 
 
 def run_inline(server_app: ServerApp, grid: InlineGrid) -> None:

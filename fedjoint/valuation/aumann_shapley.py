@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from fedjoint.errors import ValuationError
+from fedjoint.valuation.estimate import Estimate, Sampling, exact_estimate
+from fedjoint.valuation.games import DiagonalGame, Game, Vector
 
-__all__ = ["path_gradient"]
-
-Vector = npt.NDArray[np.float64]
+__all__ = ["aumann_shapley", "path_gradient"]
 
 
 def path_gradient(loss_gradient: Callable[[Vector], Vector], before: Vector, after: Vector, *, points: int) -> Vector:
@@ -53,3 +52,37 @@ def path_gradient(loss_gradient: Callable[[Vector], Vector], before: Vector, aft
     if not np.isfinite(total).all():
         raise ValuationError("the loss gradient of a round is not finite", remedy="Lower training.learning_rate.")
     return total
+
+
+def aumann_shapley(game: Game, sampling: Sampling, *, points: int = 4) -> Estimate:
+    """The Aumann-Shapley value of a game whose players can take part in part, updates in the clear.
+
+    Args:
+        game: Must have a ``diagonal_gradient``, as :class:`fedjoint.valuation.round_games.RoundGame` has.
+        sampling: Ignored: nothing is sampled.
+        points: Nodes of the quadrature, 1 to 32.
+
+    Returns:
+        ``integral_0^1 dv / dx_i (s, ..., s) ds`` for each player; evaluations count gradients. For a round's game it is
+        ``<g, d_i>`` with ``g`` of :func:`path_gradient`.
+
+    Raises:
+        ValuationError: the game has no diagonal, or the gradient is not finite at a node.
+
+    Guarantees:
+        Efficiency up to the quadrature's error; whoever's update is zero gets exactly 0.
+    """
+    del sampling
+    if not isinstance(game, DiagonalGame):
+        raise ValuationError(
+            f"a {type(game).__name__}, in which nobody can take part in part",
+            expected="the game of a round as it was run",
+            remedy="Use shapley or a method that samples coalitions.",
+        )
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    values = np.zeros(len(game.players))
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        values += weight * game.diagonal_gradient(float(node))
+    if not np.isfinite(values).all():
+        raise ValuationError("the gradient along a round's path is not finite", remedy="Lower training.learning_rate.")
+    return exact_estimate(game, values, evaluations=points)

@@ -6,7 +6,8 @@ from numpy.polynomial import Polynomial
 
 from fedjoint.errors import ValuationError
 from fedjoint.valuation.aumann_shapley import path_gradient
-from fedjoint.valuation.games import round_game
+from fedjoint.valuation.games import table_of
+from fedjoint.valuation.round_games import RoundGame
 from fedjoint.valuation.shapley import exact_shapley
 
 SIZE = 3
@@ -23,6 +24,9 @@ class Quadratic:
 
     def loss(self, model):
         return float(model @ self.matrix @ model / 2 + self.linear @ model)
+
+    def losses(self, shares, *, before, updates):
+        return np.array([self.loss(model) for model in before + shares @ updates])
 
     def gradient(self, model):
         return self.matrix @ model + self.linear
@@ -69,7 +73,8 @@ def test_contributions_sum_to_the_utility_gained(game, before, updates):
 
 @given(quadratics, vectors, players)
 def test_for_a_quadratic_loss_it_is_the_exact_shapley_value(game, before, updates):
-    exact = exact_shapley(round_game(game.loss, before, updates))
+    one_round = RoundGame(players=tuple(range(len(updates))), before=before, updates=updates, reference=game)
+    exact = exact_shapley(table_of(one_round))
     assert value(game.gradient, before, updates) == pytest.approx(exact, abs=1e-8)
 
 

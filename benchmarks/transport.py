@@ -1,0 +1,294 @@
+"""What does the network cost? Our links beside a stock Flower SuperLink and beside a plain TLS socket, on loopback.
+
+    python benchmarks/transport.py [--quick] [--json FILE]
+
+Measures: the time of a trivial round with four holders, each a process of its own; memory of the exchange and the 99th
+percentile of a beat's way there and back with 200 connected holders; the rate at which four holders' updates of 100 MB
+come up, beside four plain TLS sockets in turns. `--quick`: 20 holders, 20 MB, no SuperLink.
+"""
+
+import argparse
+import json
+import os
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flwr.app import Message, RecordDict
+from rich.console import Console
+from rich.table import Table
+
+from fedjoint.identity.certificates import NodeKey, check_certificate, issue_certificate, make_authority
+from fedjoint.transport.grpc_grid import GrpcGrid
+from fedjoint.transport.link.server import LinkServer, OnReply, ServerCredentials
+from fedjoint.transport.link.settings import LinkSettings
+
+WORKERS = Path(__file__).parent / "workers"
+HOLDERS, MANY, UPDATE_BYTES, ROUNDS, REPEATS = 4, 200, 100 << 20, 30, 3
+BEAT_S, BEATS = 1.0, 10
+Row = dict[str, object]
+
+
+class Exchange:
+    """Certificates in a folder, and a server that trusts them."""
+
+    def __init__(self, folder: Path, holders: list[str]) -> None:
+        self.folder, self.holders = folder, holders
+        self.authority = make_authority("Benchmark", now=_now())
+        (folder / "authority.pem").write_bytes(self.authority.pem)
+        for party in [*holders, "exchange"]:
+            key = NodeKey.generate()
+            role, hosts = ("exchange", ["localhost", "127.0.0.1"]) if party == "exchange" else ("holder", [])
+            pem = issue_certificate(self.authority, key.request(party), party=party, role=role, now=_now(), hosts=hosts)
+            (folder / f"{party}.key").write_bytes(key.pem)
+            (folder / f"{party}.pem").write_bytes(pem)
+
+    def server(self, on_reply: OnReply, settings: LinkSettings) -> LinkServer:
+        """A server that lets these holders in."""
+        credentials = ServerCredentials(
+            key_pem=(self.folder / "exchange.key").read_bytes(),
+            certificate_pem=(self.folder / "exchange.pem").read_bytes(),
+            authority_pem=self.authority.pem,
+        )
+        return LinkServer("127.0.0.1:0", credentials, admit=self.admit, on_reply=on_reply, settings=settings)
+
+    def admit(self, pem: bytes) -> str:
+        """Whose certificate it is."""
+        return check_certificate(pem, self.authority.pem, now=_now()).party
+
+    @contextmanager
+    def nodes(self, port: int, holders: list[str], *, reply_bytes: int = 0) -> Iterator[subprocess.Popen[str]]:
+        """One process with the nodes of some holders."""
+        command = [sys.executable, str(WORKERS / "link_nodes.py"), str(self.folder), str(port), str(reply_bytes)]
+        process = subprocess.Popen(
+            [*command, *holders], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.communicate("stop\n", timeout=60)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _environment() -> dict[str, str]:
+    quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **quiet, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+def wait_for(server: LinkServer, count: int) -> None:
+    """Until so many holders are connected."""
+    end = time.monotonic() + 120
+    while sum(state.connected for state in server.states().values()) < count:
+        assert time.monotonic() < end, "not all nodes connected"
+        time.sleep(0.05)
+
+
+def trivial_rounds(exchange: Exchange, rounds: int) -> list[float]:
+    """Seconds of rounds whose tasks and replies are empty."""
+    grid = GrpcGrid(exchange.holders[:HOLDERS])
+    seconds = []
+    with exchange.server(grid.on_reply, LinkSettings()) as server, ExitStack() as stack:
+        grid.serve_through(server)
+        for holder in exchange.holders[:HOLDERS]:
+            stack.enter_context(exchange.nodes(server.port, [holder]))
+        wait_for(server, HOLDERS)
+        for _ in range(rounds):
+            start = time.monotonic()
+            messages = [Message(RecordDict(), dst_node_id=node, message_type="query") for node in grid.get_node_ids()]
+            assert len(list(grid.send_and_receive(messages, timeout=60))) == HOLDERS
+            seconds.append(time.monotonic() - start)
+    return seconds
+
+
+def many_holders(exchange: Exchange, count: int) -> tuple[float, float]:
+    """Megabytes that this process has while so many holders are connected, and the p99 of a beat in seconds."""
+    with exchange.server(lambda *reply: None, LinkSettings(beat_s=BEAT_S)) as server:
+        command = exchange.nodes(server.port, exchange.holders[:count])
+        with command as process:
+            wait_for(server, count)
+            time.sleep(BEAT_S * BEATS)
+            memory_mb = _resident_mb()
+            output, _ = process.communicate("stop\n", timeout=120)
+    latencies = json.loads(output.splitlines()[-1])
+    return memory_mb, statistics.quantiles(latencies, n=100)[98]
+
+
+def _resident_mb() -> float:
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
+
+
+@contextmanager
+def link_mover(exchange: Exchange, size: int):
+    """Moves four updates up over links; gives a function that does it once."""
+    grid = GrpcGrid(exchange.holders[:HOLDERS])
+    arrived: list[int] = []
+    with (
+        exchange.server(lambda holder, key, data: arrived.append(len(data)), LinkSettings()) as server,
+        ExitStack() as stack,
+    ):
+        for holder in exchange.holders[:HOLDERS]:
+            stack.enter_context(exchange.nodes(server.port, [holder], reply_bytes=size))
+        wait_for(server, HOLDERS)
+
+        def move(number: int) -> None:
+            arrived.clear()
+            for holder in exchange.holders[:HOLDERS]:
+                server.submit(holder, f"{holder}-{number}", (b"go",))
+            while len(arrived) < HOLDERS:
+                time.sleep(0.005)
+            assert arrived == [size] * HOLDERS
+
+        yield move
+    del grid
+
+
+@contextmanager
+def socket_mover(exchange: Exchange, size: int):
+    """The same over plain TLS sockets, read one after the other by one thread each."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(exchange.folder / "exchange.pem", exchange.folder / "exchange.key")
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = listener.getsockname()[1]
+        connections = []
+        for _ in range(HOLDERS):
+            arguments = [str(exchange.folder / "authority.pem"), str(port), str(size)]
+            process = subprocess.Popen([sys.executable, str(WORKERS / "tls_sender.py"), *arguments])
+            stack.callback(process.wait, 60)
+            accepted, _ = listener.accept()
+            connections.append(stack.enter_context(context.wrap_socket(accepted, server_side=True)))
+        pool = stack.enter_context(ThreadPoolExecutor(HOLDERS))
+
+        def read(connection: ssl.SSLSocket) -> None:
+            connection.sendall(b"g")
+            buffer, left = bytearray(1 << 20), size
+            while left:
+                left -= connection.recv_into(buffer, min(left, len(buffer)))
+
+        yield lambda number: list(pool.map(read, connections))
+
+
+def throughput(exchange: Exchange, size: int, repeats: int) -> tuple[float, float]:
+    """Megabytes a second of links and of sockets, the median of runs in turns."""
+    rates: dict[str, list[float]] = {"links": [], "sockets": []}
+    with link_mover(exchange, size) as links, socket_mover(exchange, size) as sockets:
+        for number in range(repeats + 1):
+            for name, move in (("links", links), ("sockets", sockets)):
+                start = time.monotonic()
+                move(number)
+                rates[name].append(HOLDERS * size / 1e6 / (time.monotonic() - start))
+    links_rate, sockets_rate = (statistics.median(values[1:]) for values in rates.values())  # the first warms up
+    return links_rate, sockets_rate
+
+
+def superlink_rounds(folder: Path) -> list[float]:
+    """Seconds of trivial rounds of a stock SuperLink with four SuperNodes."""
+    ports = [_free_port() for _ in range(HOLDERS + 1)]
+    home, result = folder / "flwr", folder / "superlink.json"
+    home.mkdir()
+    (home / "config.toml").write_text(
+        f'[superlink]\ndefault = "here"\n\n[superlink.here]\naddress = "127.0.0.1:{ports[0]}"\ninsecure = true\n'
+    )
+    environment = {**_environment(), "FLWR_HOME": str(home)}
+    scripts = Path(sys.executable).parent
+    log = (folder / "superlink.log").open("w")
+    start = lambda *command: subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: E731
+    processes = [
+        start(
+            str(scripts / "flower-superlink"),
+            "--insecure",
+            "--disable-runtime-dependency-installation",
+            "--port",
+            str(ports[0]),
+        )
+    ]
+    try:
+        time.sleep(8)
+        for port in ports[1:]:
+            address = f"127.0.0.1:{ports[0]}"
+            processes.append(
+                start(str(scripts / "flower-supernode"), "--insecure", "--superlink", address, "--port", str(port))
+            )
+        time.sleep(8)
+        setting = f'result="{result}" nodes={HOLDERS}'
+        app = str(WORKERS / "superlink_round")
+        subprocess.run(
+            [str(scripts / "flwr"), "run", app, "here", "--run-config", setting],
+            env=environment,
+            check=True,
+            stdout=log,
+            stderr=log,
+            timeout=120,
+        )
+        end = time.monotonic() + 300
+        while not result.exists():
+            assert time.monotonic() < end, (folder / "superlink.log").read_text()[-2000:]
+            time.sleep(0.5)
+        return json.loads(result.read_text())
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def measure(folder: Path, *, quick: bool) -> list[Row]:
+    """All rows."""
+    many = 20 if quick else MANY
+    exchange = Exchange(folder, [f"h{number}" for number in range(many)])
+
+    def row(transport: str, name: str, value: float) -> Row:
+        return {"transport": transport, "measure": name, "value": value}
+
+    rounds = trivial_rounds(exchange, ROUNDS)
+    memory_mb, p99 = many_holders(exchange, many)
+    links, sockets = throughput(exchange, (20 << 20) if quick else UPDATE_BYTES, REPEATS)
+    rows = [
+        row("grpc", "round_s", statistics.median(rounds)),
+        row("grpc", f"exchange_mb_{many}_holders", memory_mb),
+        row("grpc", f"beat_p99_s_{many}_holders", p99),
+        row("grpc", "rate_over_tls_socket", links / sockets),
+    ]
+    if not quick:
+        rows.append(row("superlink", "round_s", statistics.median(superlink_rounds(folder))))
+    return rows
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer holders, smaller updates, no SuperLink")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(Path(folder), quick=arguments.quick)
+    table = Table("transport", "measure", "value", title="Links on loopback")
+    for one in rows:
+        table.add_row(str(one["transport"]), str(one["measure"]), f"{one['value']:.4g}")
+    Console().print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

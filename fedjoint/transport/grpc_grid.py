@@ -1,0 +1,150 @@
+"""A Flower Grid over our own links: the ServerApp runs here, the ClientApps run at the holders, in other processes."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from flwr.app import Error, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedjoint.errors import TransportError
+from fedjoint.transport.link.codec import Buffers, from_bytes, to_buffers
+from fedjoint.transport.link.server import LinkServer
+from fedjoint.transport.touch_points import Run, begin_run, give_id
+
+__all__ = ["GrpcGrid", "make_answer"]
+
+#: Flower error code of ours: a reply that could not be read.
+_UNREADABLE = 7_004
+_FIRST_NODE = 2
+
+
+class GrpcGrid(Grid):
+    """Connects a ServerApp to holders over links.
+
+    Which holder a reply is from is what the holder's certificate says, and which task it answers is what its key says:
+    nothing that the reply says of itself is believed.
+
+    Args:
+        holders: Ids, one node each.
+    """
+
+    def __init__(self, holders: Sequence[str]) -> None:
+        self._run = begin_run()
+        self._holders = dict(enumerate(holders, start=_FIRST_NODE))
+        self._tasks: dict[str, Message] = {}
+        self._replies: dict[str, bytes | bytearray] = {}
+        self._news = threading.Condition()
+        self._server: LinkServer | None = None
+
+    def serve_through(self, server: LinkServer) -> None:
+        """Send tasks through a server whose replies come to :meth:`on_reply`."""
+        self._server = server
+
+    def on_reply(self, holder: str, key: str, data: bytes | bytearray) -> None:
+        """Take a reply; called by the server's thread."""
+        with self._news:
+            task = self._tasks.get(key)
+            if task is not None and self._holders.get(task.metadata.dst_node_id) == holder:
+                self._replies[key] = data
+                self._news.notify_all()
+
+    @property
+    def nodes(self) -> Mapping[str, int]:
+        """Node of each holder."""
+        return {holder: node for node, holder in self._holders.items()}
+
+    def set_run(self, run: Run) -> None:
+        """Part of Flower's interface."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """Part of Flower's interface."""
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """Part of Flower's interface."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Ids of all nodes, connected or not."""
+        return list(self._holders)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send tasks; a holder that is not connected gets its task when it is."""
+        if self._server is None:
+            raise TransportError("the grid has no server yet", remedy="Call serve_through first.")
+        keys = []
+        for message in messages:
+            key = uuid.uuid4().hex
+            give_id(message, key)
+            with self._news:
+                self._tasks[key] = message
+            self._server.submit(self._holders[message.metadata.dst_node_id], key, to_buffers(message))
+            keys.append(key)
+        return keys
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+        """Give out the replies that are here, each once."""
+        for key in message_ids:
+            with self._news:
+                data = self._replies.pop(key, None)
+                task = self._tasks.pop(key) if data is not None else None
+            if data is not None and task is not None:
+                yield _reply(task, data)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+        """Send tasks and give out the replies one by one as they come, until the time is up.
+
+        Args:
+            messages: Tasks.
+            timeout: Seconds for all of them together; None waits for ever.
+        """
+        waiting = set(self.push_messages(messages))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while waiting and (arrived := self._wait(waiting, deadline)):
+                waiting -= arrived
+                yield from self.pull_messages(sorted(arrived))
+        finally:
+            self._withdraw(waiting)
+
+    def _wait(self, waiting: set[str], deadline: float | None) -> set[str]:
+        """Those of some tasks whose replies are here; empty when the time is up."""
+        with self._news:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            self._news.wait_for(lambda: waiting & self._replies.keys(), timeout=left)
+            return waiting & self._replies.keys()
+
+    def _withdraw(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            with self._news:
+                task = self._tasks.pop(key, None)
+                self._replies.pop(key, None)
+            if task is not None and self._server is not None:
+                self._server.withdraw(self._holders[task.metadata.dst_node_id], key)
+
+
+def _reply(task: Message, data: bytes | bytearray) -> Message:
+    try:
+        got = from_bytes(data)
+    except TransportError as problem:
+        return Message(Error(_UNREADABLE, str(problem)), reply_to=task)
+    reply = Message(got.error, reply_to=task) if got.has_error() else Message(got.content, reply_to=task)
+    give_id(reply, uuid.uuid4().hex)
+    return reply
+
+
+def make_answer(serve: Callable[[Message], Message]) -> Callable[[bytes | bytearray], Buffers]:
+    """What a holder's link does with a task's bytes: read it, let the app do it, write the reply."""
+
+    def answer(data: bytes | bytearray) -> Buffers:
+        return to_buffers(serve(from_bytes(data)))
+
+    return answer

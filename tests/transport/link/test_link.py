@@ -1,0 +1,467 @@
+"""Server and node over mutual TLS on loopback: what arrives, what is refused, and what happens when it breaks."""
+
+import queue
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+import grpc
+import pytest
+
+from fedjoint.errors import IdentityError, TransportError
+from fedjoint.identity.certificates import make_authority
+from fedjoint.transport.link import client as client_module
+from fedjoint.transport.link import link_pb2 as wire
+from fedjoint.transport.link import link_pb2_grpc
+from fedjoint.transport.link.client import ClientCredentials
+from fedjoint.transport.link.settings import LinkSettings, channel_options
+from tests.network import QUICK, Network, node, now
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Network()
+
+
+@pytest.fixture
+def replies():
+    return queue.Queue()
+
+
+@pytest.fixture
+def server(network, replies):
+    with network.server(lambda *reply: replies.put(reply)) as serving:
+        yield serving
+
+
+def echo(data):
+    return (b"echo ", bytes(data))
+
+
+def eventually(condition, *, within=10.0):
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that in time"
+        time.sleep(0.02)
+
+
+def connected(server, holder):
+    return holder in server.states() and server.states()[holder].connected
+
+
+def test_a_task_goes_down_and_its_reply_comes_up(network, server, replies):
+    with node(server.port, network.credentials("bern"), echo):
+        server.submit("bern", "k1", (b"hello ", b"bern"))
+        assert replies.get(timeout=10) == ("bern", "k1", b"echo hello bern")
+
+
+def test_a_task_waits_for_a_holder_that_is_not_there_yet(network, server, replies):
+    server.submit("bern", "k1", (b"early",))
+    with node(server.port, network.credentials("bern"), echo):
+        assert replies.get(timeout=10)[1:] == ("k1", b"echo early")
+
+
+def test_each_holder_gets_its_own_tasks_only(network, server, replies):
+    with node(server.port, network.credentials("bern"), echo), node(server.port, network.credentials("cork"), echo):
+        for holder in ("bern", "cork"):
+            server.submit(holder, f"for {holder}", (holder.encode(),))
+        got = sorted(replies.get(timeout=10) for _ in range(2))
+    assert got == [("bern", "for bern", b"echo bern"), ("cork", "for cork", b"echo cork")]
+
+
+def test_a_large_message_travels_in_chunks_both_ways(network, server, replies):
+    data = bytes(range(256)) * (40 << 10)  # 10 MiB
+    with node(server.port, network.credentials("bern"), echo):
+        server.submit("bern", "k1", (data,))
+        assert replies.get(timeout=30)[2] == b"echo " + data
+
+
+class Gate:
+    """A TCP relay between nodes and server that can cut every connection, or let nothing through."""
+
+    def __init__(self, port):
+        self._target, self._pairs, self.open = port, [], True
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.limit = None
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                inside, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self.open:
+                inside.close()
+                continue
+            outside = self._dial(inside)
+            self._pairs.append((inside, outside))
+            for source, sink in ((inside, outside), (outside, inside)):
+                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    def _dial(self, inside):
+        return socket.create_connection(("127.0.0.1", self._target))
+
+    def _carry(self, source, sink):
+        carried = 0
+        while True:
+            try:
+                data = source.recv(65536)
+                if not data or (self.limit is not None and carried + len(data) > self.limit):
+                    break
+                sink.sendall(data)
+                carried += len(data)
+            except OSError:
+                break
+        for end in (source, sink):
+            end.close()
+
+    def cut(self):
+        for pair in self._pairs:
+            for end in pair:
+                with_shutdown(end)
+        self._pairs.clear()
+
+    def close(self):
+        self._listener.close()
+        self.cut()
+
+
+def with_shutdown(end):
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
+
+
+class ConnectProxy(Gate):
+    """The least of an HTTP proxy: CONNECT, and bytes both ways."""
+
+    def __init__(self, port):
+        self.asked = []
+        super().__init__(port)
+
+    def _dial(self, inside):
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += inside.recv(1)
+        self.asked.append(request.decode().splitlines()[0])
+        host, port = self.asked[-1].split()[1].split(":")
+        outside = socket.create_connection((host, int(port)))
+        inside.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        return outside
+
+
+@contextmanager
+def gate(port, *, kind=Gate):
+    made = kind(port)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_reply_whose_connection_is_cut_again_and_again_arrives_whole(network, server, replies):
+    data = bytes(i % 251 for i in range(3 << 20))
+    settings = LinkSettings(beat_s=0.2, beats_lost=5, backoff_s=0.2, chunk_bytes=64 << 10)
+    with gate(server.port) as relay:
+        relay.limit = 800_000  # no connection carries even a third of it
+        with node(
+            relay.port, network.credentials("bern"), lambda task: (incompressible(data),), settings=settings
+        ) as n:
+            server.submit("bern", "k1", (b"go",))
+            assert replies.get(timeout=60)[2] == incompressible(data)
+            assert n.link.connections >= 4
+
+
+def incompressible(data):
+    import random
+
+    return random.Random(7).randbytes(len(data))
+
+
+def test_a_task_is_done_once_however_often_the_connection_breaks(network, server, replies):
+    done = []
+
+    def slowly(data):
+        done.append(bytes(data))
+        time.sleep(0.8)
+        return (b"done",)
+
+    with gate(server.port) as relay, node(relay.port, network.credentials("bern"), slowly) as n:
+        server.submit("bern", "k1", (b"once",))
+        eventually(lambda: done)
+        relay.cut()
+        assert replies.get(timeout=20)[2] == b"done"
+        assert n.link.connections >= 2
+    assert done == [b"once"]
+
+
+def test_a_node_that_starts_anew_gets_its_unanswered_task_again(network, server, replies):
+    credentials, started, release = network.credentials("bern"), threading.Event(), threading.Event()
+
+    def never(data):
+        started.set()
+        release.wait(20)
+        return (b"too late",)
+
+    with node(server.port, credentials, never):
+        server.submit("bern", "k1", (b"task",))
+        assert started.wait(10)
+    with node(server.port, credentials, echo):
+        assert replies.get(timeout=20) == ("bern", "k1", b"echo task")
+    release.set()
+    assert replies.empty()
+
+
+def test_a_task_that_cannot_be_read_is_silence_and_the_next_one_is_answered(network, server, replies):
+    def picky(data):
+        if data == b"rubbish":
+            raise TransportError("a message that cannot be read")
+        return echo(data)
+
+    with node(server.port, network.credentials("bern"), picky):
+        server.submit("bern", "k1", (b"rubbish",))
+        server.submit("bern", "k2", (b"fine",))
+        assert replies.get(timeout=10)[1:] == ("k2", b"echo fine")
+
+
+def test_an_exchange_that_starts_anew_is_found_again(network, replies):
+    with network.server(lambda *reply: replies.put(reply)) as first:
+        port = first.port
+        running = node(port, network.credentials("bern"), echo)
+        n = running.__enter__()
+        eventually(lambda: n.link.connections == 1)
+    try:
+        with network.server(lambda *reply: replies.put(reply), address=f"127.0.0.1:{port}") as second:
+            second.submit("bern", "k2", (b"again",))
+            assert replies.get(timeout=20)[1:] == ("k2", b"echo again")
+    finally:
+        running.__exit__(None, None, None)
+
+
+def test_a_withdrawn_tasks_reply_is_dropped(network, server, replies):
+    started, release = threading.Event(), threading.Event()
+
+    def slowly(data):
+        started.set()
+        release.wait(10)
+        return (b"late",)
+
+    with node(server.port, network.credentials("bern"), slowly):
+        server.submit("bern", "k1", (b"task",))
+        assert started.wait(10)
+        server.withdraw("bern", "k1")
+        release.set()
+        server.submit("bern", "k2", (b"task",))
+        assert replies.get(timeout=10)[1] == "k2"
+    assert replies.empty()
+
+
+def test_the_exchange_sees_who_is_connected_and_since_when_who_is_silent(network, server):
+    with node(server.port, network.credentials("bern"), echo):
+        eventually(lambda: connected(server, "bern"))
+        state = server.states()["bern"]
+        assert state.silent_s < 5 and state.connections == 1 and state.software.startswith("fedjoint ")
+    eventually(lambda: not connected(server, "bern"))
+
+
+def test_a_node_knows_how_long_a_beat_takes_there_and_back(network, server):
+    with node(server.port, network.credentials("bern"), echo) as n:
+        eventually(lambda: n.link.latency_s is not None)
+        assert 0 < n.link.latency_s < 5
+
+
+def test_a_holder_that_falls_silent_is_not_connected_any_more(network, server):
+    """A connection without beats, as of a machine that hangs."""
+    with raw_stream(network, server) as stream:
+        stream.send(hello())
+        eventually(lambda: connected(server, "bern"))
+        eventually(lambda: not connected(server, "bern"), within=5)
+        assert stream.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_second_connection_of_a_holder_takes_the_place_of_the_first(network, server, replies):
+    with raw_stream(network, server) as older:
+        older.send(hello())
+        eventually(lambda: connected(server, "bern"))
+        with node(server.port, network.credentials("bern"), echo):
+            server.submit("bern", "k1", (b"x",))
+            assert replies.get(timeout=10)[1] == "k1"
+
+
+# -- refused, each with its reason
+
+
+def refused(network, server, credentials):
+    with node(server.port, credentials, echo) as n:
+        return n.wait_failed()
+
+
+def test_a_revoked_certificate_is_refused(network, server):
+    credentials = network.credentials("gone")
+    network.revoked.add("gone")
+    failure = refused(network, server, credentials)
+    assert isinstance(failure, IdentityError)
+    assert "'gone' may not connect" in str(failure)
+
+
+def test_a_connected_holder_whose_certificate_is_revoked_is_cut_off(network, server):
+    with node(server.port, network.credentials("fired"), echo) as n:
+        eventually(lambda: n.link.connections == 1)
+        network.revoked.add("fired")
+        server.disconnect("fired")
+        assert isinstance(n.wait_failed(), IdentityError)
+
+
+def test_an_exchanges_certificate_is_none_of_a_holder(network, server):
+    key, pem = network.issue("exchange", role="exchange")
+    own = ClientCredentials(key_pem=key, certificate_pem=pem, authority_pem=network.authority.pem)
+    with raw_stream(network, server, own) as stream:
+        stream.send(hello())
+        assert stream.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"authority": make_authority("Somebody else", now=now())},
+        {"now": now() - timedelta(days=60), "days": 30},
+    ],
+    ids=["of another authority", "expired"],
+)
+def test_a_certificate_that_is_not_valid_does_not_get_through_tls(network, server, how):
+    with raw_stream(network, server, network.credentials("bern", **how)) as stream:
+        stream.send(hello())
+        assert stream.code() == grpc.StatusCode.UNAVAILABLE
+    assert "bern" not in server.states()
+
+
+def test_without_a_certificate_no_method_answers(network, server):
+    tls = grpc.ssl_channel_credentials(network.authority.pem)
+    with grpc.secure_channel(f"localhost:{server.port}", tls) as channel:
+        call = link_pb2_grpc.LinkStub(channel).Connect(iter([hello()]))
+        with pytest.raises(grpc.RpcError):
+            next(call)
+
+
+def test_without_tls_no_method_answers(server):
+    with grpc.insecure_channel(f"localhost:{server.port}") as channel, pytest.raises(grpc.RpcError):
+        next(link_pb2_grpc.LinkStub(channel).Connect(iter([hello()]), timeout=5))
+
+
+def test_a_node_does_not_talk_to_an_exchange_of_another_authority(network, server):
+    own = network.credentials("bern")
+    stranger = ClientCredentials(
+        key_pem=own.key_pem, certificate_pem=own.certificate_pem, authority_pem=make_authority("X", now=now()).pem
+    )
+    with node(server.port, stranger, echo) as n:
+        time.sleep(1.0)
+        assert n.link.connections == 0
+    assert "bern" not in server.states()
+
+
+def test_a_node_of_another_protocol_version_is_told_which_is_spoken(network, server, monkeypatch):
+    monkeypatch.setattr(client_module, "OLDEST_VERSION", 7)
+    monkeypatch.setattr(client_module, "NEWEST_VERSION", 9)
+    failure = refused(network, server, network.credentials("bern"))
+    assert isinstance(failure, TransportError)
+    assert "speaks versions 7 to 9" in str(failure) and "same release of fedjoint" in str(failure)
+
+
+HOSTILE = {
+    "a first frame that is no hello": [wire.Frame(beat=wire.Beat())],
+    "a chunk of nothing": ["hello", wire.Frame(chunk=b"x")],
+    "a message larger than allowed": ["hello", wire.Frame(begin=wire.Begin(sequence=1, key="k", size=1 << 50))],
+}
+
+
+@pytest.mark.parametrize("frames", HOSTILE.values(), ids=HOSTILE)
+def test_whoever_breaks_the_protocol_is_told_so_and_nobody_else_notices(network, server, replies, frames):
+    with node(server.port, network.credentials("cork"), echo), raw_stream(network, server) as stream:
+        for frame in frames:
+            stream.send(hello() if frame == "hello" else frame)
+        assert stream.code() == grpc.StatusCode.INVALID_ARGUMENT
+        server.submit("cork", "k1", (b"x",))
+        assert replies.get(timeout=10)[0] == "cork"
+
+
+def test_a_stream_of_junk_is_cut_off_at_its_first_frame(network, server):
+    with raw_stream(network, server) as stream:
+        stream.send(hello())
+        for _ in range(100):  # 100 MB
+            stream.send(wire.Frame(chunk=bytes(1 << 20)))
+        assert stream.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_frame_larger_than_a_chunk_is_not_taken(network, server):
+    with raw_stream(network, server) as stream:
+        stream.send(wire.Frame(chunk=bytes(5 << 20)))
+        assert stream.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def test_a_slow_loris_that_never_says_hello_is_cut_off(network, replies):
+    impatient = LinkSettings(hello_s=0.3)
+    with (
+        network.server(lambda *reply: replies.put(reply), settings=impatient) as server,
+        raw_stream(network, server) as stream,
+    ):
+        assert stream.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_port_in_use_is_refused_with_a_remedy(network, server):
+    with pytest.raises(TransportError, match="Choose another port"):
+        network.server(print, address=f"127.0.0.1:{server.port}").__enter__()
+
+
+def test_a_link_goes_through_an_http_proxy(network, server, replies):
+    with (
+        gate(server.port, kind=ConnectProxy) as proxy,
+        node(server.port, network.credentials("bern"), echo, proxy=f"http://127.0.0.1:{proxy.port}"),
+    ):
+        server.submit("bern", "k1", (b"x",))
+        assert replies.get(timeout=10)[2] == b"echo x"
+        assert proxy.asked == [f"CONNECT localhost:{server.port} HTTP/1.1"]
+
+
+# -- a stream without the node's code
+
+
+def hello(**fields):
+    base = {"oldest_version": 1, "newest_version": 1, "epoch": bytes(16), "received": wire.Position(sequence=1)}
+    return wire.Frame(hello=wire.Hello(**(base | fields)))
+
+
+class RawStream:
+    """A stream that sends whatever a test likes."""
+
+    def __init__(self, port, credentials):
+        tls = grpc.ssl_channel_credentials(credentials.authority_pem, credentials.key_pem, credentials.certificate_pem)
+        options = [(k, v) for k, v in channel_options(QUICK) if "message_length" not in k]
+        self.channel = grpc.secure_channel(f"localhost:{port}", tls, options=options)
+        self._frames = queue.Queue()
+        self.call = link_pb2_grpc.LinkStub(self.channel).Connect(iter(self._frames.get, None), timeout=20)
+
+    def send(self, frame):
+        self._frames.put(frame)
+
+    def code(self):
+        try:
+            for _ in self.call:
+                pass
+        except grpc.RpcError as problem:
+            return problem.code()
+        return grpc.StatusCode.OK
+
+
+@contextmanager
+def raw_stream(network, server, credentials=None):
+    stream = RawStream(server.port, credentials or network.credentials("bern"))
+    try:
+        yield stream
+    finally:
+        stream.send(None)
+        stream.call.cancel()
+        stream.channel.close()
