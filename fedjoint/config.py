@@ -85,6 +85,7 @@ class PrivacyConfig:
     colluders: int | None = None
     epsilon_if_opened: float | None = None
     contributions_noise_multiplier: float | None = None
+    unit: Literal["record", "patient"] = "record"
     insecure_seed: int | None = None
 
 

@@ -36,7 +36,7 @@ def copied(tmp_path: Path) -> Path:
 def test_the_defaults_are_the_main_job():
     config = load_config()
     assert (config.data.kind, config.model.kind, config.seed) == ("heart", "linear", 0)
-    assert (config.privacy.mode, config.privacy.epsilon, config.privacy.delta) == ("local", 3.0, 1e-4)
+    assert (config.privacy.mode, config.privacy.epsilon, config.privacy.delta) == ("joint", 3.0, 1e-5)
     assert (config.privacy.noise_multiplier, config.privacy.insecure_seed) == (None, None)
     assert (config.encryption.scheme, config.valuation.method) == ("seal", "aumann_shapley")
     assert (config.money.currency, config.money.revenue) == ("CNY", "1000000.00")

@@ -47,7 +47,10 @@ def _in_range(name: str, value: float, low: float, high: float) -> None:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class HolderTerms:
-    """One holder and its certified number of examples (public: it is the holder's weight in the sum)."""
+    """One holder and its certified number of examples (public: it is the holder's weight in the sum).
+
+    An example is one unit of privacy: a record, or a patient with all of its records.
+    """
 
     identity: PublicIdentity
     num_examples: int
@@ -93,7 +96,8 @@ class TrainingTerms:
         rounds: 1 to 10,000.
         local_steps: Gradient steps of a holder in a round.
         sampling_rate: Probability with which each record takes part in a step (Poisson); 1: full batch.
-        learning_rate: Of the holders' SGD, in units of the mean gradient.
+        learning_rate: Of the holders' SGD, in units of the mean gradient; in mode ``joint`` of the mean clipped
+            gradient over the clip norm, which is at most 1 long.
         server_learning_rate: Multiplies what the server's optimiser makes of the averaged update.
         server_optimizer: ``sgd``, ``momentum`` (Polyak) or ``adam`` (FedOpt), fed with each round's averaged update.
         server_momentum: In [0, 1): what ``momentum`` keeps of its velocity, and ``adam`` of its mean, each round.
@@ -135,7 +139,7 @@ class TrainingTerms:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class PrivacyTerms:
-    """How records are protected (add-or-remove adjacency, unit: one record).
+    """How records are protected (add-or-remove adjacency).
 
     Args:
         mode: ``local``: each holder adds full noise (DP-SGD); ``joint``: each adds a share, and only the encrypted sum,
@@ -143,7 +147,7 @@ class PrivacyTerms:
         epsilon: The most that a holder may spend in this run, at ``delta``. In mode ``joint`` it covers everything that
             is opened, contributions included, against whoever holds no key or up to ``colluders`` holders' noise.
         delta: In (0, 1); below 1 / number of records.
-        clip_norm: Bound on the L2 norm of one record's gradient.
+        clip_norm: Bound on the L2 norm of one unit's gradient.
         noise_multiplier: Standard deviation of one holder's noise in units of ``clip_norm``; in mode ``joint`` that of
             its share.
         colluders: ``joint`` only: holders that may subtract their own shares and yet learn no more than ``epsilon``.
@@ -151,6 +155,8 @@ class PrivacyTerms:
             so that its share alone protected it.
         contributions_noise_multiplier: ``joint`` only: noise on the opened contributions in units of what one record
             can change in them.
+        unit: What is protected as a whole: one ``record``, or one ``patient`` with all of its records at a holder,
+            whose gradients are summed before clipping; then examples, samples and weights count patients.
         insecure_seed: 0 to 2^53 - 1: makes the noise reproducible, and so not private; the report says so in red.
     """
 
@@ -162,9 +168,15 @@ class PrivacyTerms:
     colluders: int | None = None
     epsilon_if_opened: float | None = None
     contributions_noise_multiplier: float | None = None
+    unit: Literal["record", "patient"] = "record"
     insecure_seed: int | None = None
 
     def __post_init__(self) -> None:
+        if self.mode == "none" and self.unit != "record":
+            raise InvalidValue(
+                "privacy.unit is set and privacy.mode is none",
+                remedy="Choose privacy=joint, or leave privacy.unit out.",
+            )
         values = {
             "epsilon": self.epsilon,
             "delta": self.delta,

@@ -33,7 +33,7 @@ def in_words(costs: CostPreview) -> list[str]:
         return [*lines, "No differential privacy: nothing limits what the updates tell"]
     lines.append(
         f"Privacy: epsilon {costs.epsilon:.3g} of {costs.epsilon_limit:g} for each holder at the end "
-        f"(delta {costs.delta:g}, add-or-remove adjacency, per record)"
+        f"(delta {costs.delta:g}, add-or-remove adjacency, per {costs.unit})"
     )
     if costs.epsilon_if_opened is not None:
         lines.append(

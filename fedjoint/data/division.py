@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.encode import encode
 from fedjoint.data.partition import holder_id, partition_by_holder, select_holders, split_reference
-from fedjoint.data.records import Cells, Examples
+from fedjoint.data.records import Cells, Examples, Index
 from fedjoint.errors import DataError
 
 __all__ = ["Division", "HolderRecords", "LeftOut", "divide"]
@@ -67,13 +70,16 @@ def divide(dataset: Dataset, *, reference_fraction: float, minimum_examples: int
             reference set is empty or of one class.
 
     Guarantees:
-        The same data set and arguments give the same division; no record is in two sets.
+        The same data set and arguments give the same division; no record is in two sets, and no patient.
     """
     examples = encode(dataset.table, dataset.schema)
+    if dataset.patient_of is not None:
+        groups = np.unique(dataset.patient_of, return_inverse=True)[1].astype(np.int64)
+        examples = dataclasses.replace(examples, groups=groups)
     classes = None if dataset.schema.target.task == "number" else examples.targets
     names = {holder_id(name): name for name in sorted(set(dataset.holder_of))}
     partition = partition_by_holder(dataset.holder_of)
-    train, reference = split_reference(dataset.holder_of, classes, fraction=reference_fraction, seed=seed)
+    train, reference = _split(dataset.holder_of, classes, examples.groups, fraction=reference_fraction, seed=seed)
     is_train = np.zeros(len(examples), dtype=bool)
     is_train[train] = True
     parts = {holder: index[is_train[index]] for holder, index in partition.items()}
@@ -96,6 +102,22 @@ def divide(dataset: Dataset, *, reference_fraction: float, minimum_examples: int
         ),
         one_class=selection.one_class,
     )
+
+
+def _split(
+    holder_of: Cells, classes: NDArray[Any] | None, groups: Index | None, *, fraction: float, seed: int
+) -> tuple[Index, Index]:
+    """Records to train on and reference records; of a patient with several all on one side, by its greatest class."""
+    if groups is None:
+        return split_reference(holder_of, classes, fraction=fraction, seed=seed)
+    _, first, unit_of = np.unique(groups, return_index=True, return_inverse=True)
+    greatest = None
+    if classes is not None:
+        greatest = classes[first].copy()
+        np.maximum.at(greatest, unit_of, classes)
+    train, _ = split_reference(holder_of[first], greatest, fraction=fraction, seed=seed)
+    is_train = np.isin(unit_of, train)
+    return np.flatnonzero(is_train), np.flatnonzero(~is_train)
 
 
 def _check_reference(reference: Examples, has_classes: bool) -> None:

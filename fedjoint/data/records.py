@@ -6,7 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,7 @@ class Examples:
         features: ``float32 [n, width]``, finite.
         targets: ``float32 [n]`` for a binary target (0 or 1) and for a number (scaled); ``int64 [n]``, the class's
             place in the schema, for a multi-class target. Finite.
+        groups: ``int64 [n]``: equal numbers mark the records of one patient; None: where that is not known.
 
     Raises:
         DataError: another shape or type, or a number that is not finite.
@@ -96,6 +97,7 @@ class Examples:
 
     features: NDArray[np.float32]
     targets: NDArray[Any]
+    groups: Index | None = None
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or self.features.shape[1] == 0 or self.features.dtype != np.float32:
@@ -107,6 +109,11 @@ class Examples:
             raise DataError(
                 f"targets of shape {self.targets.shape} and type {self.targets.dtype}",
                 expected=f"float32 or int64 of shape ({len(self.features)},)",
+            )
+        if self.groups is not None and (self.groups.shape != self.targets.shape or self.groups.dtype != np.int64):
+            raise DataError(
+                f"groups of shape {self.groups.shape} and type {self.groups.dtype}",
+                expected=f"int64 of shape ({len(self.features)},)",
             )
         if not (np.isfinite(self.features).all() and np.isfinite(self.targets).all()):
             raise DataError("a feature or target is not finite", remedy="Give the column a low and a high bound.")
@@ -121,7 +128,23 @@ class Examples:
 
     def take(self, index: Index) -> Examples:
         """The records of that index, in its order, as a copy."""
-        return Examples(features=self.features[index], targets=self.targets[index])
+        groups = None if self.groups is None else self.groups[index]
+        return Examples(features=self.features[index], targets=self.targets[index], groups=groups)
+
+    def num_units(self, unit: Literal["record", "patient"]) -> int:
+        """How many records, or patients, these are.
+
+        Raises:
+            DataError: patients are asked for, and whose the records are is not known.
+        """
+        if unit == "record":
+            return len(self)
+        if self.groups is None:
+            raise DataError(
+                "privacy.unit is patient and no column names the patient",
+                remedy="Set data.patient=COLUMN, or privacy.unit=record.",
+            )
+        return len(np.unique(self.groups))
 
     def sha256(self) -> str:
         """A commitment to these records in this order: 64 hex digits over shape, types and little-endian values."""

@@ -2,26 +2,56 @@
 
 Everything is counted in steps of the encryption's fixed-point grid. In each round a holder encrypts D + 2 integers: its
 clipped gradient sum rounded to the grid plus its share of discrete Gaussian noise, and two numbers that are noise only.
-The first D of all holders add up to the round's opened sum. The last two blur the holder's contribution.
+The first D of all holders add up to the round's opened sum. The last two blur the holder's contribution. N_s stands for
+the discrete Gaussian, P(k) in proportion to exp(-k² / (2 s²)) over the integers.
 
-**The opened sums.** Adding or removing one record changes the rounded sum by at most S = ``clip / step + sqrt(D)`` in
-L2: the clipped gradient, and one step a coordinate for the rounding. A discrete Gaussian of parameter s is, for
-every integer shift alike, what randomised rounding makes of a continuous Gaussian of variance s² - 4, up to a factor
-1 ± 4 exp(-8 pi²) a coordinate (smoothing, Peikert 2010, theorem 3.1): post-processing, whatever is composed or sampled.
-The sum of m discrete Gaussians of parameter s has the probabilities of one of parameter s sqrt(m) up to a factor
-exp(± 10 sum_k exp(-2 pi² s² k / (k + 1))) a coordinate (Kairouz et al. 2021, theorem 10). With s at least 4 both
-together come to less than 1e-23 of epsilon for 10^6 coordinates in 10^4 rounds: below what the account resolves.
+**Who is protected, from whom.** A record (or all records of a patient, where that is the unit) of an honest holder,
+from whoever sees every opened number and knows the noise of up to t ``colluders``. Two neighbouring data sets differ in
+one such unit; certified numbers of examples are public and the same for both. The coordinator keeps to the protocol:
+it has one sum a round opened, of at least ``minimum_holders``, and contributions of the sums that were opened.
 
-**The contributions.** The coordinator computes, for holder i and public integers w_t, the one number
-sum_t (<w_t, d_it> + L_t e_it + f_it), with d_it the D integers, e_it and f_it the last two, of parameter z =
-``contribution_sd``, and |w_t| <= L_t <= z / 4. Sums over the holders of d, e and f are opened too. Given those, one
-record moves the mean of d_it by v_t (1 - 1/m), |v_t| <= S, and that of each other honest holder's by -v_t / m, m being
-the honest holders of that sum. The noise L_t e_it + f_it, given its sum, has among the holders the covariance
-z² (L_t² + 1) (I - 11'/m), along which that shift lies; as f_it has parameter at least z / sqrt(2) > 2.8 L_t, no residue
-of L_t shows through and the two are one discrete Gaussian up to exp(-100). The shift is at most S sum_t |w_t| <=
-S sqrt(T sum_t L_t²), the noise's deviation at least z sqrt(sum_t L_t²): their ratio never exceeds S sqrt(T) / z,
-whatever the w_t. So this is one Gaussian release of multiplier ``contributions_noise_multiplier``, also if it is opened
-in several parts; without amplification by sampling. It holds for a coordinator that keeps to the protocol.
+**1. Sensitivity.** A unit changes the exact sum by at most ``clip_norm``, and rounding moves each coordinate by at
+most 1/2 on either side: S = ``clip_norm / step + sqrt(D)`` in L2, in whole numbers.
+
+**2. One share is Gaussian.** Around any real centre, the sum of exp(-(k - x)² / 8) over the integers is the same up
+to a factor 1 ± 2 exp(-8 pi²) (Poisson's formula). So N_s is what randomised rounding makes of a continuous Gaussian of
+variance s² - 4, up to 1 ± 4 exp(-8 pi²) a coordinate (Peikert 2010, theorem 3.1), and so is N_s shifted by any integer:
+post-processing of a Gaussian release, whatever is composed, sampled or chosen adaptively.
+
+**3. A sum of shares is Gaussian.** m shares N_s add up to N of parameter s sqrt(m) up to exp(± 10 sum_k exp(-2 pi² s²
+k / (k + 1))) a coordinate (Kairouz et al. 2021, sums of discrete Gaussians). With s >= 4, steps 2 and 3 together come
+to less than 1e-23 of epsilon for 10^6 coordinates in 10^4 rounds: below what the account resolves.
+
+**4. The opened sums.** At least m = ``minimum_holders`` - t shares are honest, so a round is a Gaussian release of
+multiplier ``noise_multiplier * sqrt(m)`` or more on a Poisson sample: what :mod:`fedjoint.privacy.accounting` composes.
+The sums of the last two coordinates are independent of every record. A round of fewer holders is never opened.
+
+**5. The contributions, given the sums.** For holder i and public integers w_t (functions of opened sums), the
+coordinator computes sum_t (<w_t, d_it> + L_t e_it + f_it): d_it the D integers, e_it and f_it the last two, of
+parameter z = ``contribution_sd``, and |w_t| <= L_t <= z / 4. Let m_t honest holders be in round t, and let the samples
+of all other records be known (their law is the same for both neighbours). Given the round's sums, the noise of d_it,
+e_it and f_it has covariance s² P, z² P, z² P among the honest, with P = I - 11' / m_t; and adding a unit to holder i
+moves the means of <w_t, d_t> along P e_i, by at most S |w_t| |P e_i|, |P e_i|² = 1 - 1 / m_t <= 1 - 1 / n for n
+holders in all. Written as one sum over the lattice of integer vectors with a given total, the law of the contributions
+is a discrete Gaussian of covariance at least (z² L_t² + s² |w_t|²) P, because what is summed over has parameter² at
+least 1 / (1 / s² + 1 / z²) >= 8 and z² / (1 + L_t²) >= 8, and the lattice's dual has no vector shorter than sqrt(1/2):
+no residue shows but for a factor 1 ± 2 m exp(-8 pi²). By Cauchy-Schwarz, the shift over all T rounds is, in every
+direction, at most S sqrt(T (1 - 1 / n)) / sqrt(z² + s²) deviations, whatever the w_t. Whether the unit was sampled
+only mixes such shifts. So the contributions are one more Gaussian release, of multiplier
+``contributions_noise_multiplier``, also if a holder's comes in several parts (each round is in one). Sampling is not
+counted on.
+
+**6. If one ciphertext were opened.** Its share alone protects the holder: ``noise_multiplier`` itself in every round.
+Its contribution is a function of what was opened and of the other holders' shares.
+
+**7. Tails.** What the grid's bound would cut off has, in the whole run, a probability f with f (1 + exp(epsilon))
+within the part of delta that is kept for it (:func:`noise_bound`); a run in which nothing is cut off is the one above.
+
+Not covered: time, refusals, the sizes of holders, and a coordinator that cheats (``SECURITY.md``).
+
+Source:
+    Canonne, Kamath, Steinke 2020, "The discrete Gaussian for differential privacy"; Kairouz, Liu, Steinke 2021, "The
+    distributed discrete Gaussian mechanism"; Peikert 2010, "An efficient and parallel Gaussian sampler for lattices".
 """
 
 from __future__ import annotations
@@ -41,6 +71,9 @@ __all__ = ["JointPlan", "coarsest_step", "noise_bound"]
 _INFLATION = 0.01
 #: Least noise of a share, in steps: see the module's text.
 _LEAST_SD = 4
+#: Least noise of a contribution for each root of a parameter: weights of a quarter of it, and a quarter of that where
+#: gradients grow, still have 12 steps a coordinate.
+_FINE_WEIGHTS = 200
 #: Variance that smoothing takes, in steps².
 _SMOOTHING = 4
 
@@ -51,6 +84,7 @@ class JointPlan:
 
     Args:
         num_parameters: D, at least 1.
+        num_holders: n, all of the agreement.
         rounds: T, of the whole run.
         sampling_rate: Probability with which each record takes part in a round, in (0, 1].
         clip_norm: Bound on the L2 norm of one record's gradient.
@@ -63,6 +97,7 @@ class JointPlan:
     """
 
     num_parameters: int
+    num_holders: int
     rounds: int
     sampling_rate: float
     clip_norm: float
@@ -91,6 +126,7 @@ class JointPlan:
         assert privacy.contributions_noise_multiplier is not None
         plan = cls(
             num_parameters=terms.num_parameters,
+            num_holders=len(terms.holders),
             rounds=terms.training.rounds,
             sampling_rate=terms.training.sampling_rate,
             clip_norm=privacy.clip_norm,
@@ -99,7 +135,7 @@ class JointPlan:
             contributions_noise_multiplier=privacy.contributions_noise_multiplier,
         )
         largest = max(holder.num_examples for holder in terms.holders)
-        least = noise_bound(plan, privacy, num_holders=len(terms.holders), largest_holder=largest)
+        least = noise_bound(plan, privacy, largest_holder=largest)
         if parameters.bound < least:
             raise PrivacyError(
                 f"encryption.bound = {parameters.bound:g} in mode joint",
@@ -120,9 +156,15 @@ class JointPlan:
 
     @property
     def contribution_sd(self) -> int:
-        """Parameter of the last two coordinates' discrete Gaussian, in steps."""
-        wanted = self.contributions_noise_multiplier * math.sqrt(self.rounds) * self.sensitivity
-        return max(_LEAST_SD, math.ceil(math.hypot(wanted, math.sqrt(_SMOOTHING))))
+        """Parameter of the last two coordinates' discrete Gaussian, in steps: what the share's own noise leaves to add.
+
+        It is never so small that the integer weights of a contribution, at most a quarter of it, would be coarse.
+        """
+        spread = math.sqrt(self.rounds * (1 - 1 / self.num_holders)) * self.sensitivity
+        wanted = (self.contributions_noise_multiplier * spread) ** 2 + _SMOOTHING
+        return math.ceil(
+            max(_FINE_WEIGHTS * math.sqrt(self.num_parameters), math.sqrt(max(wanted - self.share_sd**2, 0)))
+        )
 
     @property
     def largest_weight_norm(self) -> int:
@@ -140,7 +182,7 @@ def coarsest_step(clip_norm: float, num_parameters: int) -> float:
     return _INFLATION * clip_norm / math.sqrt(num_parameters)
 
 
-def noise_bound(plan: JointPlan, privacy: PrivacyTerms, *, num_holders: int, largest_holder: int) -> float:
+def noise_bound(plan: JointPlan, privacy: PrivacyTerms, *, largest_holder: int) -> float:
     """The least bound of the fixed point at which no coordinate of a share is cut off.
 
     Clipped gradients cannot exceed it. Noise can, in the whole run with a probability f for which
@@ -150,7 +192,6 @@ def noise_bound(plan: JointPlan, privacy: PrivacyTerms, *, num_holders: int, lar
     Args:
         plan: The shares.
         privacy: Gives delta and the larger of both epsilons.
-        num_holders: All of the agreement.
         largest_holder: Most examples of one holder.
 
     Returns:
@@ -160,7 +201,7 @@ def noise_bound(plan: JointPlan, privacy: PrivacyTerms, *, num_holders: int, lar
         Canonne, Kamath, Steinke 2020, corollary 17.
     """
     assert privacy.epsilon is not None and privacy.delta is not None and privacy.epsilon_if_opened is not None
-    samples = (plan.num_parameters + CONTRIBUTION_NOISES) * plan.rounds * num_holders
+    samples = (plan.num_parameters + CONTRIBUTION_NOISES) * plan.rounds * plan.num_holders
     epsilon = max(privacy.epsilon, privacy.epsilon_if_opened)
     log_failure = math.log(TAILS_OF_DELTA * privacy.delta) - float(np.logaddexp(0.0, epsilon))
     deviations = math.sqrt(2 * (math.log(2 * samples) - log_failure))

@@ -26,7 +26,7 @@ class RoundReceipt:
         round: From 1.
         frame_sha256: Hash of the encrypted update it sent.
         events: All it has released in this run so far, this round included.
-        epsilon: What they cost at the agreed delta (add-or-remove adjacency, per record); None without privacy.
+        epsilon: What they cost at the agreed delta (add-or-remove adjacency, per unit agreed); None without privacy.
         epsilon_if_opened: What they would cost if the holder's ciphertexts were opened; mode ``joint`` only.
     """
 

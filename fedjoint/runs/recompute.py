@@ -43,7 +43,10 @@ def check_receipts(run: RecordedRun, agreement: SignedAgreement) -> str:
             count += 1
     if agreement.terms.privacy.mode == "none":
         return f"{count} signed receipts; no privacy was agreed"
-    words = f"{count} signed receipts; epsilon recomputed, within {agreement.terms.privacy.epsilon:g}"
+    privacy = agreement.terms.privacy
+    words = (
+        f"{count} signed receipts; epsilon recomputed (add-or-remove, per {privacy.unit}), within {privacy.epsilon:g}"
+    )
     opened = agreement.terms.privacy.epsilon_if_opened
     return words if opened is None else f"{words} (within {opened:g} if ciphertexts were opened)"
 

@@ -72,7 +72,7 @@ class PrivacyReport:
     epsilon_if_opened: float | None = None
     contributions_noise_multiplier: float | None = None
     adjacency: str = "add-or-remove"
-    unit: str = "record"
+    unit: Literal["record", "patient"] = "record"
 
 
 @strict
@@ -116,7 +116,7 @@ class HolderReport:
     Args:
         id: Its id.
         name: Its name.
-        num_examples: Records it trained on (certified).
+        num_examples: Records, or patients where that is the unit of privacy, that it trained on (certified).
         num_reference: Reference records of its own kind.
         rounds: Rounds it took part in.
         epsilon: What they cost at the agreed delta; None without privacy.

@@ -86,8 +86,9 @@ def outcome(report: Report) -> str:
     metric = headline_metric(report)
     joint = report.metrics.joint.get(metric)
     trained = sum(holder.num_examples for holder in report.holders)
+    units = counted(trained, report.privacy.unit)
     start = (
-        f"{counted(len(report.holders), 'holder').capitalize()} trained one model on {counted(trained, 'record')} "
+        f"{counted(len(report.holders), 'holder').capitalize()} trained one model on {units} "
         f"({plain_text(report.data.title)})"
     )
     reference = counted(report.data.num_reference, "reference record")

@@ -47,7 +47,7 @@ _PLAIN_GRADIENT_BOUND = 4.0
 #: Noise beyond so many standard deviations is clipped: one coordinate in 10^15.
 _NOISE_DEVIATIONS = 8.0
 #: Mode ``joint``: the part of 1 / noise², summed over releases, that goes to the opened contributions.
-_CONTRIBUTIONS_PART = 0.1
+_CONTRIBUTIONS_PART = 1 / 3
 #: Of one value, as the agreement allows.
 _MOST_BITS = 24
 
@@ -92,7 +92,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
     Raises:
         FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
     """
-    sizes = [len(records.examples) for records in division.holders]
+    sizes = [records.examples.num_units(config.privacy.unit) for records in division.holders]
     training = TrainingTerms(
         rounds=config.training.rounds,
         local_steps=config.training.local_steps,
@@ -180,7 +180,7 @@ def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
 
 
 def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
-    """Shares of noise for the agreed epsilons; a tenth of what epsilon allows (in 1 / noise²) goes to contributions."""
+    """Shares of noise for the agreed epsilons; a third of what epsilon allows (in 1 / noise²) is for contributions."""
     if config.colluders is None:
         raise PrivacyError("privacy.colluders is missing", remedy="Set it, 1 say, or choose privacy=local.")
     epsilon, opened, delta = config.epsilon, config.epsilon_if_opened, config.delta
@@ -209,6 +209,7 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTer
         colluders=config.colluders,
         epsilon_if_opened=opened,
         contributions_noise_multiplier=blur,
+        unit=config.unit,
         insecure_seed=config.insecure_seed,
     )
 
@@ -228,6 +229,7 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
     step = coarsest_step(clip_norm, terms.num_parameters)
     plan = JointPlan(
         num_parameters=terms.num_parameters,
+        num_holders=len(sizes),
         rounds=terms.training.rounds,
         sampling_rate=terms.training.sampling_rate,
         clip_norm=clip_norm,
@@ -235,7 +237,7 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
         noise_multiplier=share,
         contributions_noise_multiplier=blur,
     )
-    wide = bound or noise_bound(plan, privacy, num_holders=len(sizes), largest_holder=max(sizes)) * (1 + 1e-9)
+    wide = bound or noise_bound(plan, privacy, largest_holder=max(sizes)) * (1 + 1e-9)
     bits = max(terms.encryption.value_bits, math.ceil(math.log2(wide / step + 2)) + 1)
     if bits > _MOST_BITS:
         raise PrivacyError(
@@ -266,6 +268,7 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
         colluders=config.colluders,
         epsilon_if_opened=config.epsilon_if_opened,
         contributions_noise_multiplier=config.contributions_noise_multiplier,
+        unit=config.unit,
         insecure_seed=config.insecure_seed,
     )
 

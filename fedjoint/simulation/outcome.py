@@ -147,6 +147,7 @@ def make_report(
             clip_norm=privacy.clip_norm,
             noise_multiplier=privacy.noise_multiplier,
             insecure_seed=privacy.insecure_seed,
+            unit=privacy.unit,
             colluders=privacy.colluders,
             epsilon_if_opened=privacy.epsilon_if_opened,
             contributions_noise_multiplier=privacy.contributions_noise_multiplier,

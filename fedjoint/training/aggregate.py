@@ -39,12 +39,14 @@ def mean_rate(terms: Terms, contributors: Iterable[str]) -> float:
     """What makes the mean update of an opened sum: what the server's optimiser is given.
 
     For averaged updates: one over the contributors' weight. In mode ``joint`` the sum is one of
-    gradients, and is divided by the sampling rate times the certified examples of *all* holders, who takes part or not:
-    a public constant of the agreement. A round in which holders are missing takes a shorter step.
+    clipped gradients, and is divided by the clip norm, so that one learning rate suits every clip norm, and by the
+    sampling rate times the certified examples of *all* holders, who takes part or not: public constants of the
+    agreement. A round in which holders are missing takes a shorter step.
     """
     training = terms.training
     if terms.privacy.mode == "joint":
-        return training.learning_rate / (training.sampling_rate * terms.num_examples)
+        assert terms.privacy.clip_norm is not None  # PrivacyTerms made sure
+        return training.learning_rate / (terms.privacy.clip_norm * training.sampling_rate * terms.num_examples)
     return 1 / total_weight(terms, contributors)
 
 

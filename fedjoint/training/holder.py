@@ -70,12 +70,14 @@ class Holder:
 
         Raises:
             AgreementError: the policy forbids them, or they certify another number of examples than the holder has.
+            DataError: patients are to be protected, and the holder does not know whose its records are.
             PrivacyError: the fixed point is too coarse or too narrow for the noise of mode ``joint``.
         """
         certified = terms.holder(self.id).num_examples
-        if certified != len(self._examples):
+        found = self._examples.num_units(terms.privacy.unit)
+        if certified != found:
             raise AgreementError(
-                f"the agreement certifies {certified} examples of '{self.id}', which has {len(self._examples)}",
+                f"the agreement certifies {certified} examples of '{self.id}', which has {found}",
                 remedy="Certify the number that takes part.",
             )
         require_acceptable(terms, self._policy, self.id)

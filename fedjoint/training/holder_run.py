@@ -224,7 +224,10 @@ class HolderRun:
         if not self._reservation:
             worst = dataclasses.replace(event, count=event.count * self._terms.training.rounds)
             self._reservation = self._lifetime.reserve(
-                self.run_id, agreement_sha256=self._session.agreement.sha256, events=(worst,), unit="record"
+                self.run_id,
+                agreement_sha256=self._session.agreement.sha256,
+                events=(worst,),
+                unit=self._terms.privacy.unit,
             )
         if not self._lifetime.commit(self._reservation, round_number=round_number, event=event):
             raise PrivacyError(

@@ -105,7 +105,8 @@ class LocalTrainer:
 
     @property
     def _batch(self) -> Batch:
-        return Batch(features=self.examples.features, targets=self.examples.targets)
+        groups = self.examples.groups if self.terms.privacy.unit == "patient" else None
+        return Batch(features=self.examples.features, targets=self.examples.targets, groups=groups)
 
     @property
     def _place(self) -> int:

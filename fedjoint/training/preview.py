@@ -46,8 +46,9 @@ class CostPreview:
         add_s: Seconds of the coordinator to add the updates of all holders in one round.
         decrypt_s: Seconds of a holder to decrypt one sum.
         measured_parameters: Model size at which the seconds were measured; scaled from there if smaller than D.
-        epsilon: What all rounds would cost each holder at ``delta`` (add-or-remove adjacency, per record); None
+        epsilon: What all rounds would cost each holder at ``delta`` (add-or-remove adjacency, per unit); None
             without privacy.
+        unit: What is protected as a whole: ``record`` or ``patient``.
         delta: As agreed.
         epsilon_limit: The holders' budget for the run.
         epsilon_if_opened: What they would cost if a holder's own ciphertexts were opened; mode ``joint`` only.
@@ -67,6 +68,7 @@ class CostPreview:
     decrypt_s: float
     measured_parameters: int
     epsilon: float | None
+    unit: str
     delta: float | None
     epsilon_limit: float | None
     epsilon_if_opened: float | None
@@ -100,6 +102,7 @@ def preview_costs(terms: Terms) -> CostPreview:
         decrypt_s=decrypt_s,
         measured_parameters=measured,
         epsilon=epsilon,
+        unit=terms.privacy.unit,
         delta=terms.privacy.delta,
         epsilon_limit=terms.privacy.epsilon,
         epsilon_if_opened=epsilon_if_opened(terms, terms.training.rounds),

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -76,3 +78,21 @@ def test_a_reference_set_that_is_empty_or_of_one_class_is_refused():
     made = dataset(["A"] * 10 + ["B"] * 10, ["1"] + ["0"] * 19)
     with pytest.raises(DataError, match="one class only"):
         divide(made, reference_fraction=0.2, minimum_examples=1, seed=0)
+
+
+def test_no_patient_is_on_both_sides_and_the_reference_set_is_a_fraction_of_the_patients():
+    stays = [1 + number % 5 for number in range(120)]  # of each patient
+    patients = [f"p{number}" for number, count in enumerate(stays) for _ in range(count)]
+    holders = [f"H{int(patient[1:]) % 2}" for patient in patients]
+    targets = [str(int(int(patient[1:]) % 4 == 0)) for patient in patients]
+    made = dataclasses.replace(dataset(holders, targets), patient_of=np.array(patients, dtype=object))
+    division = divide(made, reference_fraction=0.25, minimum_examples=10, seed=3)
+    sides = [{patients[n] for n in numbers(h.examples)} for h in division.holders]
+    held_out = {patients[n] for n in numbers(division.reference)}
+    assert len(held_out) == 30
+    assert not held_out & (sides[0] | sides[1])
+    assert sum(map(len, sides)) == 90 == sum(h.examples.num_units("patient") for h in division.holders)
+    assert sum(len(h.examples) for h in division.holders) + len(division.reference) == len(patients)
+    for held in division.holders:  # equal groups mark one patient
+        named = [patients[n] for n in held.examples.features[:, 0].astype(int)]
+        assert len(set(zip(named, held.examples.groups.tolist(), strict=True))) == len(set(named))

@@ -204,3 +204,16 @@ def test_accounting_loads_no_torch_and_says_nothing():
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("rate", "noise", "steps", "delta"), [(0.1, 2.0, 200, 1e-5), (0.02, 1.1, 500, 1e-5), (0.5, 6.0, 40, 1e-4)]
+)
+def test_the_number_reported_is_that_of_another_librarys_numerical_composition(rate, noise, steps, delta):
+    from opacus.accountants import PRVAccountant
+
+    other = PRVAccountant()
+    other.history = [(noise, rate, steps)]
+    theirs = other.get_epsilon(delta, eps_error=0.01)  # above the truth, by twice its error at most
+    ours = epsilon_of((GaussianEvent(sampling_rate=rate, noise_multiplier=noise, count=steps),), delta)
+    assert theirs - 0.02 <= ours <= theirs + 1e-3 * ours

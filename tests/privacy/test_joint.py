@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedjoint.agreement.terms import EncryptionTerms, PrivacyTerms
 from fedjoint.encryption.parameters import agreed_parameters
@@ -80,7 +82,7 @@ def test_a_poisson_sample_is_drawn_record_by_record():
 
 
 def test_noise_is_never_cut_off_within_the_stated_probability():
-    bound = noise_bound(PLAN, JOINT_PRIVACY, num_holders=3, largest_holder=40)
+    bound = noise_bound(PLAN, JOINT_PRIVACY, largest_holder=40)
     deviations = (bound - 40 * PLAN.clip_norm) / (PLAN.step * max(PLAN.share_sd, PLAN.contribution_sd))
     failure = 6 * 3 * 3 * 2 * np.exp(-(deviations**2) / 2)
     assert failure * (1 + np.exp(JOINT_PRIVACY.epsilon_if_opened)) <= 1e-3 * JOINT_PRIVACY.delta * 1.1
@@ -89,6 +91,37 @@ def test_noise_is_never_cut_off_within_the_stated_probability():
 
 def test_the_weight_of_a_contributions_noise_leaves_no_residue():
     assert 4 * PLAN.largest_weight_norm <= PLAN.contribution_sd
+
+
+@given(
+    rounds=st.integers(1, 1000),
+    holders=st.integers(2, 200),
+    noise=st.floats(0.5, 100),
+    blur=st.floats(0.5, 100),
+)
+def test_a_contributions_noise_and_its_updates_own_cover_what_one_record_can_change_in_all_rounds(
+    rounds, holders, noise, blur
+):
+    plan = replace(
+        PLAN, rounds=rounds, num_holders=holders, noise_multiplier=noise, contributions_noise_multiplier=blur
+    )
+    shift = plan.sensitivity * (rounds * (1 - 1 / holders)) ** 0.5  # for weights of norm 1 in every round
+    assert np.hypot(plan.contribution_sd, plan.share_sd) >= blur * shift
+    assert plan.contribution_sd >= 200 * plan.num_parameters**0.5
+
+
+def test_given_the_sums_the_contributions_of_honest_holders_vary_by_as_much_as_the_account_says():
+    """The mechanism in small, with all that a coordinator and one colluder know taken out by regression."""
+    rounds, weights = 4000, np.array([3.0, -4.0, 0.0, 0.0])
+    noise = shares(3, rounds)[:, 1:]  # two honest holders
+    values = noise[:, :, :4] @ weights + 5 * noise[:, :, 4] + noise[:, :, 5]
+    known = np.column_stack([noise.sum(axis=1), np.ones(rounds)])  # the opened sums less the colluder's part
+    left = values[:, 0] - known @ np.linalg.lstsq(known, values[:, 0], rcond=None)[0]
+    of_one_record = PLAN.sensitivity * 5 * (1 - 1 / 2)
+    least = (5 * np.hypot(PLAN.contribution_sd, PLAN.share_sd)) * (1 - 1 / 2) ** 0.5
+    assert left.std() >= least * (1 - 6.5 / (2 * rounds) ** 0.5)
+    # T rounds of such shifts against T independent such noises
+    assert 3**0.5 * of_one_record / least <= 1 / JOINT_PRIVACY.contributions_noise_multiplier
 
 
 def test_a_bound_that_cuts_noise_off_is_refused():

@@ -9,6 +9,7 @@ from fedjoint.config import load_config
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.errors import DataError, EncryptionError, FedjointError, PoolError, RecordError, TrainingError
 from fedjoint.models.vector import load_model
+from fedjoint.runs.sentences import outcome, privacy_sentence
 from fedjoint.runs.verify import verify_run
 from fedjoint.simulation.simulate import simulate
 from fedjoint.training.local_update import agreed_module
@@ -71,7 +72,7 @@ def test_privacy_noise_is_fresh_unless_an_insecure_seed_is_given_and_then_the_re
 
 
 def test_the_contributions_sum_to_the_utility_gained_and_rank_as_the_exact_ones(tmp_path):
-    for overrides in (["privacy=none"], []):
+    for overrides in (["privacy=none"], ["privacy=local"]):
         report = run(tmp_path, *overrides).report
         assert report.contributions.gap <= 0.005
         assert report.contributions.rank_correlation == pytest.approx(1.0)
@@ -293,3 +294,38 @@ def test_every_key_is_wiped_at_the_end_however_it_came_about(tmp_path, monkeypat
     for key in keys:
         with pytest.raises(EncryptionError, match="was wiped"):
             key.pack()
+
+
+def stays(path, count=240):
+    """Like hospital stays: some patients have many, and what is predicted goes with the patient."""
+    rng = np.random.default_rng(5)
+    lines = ["hospital,patient,age,days,died"]
+    for patient in range(count):
+        severity = rng.normal()
+        for _ in range(rng.integers(1, 7)):
+            died = int(severity + rng.logistic() > 0.5)
+            lines.append(f"H{patient % 3},p{patient},{60 + 8 * severity:.1f},{rng.integers(1, 20)},{died}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("mode", ["joint", "local"])
+def test_patients_with_many_records_are_counted_protected_and_reported_as_units(tmp_path, mode):
+    path = tmp_path / "stays.csv"
+    stays(path)
+    columns = ["data=table", f"data.path={path}", "data.holder=hospital", "data.target=died", "data.patient=patient"]
+    config = load_config(
+        [
+            *columns,
+            f"run.folder={tmp_path}",
+            "run.name=stays",
+            f"privacy={mode}",
+            "privacy.unit=patient",
+            "training.rounds=4",
+        ]
+    )
+    done = simulate(config)
+    assert all_pass(done.folder)
+    assert [holder.num_examples for holder in done.report.holders] == [53, 53, 53]
+    assert done.report.privacy.unit == "patient"
+    assert "on 159 patients" in outcome(done.report)
+    assert "unit: one patient" in privacy_sentence(done.report)

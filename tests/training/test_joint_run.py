@@ -42,11 +42,12 @@ def central_steps(consortium, rounds):
                 module,
                 Batch(features=consortium.records[holder].features, targets=consortium.records[holder].targets),
                 per_example_loss=task_of("binary").per_example_loss,
-                clip_norm=1.0,
+                clip_norm=terms.privacy.clip_norm,
             ).total.numpy()
             for holder in contributors
         )
-        model = model - terms.training.learning_rate * total / 90  # 40 + 30 + 20, whoever takes part
+        rate = terms.training.learning_rate / terms.privacy.clip_norm / 90  # 40 + 30 + 20, whoever takes part
+        model = model - rate * total
         models.append(model)
     return models
 
@@ -71,6 +72,14 @@ def test_an_opened_sum_is_divided_by_the_sampling_rate_and_all_certified_example
     levels[0] += 45
     after = apply_sum(ServerState(model=np.zeros(4, np.float32)), levels, ("ahus", "bern"), terms).model
     assert after == pytest.approx([parameters.step, 0, 0, 0])
+
+
+def test_a_step_is_in_units_of_the_clip_norm_so_that_one_learning_rate_suits_all():
+    one, quarter = (
+        make_consortium(privacy=replace(JOINT_PRIVACY, clip_norm=clip), encryption=JOINT_ENCRYPTION).terms
+        for clip in (1.0, 0.25)
+    )
+    assert step_rate(quarter, ("ahus",)) == 4 * step_rate(one, ("ahus",))
 
 
 def test_contributions_with_faint_noise_add_up_to_the_utility_gained(faint):

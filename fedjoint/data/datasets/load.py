@@ -28,6 +28,7 @@ class DataOptions:
         path: Of the file, for ``table``.
         holder: Column that says whose each record is, for ``table``.
         target: Column to predict, for ``table``.
+        patient: Column that says whose patient's each record is, for ``table``; None: every record is another patient.
         schema: File that declares the columns, for ``table``; without it they are inferred, which leaks.
         task: ``binary``, ``multiclass`` or ``number``, for ``table`` without ``schema``; None: guessed.
         reference_fraction: Of each holder's records, set aside to measure the model on; in (0, 0.9].
@@ -41,13 +42,14 @@ class DataOptions:
     path: str | None = None
     holder: str | None = None
     target: str | None = None
+    patient: str | None = None
     schema: str | None = None
     task: Task | None = None
     reference_fraction: float = 0.34
     minimum_examples: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("path", "holder", "target", "schema", "task"):
+        for name in ("path", "holder", "target", "patient", "schema", "task"):
             given = getattr(self, name)
             if self.kind != "table" and given is not None:
                 raise ConfigError(
@@ -84,6 +86,7 @@ def load_dataset(options: DataOptions) -> Dataset:
             Path(options.path).expanduser(),
             holder=options.holder,
             target=options.target,
+            patient=options.patient,
             schema_path=Path(options.schema).expanduser() if options.schema else None,
             task=options.task,
         )

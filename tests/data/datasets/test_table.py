@@ -78,3 +78,19 @@ def test_54_hospitals_of_medicare_stays_are_read_and_the_small_ones_left_out():
     assert division.left_out
     assert all(left.num_examples < 10 for left in division.left_out)
     assert {holder.id for holder in division.holders} == set(division.reference_holder_of)
+
+
+def test_the_patient_column_says_whose_records_are_whose_and_is_no_input(csv, tmp_path):
+    lines = csv.read_text().splitlines()
+    csv.write_text("\n".join([lines[0] + ",patient", *(f"{line},p{n // 6}" for n, line in enumerate(lines[1:]))]))
+    with pytest.raises(DataError, match="two holders"):
+        load_table(csv, holder="hospital", target="died", patient="patient")
+    csv.write_text("\n".join([lines[0] + ",patient", *(f"{line},p{n % 15}" for n, line in enumerate(lines[1:]))]))
+    dataset = load_table(csv, holder="hospital", target="died", patient="patient")
+    assert [column.name for column in dataset.schema.columns] == ["age", "kind"]
+    assert len(set(dataset.patient_of)) == 15
+    with pytest.raises(DataError, match=r"data\.patient is 'died' too"):
+        load_table(csv, holder="hospital", target="died", patient="died")
+    write_schema(load_table(csv, holder="hospital", target="died").schema, tmp_path / "s.yaml")
+    with pytest.raises(DataError, match="uses the patient column 'age'"):
+        load_table(csv, holder="hospital", target="died", patient="age", schema_path=tmp_path / "s.yaml")
