@@ -22,11 +22,12 @@ __all__ = [
     "REPORT",
     "REPORT_PAGE",
     "STATEMENTS",
+    "SUMS",
     "NewRunFolder",
     "file_hashes",
 ]
 
-AGREEMENT, RECORD, MODEL = "agreement.json", "record.jsonl", "model.safetensors"
+AGREEMENT, RECORD, MODEL, SUMS = "agreement.json", "record.jsonl", "model.safetensors", "sums.bin"
 REPORT, REPORT_PAGE, LEDGER, STATEMENTS = "report.json", "report.html", "ledger.sqlite", "statements"
 _PARTIAL = ".partial"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -14,8 +14,9 @@ from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import IdentityError, PrivacyError, RecordError
 from fedjoint.privacy.receipts import check_releases
-from fedjoint.runs.folder import MODEL
+from fedjoint.runs.folder import MODEL, SUMS
 from fedjoint.runs.recorded import RecordedPart, RecordedRun
+from fedjoint.runs.replay import keeps_sums, replay_sums
 from fedjoint.valuation.encrypted import OpenedContribution, contribution_of
 
 __all__ = ["check_contributions", "check_model", "check_openings", "check_receipts"]
@@ -69,11 +70,11 @@ def check_openings(run: RecordedRun, agreement: SignedAgreement) -> str:
     return f"{len(run.rounds)} rounds, each opened alike by at least {MINIMUM_OPENERS} holders"
 
 
-def check_model(folder: Path, run: RecordedRun) -> str:
-    """The model in the folder is the one that holders signed for after the last round.
+def check_model(folder: Path, run: RecordedRun, agreement: SignedAgreement) -> str:
+    """The model in the folder is what the opened sums give, and what holders signed for in every round.
 
     Raises:
-        RecordError: the file is malformed or holds another model.
+        RecordError: a file is malformed, or holds another sum or model.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -90,7 +91,11 @@ def check_model(folder: Path, run: RecordedRun) -> str:
     digest = sha256_hex(vector.tobytes())
     if digest != run.rounds[-1].model_sha256:
         raise RecordError(f"{MODEL} is not the model after round {len(run.rounds)}")
-    return f"{digest[:16]}… is the model after round {len(run.rounds)}"
+    words = f"{digest[:16]}… is the model after round {len(run.rounds)}"
+    if not keeps_sums(agreement.terms):
+        return f"{words}; too large to compute again: its sums were not kept"
+    replay_sums(folder / SUMS, run, agreement.terms)
+    return f"{words}, computed again from {len(run.rounds)} opened sums"
 
 
 def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,6 +132,11 @@ class RecordedRun:
     sampled: SampledContributions | None
     settled: SettledRevenue
     closed: ClosedRun
+
+    @property
+    def rounds_of_holders(self) -> dict[str, int]:
+        """In how many rounds each holder's update was summed; compute costs are claimed for no more."""
+        return dict(Counter(holder for summed in self.summed.values() for holder in summed.receipts))
 
     @property
     def run_id(self) -> str:

@@ -198,7 +198,7 @@ def _report(evidence: _Evidence) -> str:
 
 
 def _model(evidence: _Evidence) -> str:
-    return check_model(evidence.folder, evidence.run)
+    return check_model(evidence.folder, evidence.run, evidence.agreement)
 
 
 _Checker = Callable[[_Evidence], str]

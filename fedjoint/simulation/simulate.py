@@ -32,9 +32,11 @@ from fedjoint.runs.folder import (
     REPORT,
     REPORT_PAGE,
     STATEMENTS,
+    SUMS,
     NewRunFolder,
     file_hashes,
 )
+from fedjoint.runs.replay import keeps_sums, sums_to_bytes
 from fedjoint.runs.report import Report
 from fedjoint.runs.report_html import render_report
 from fedjoint.runs.settling import Revenue, SettledRun, settle_run
@@ -232,6 +234,8 @@ def _write_files(
         "features": json.dumps(session.terms.data.schema.feature_names),
         "order": json.dumps([parameter for parameter, _ in module.named_parameters()]),
     }
+    if keeps_sums(session.terms):
+        folder.write(sums_to_bytes(trained.models[0], [summary.levels for summary in trained.rounds]), SUMS)
     save_model(folder.path(MODEL), trained.model, module=module, metadata=words)
     for holder, statement in settled.statements.items():
         document = sign_statement(statement, parties.coordinator)

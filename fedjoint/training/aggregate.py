@@ -14,6 +14,7 @@ from fedjoint.errors import TrainingError
 from fedjoint.training.optimizer import Model, ServerState, num_moments, optimizer_step
 
 __all__ = [
+    "Levels",
     "Model",
     "ServerState",
     "apply_sum",

@@ -20,7 +20,7 @@ from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.receipts import RoundReceipt, check_releases
 from fedjoint.strict import plain
-from fedjoint.training.aggregate import Model, apply_sum, model_bytes, state_bytes
+from fedjoint.training.aggregate import Levels, Model, apply_sum, model_bytes, state_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.opening import Openings
 from fedjoint.training.optimizer import ServerState, start_state
@@ -77,6 +77,7 @@ class RoundSummary:
         metrics: The model after it, on the reference set.
         loss: The reference loss after it.
         receipts: What each contributor signed.
+        levels: The opened sum, as :func:`fedjoint.training.aggregate.apply_sum` takes it.
     """
 
     round: int
@@ -85,6 +86,7 @@ class RoundSummary:
     metrics: Mapping[str, float | None]
     loss: float
     receipts: Mapping[str, RoundReceipt]
+    levels: Levels
 
 
 @dataclass(kw_only=True)
@@ -271,6 +273,7 @@ class Coordinator:
             metrics=self._reference.metrics(self.model),
             loss=self._reference.loss(self.model),
             receipts=pending.receipts,
+            levels=levels,
         )
         self._log(
             "round.opened",

@@ -39,6 +39,7 @@ def test_a_run_leaves_a_complete_folder_that_verifies(tmp_path):
             "record.jsonl",
             "report.html",
             "report.json",
+            "sums.bin",
             *statements,
         ]
     )

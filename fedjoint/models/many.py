@@ -1,0 +1,120 @@
+"""Many models at once: outputs and mean losses of models of the same module on the same records, differentiable.
+
+Outputs lie as ``[models, outputs, records]``: linear layers are then one batched product each, and losses run along the
+records. Modules that are no chain of linear layers and activations are run by ``torch.func.vmap``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from torch.nn import functional
+
+from fedjoint.models.tasks import Task
+
+__all__ = ["Parameters", "activation_bytes", "chain_of", "layer_of", "mean_losses", "outputs_of", "split"]
+
+#: By name, each [models, *shape].
+Parameters: TypeAlias = dict[str, torch.Tensor]
+
+#: Act on every number for itself, in whatever order they lie.
+_ELEMENTWISE = (
+    torch.nn.ELU,
+    torch.nn.GELU,
+    torch.nn.Identity,
+    torch.nn.LeakyReLU,
+    torch.nn.ReLU,
+    torch.nn.SiLU,
+    torch.nn.Sigmoid,
+    torch.nn.Softplus,
+    torch.nn.Tanh,
+)
+
+
+def chain_of(module: torch.nn.Module) -> list[tuple[str, torch.nn.Module]] | None:
+    """A module's linear layers and activations, each with its parameters' prefix; None if it has others."""
+    named = list(module.named_children()) if type(module) is torch.nn.Sequential else [("", module)]
+    if not named or not all(type(layer) is torch.nn.Linear or type(layer) in _ELEMENTWISE for _, layer in named):
+        return None
+    return [(f"{name}." if name else "", layer) for name, layer in named]
+
+
+def split(module: torch.nn.Module, models: torch.Tensor) -> Parameters:
+    """Views of vectors [models, D] as parameters, in the order of ``module.named_parameters()``."""
+    parameters: Parameters = {}
+    start = 0
+    for name, parameter in module.named_parameters():
+        parameters[name] = models[:, start : start + parameter.numel()].reshape(len(models), *parameter.shape)
+        start += parameter.numel()
+    return parameters
+
+
+def outputs_of(module: torch.nn.Module, parameters: Parameters, inputs: torch.Tensor) -> torch.Tensor:
+    """Outputs of all models on the same records.
+
+    Args:
+        module: Gives the computation; it is neither read for parameters nor changed. It must treat each record for
+            itself and draw nothing at random.
+        parameters: Of :func:`split`; gradients flow to them.
+        inputs: [records, inputs].
+
+    Returns:
+        [models, outputs, records].
+    """
+    chain = chain_of(module)
+    if chain is None:
+
+        def one(own: Parameters) -> torch.Tensor:
+            outputs: torch.Tensor = torch.func.functional_call(module, own, (inputs,))
+            return outputs
+
+        return torch.func.vmap(one)(parameters).transpose(1, 2)
+    hidden = inputs.T
+    for prefix, layer in chain:
+        hidden = layer_of(layer, prefix, parameters, hidden)
+    return hidden
+
+
+def layer_of(layer: torch.nn.Module, prefix: str, parameters: Parameters, hidden: torch.Tensor) -> torch.Tensor:
+    """One layer of a chain: [models or none, width, records] to [models, width, records]."""
+    if not isinstance(layer, torch.nn.Linear):
+        outputs: torch.Tensor = layer(hidden)
+        return outputs
+    weight, bias = parameters[f"{prefix}weight"], parameters.get(f"{prefix}bias")
+    if bias is None:
+        return weight @ hidden
+    if hidden.ndim == 2:  # the same records for all models: one product
+        return weight @ hidden + bias[:, :, None]
+    return torch.baddbmm(bias[:, :, None], weight, hidden)
+
+
+def mean_losses(outputs: torch.Tensor, targets: torch.Tensor, task: Task) -> torch.Tensor:
+    """From outputs [models, outputs, records] to mean losses, float64 [models]; gradients flow to the outputs."""
+    models, width, records = outputs.shape
+    if task.name == "multiclass":  # along the classes, which are not last here: far faster than one by one
+        hits = functional.one_hot(targets.long(), width).T.to(outputs.dtype).reshape(-1)
+        return -(functional.log_softmax(outputs, dim=1).reshape(models, width * records) @ hits).double() / records
+    rows = outputs.transpose(1, 2).reshape(models * records, width)
+    losses = task.per_example_loss(rows, targets.repeat(models))
+    return losses.reshape(models, records).double().mean(dim=1)
+
+
+def activation_bytes(module: torch.nn.Module, inputs: torch.Tensor) -> tuple[int, int]:
+    """What a module's outputs and those of the modules inside it take for one model, found by running it.
+
+    Returns:
+        Bytes of the largest output, and of all together.
+    """
+    seen: list[int] = []
+    handles = [
+        child.register_forward_hook(lambda _child, _inputs, output: seen.append(inputs.element_size() * output.numel()))
+        for child in module.modules()
+    ]
+    try:
+        parameters = {name: torch.zeros_like(own, dtype=inputs.dtype) for name, own in module.named_parameters()}
+        torch.func.functional_call(module, parameters, (inputs,))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return max(seen), sum(seen)

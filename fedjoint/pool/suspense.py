@@ -1,0 +1,71 @@
+"""Suspense must clear: what has stood there, since when, and what has stood too long."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from fedjoint.pool.accounts import SUSPENSE
+from fedjoint.pool.ledger import Entry
+
+__all__ = ["Unclear", "suspense_report"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unclear:
+    """Money in suspense that nobody has decided on.
+
+    Args:
+        entry_id: Of the entry that put it there.
+        at: When, ISO 8601 in UTC.
+        currency: ISO 4217 code.
+        left_minor: What of it is still there, in minor units, at least 1.
+        days: Whole days since then.
+        overdue: Longer than the dispute window.
+    """
+
+    entry_id: str
+    at: str
+    currency: str
+    left_minor: int
+    days: int
+    overdue: bool
+
+
+def suspense_report(entries: Iterable[Entry], *, at: str, window_days: int) -> list[Unclear]:
+    """What stands in suspense, oldest first in each currency; what leaves is taken from the oldest.
+
+    Memory is needed for what is unclear, not for all entries.
+
+    Args:
+        entries: In the order they were posted, such as ``store.entries("suspense")``.
+        at: Now, ISO 8601 in UTC.
+        window_days: The agreed dispute window.
+
+    Guarantees:
+        The amounts sum to the balance of the account, in each currency.
+    """
+    now, standing = datetime.fromisoformat(at), dict[str, deque[Unclear]]()
+    for entry in entries:
+        amount = sum(p.amount_minor for p in entry.postings if p.account == SUSPENSE and entry.phase == "posted")
+        queue = standing.setdefault(entry.currency, deque())
+        if amount > 0:
+            days = (now - datetime.fromisoformat(entry.at)).days
+            queue.append(
+                Unclear(
+                    entry_id=entry.id,
+                    at=entry.at,
+                    currency=entry.currency,
+                    left_minor=amount,
+                    days=days,
+                    overdue=days > window_days,
+                )
+            )
+        while amount < 0 and queue:
+            oldest = queue.popleft()
+            amount += oldest.left_minor
+            if amount > 0:
+                queue.appendleft(replace(oldest, left_minor=amount))
+    return [unclear for currency in sorted(standing) for unclear in standing[currency]]
