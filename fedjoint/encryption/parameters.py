@@ -235,4 +235,5 @@ def agreed_parameters(terms: Terms) -> Parameters:
         bound=terms.encryption.bound,
         value_bits=terms.encryption.value_bits,
         rounds=terms.training.rounds,
+        values_per_word=terms.encryption.values_per_word,
     )

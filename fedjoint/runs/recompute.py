@@ -10,6 +10,7 @@ import numpy as np
 
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.signing import SignedAgreement, statement_bytes
+from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import IdentityError, PrivacyError, RecordError
 from fedjoint.privacy.receipts import check_releases
@@ -20,8 +21,6 @@ from fedjoint.valuation.encrypted import OpenedContribution, contribution_of
 
 __all__ = ["check_contributions", "check_model", "check_openings", "check_receipts"]
 
-#: So many holders must have opened a sum, or the contributions, alike.
-_MINIMUM_OPENERS = 2
 _MAX_MODEL_BYTES = 4 << 30
 
 
@@ -66,9 +65,9 @@ def check_openings(run: RecordedRun, agreement: SignedAgreement) -> str:
             _signed(agreement, run.run_id, holder, "opened", facts, reply.signature, where)
             if (reply.round, reply.model_sha256) != (opened.round, opened.model_sha256):
                 raise RecordError(f"{where} is of another round or model")
-        if len(opened.opened) < _MINIMUM_OPENERS or len({reply.sum_sha256 for reply in opened.opened.values()}) != 1:
-            raise RecordError(f"round {opened.round} was not opened alike by {_MINIMUM_OPENERS} holders")
-    return f"{len(run.rounds)} rounds, each opened alike by at least {_MINIMUM_OPENERS} holders"
+        if len(opened.opened) < MINIMUM_OPENERS or len({reply.sum_sha256 for reply in opened.opened.values()}) != 1:
+            raise RecordError(f"round {opened.round} was not opened alike by {MINIMUM_OPENERS} holders")
+    return f"{len(run.rounds)} rounds, each opened alike by at least {MINIMUM_OPENERS} holders"
 
 
 def check_model(folder: Path, run: RecordedRun, agreement: SignedAgreement) -> str:
@@ -102,14 +101,20 @@ def check_model(folder: Path, run: RecordedRun, agreement: SignedAgreement) -> s
 def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
     """Two holders signed for the opened numbers, and with the masks off they give the contributions.
 
+    Where the agreement measures none, nothing was opened and every holder counts for what was agreed.
+
     Raises:
         RecordError: a signature, number or contribution is wrong.
     """
     parts = run.valued.parts
+    if agreement.terms.valuation.method == "none":
+        if parts or run.valued.openers or run.contributions != agreement.terms.unmeasured_shares:
+            raise RecordError("contributions are recorded that were agreed not to be measured")
+        return "not measured, as agreed"
     facts = {"samples": [f"{part.holder}.{part.part}" for part in parts], "values": [part.opened for part in parts]}
     for holder, signature in run.valued.openers.items():
         _signed(agreement, run.run_id, holder, "contributions", facts, signature, f"contributions opened by '{holder}'")
-    if len(run.valued.openers) < _MINIMUM_OPENERS:
+    if len(run.valued.openers) < MINIMUM_OPENERS:
         raise RecordError(f"the contributions were opened by {len(run.valued.openers)} holders", expected="two")
     modulus = agreed_parameters(agreement.terms).plain_modulus
     for holder, stated in run.contributions.items():

@@ -19,7 +19,7 @@ from fedjoint.flower.server_app import make_server_app
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.agreeing import Parties
 from fedjoint.simulation.reference import ReferenceSet
-from fedjoint.training.contributions import Contributions, PathValuation
+from fedjoint.training.contributions import Contributions, valuation_of
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.plan import Channel
@@ -119,7 +119,7 @@ def train_inline(
     valued: list[tuple[Contributions, str]] = []
 
     def run(channel: Channel) -> None:
-        valuation = PathValuation(session, reference)
+        valuation = valuation_of(session, reference)
         coordinator = Coordinator(
             parties.coordinator,
             session,

@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,6 +171,7 @@ def simulate(
     name = config.run.name or _run_name(dataset.name, config.privacy.mode, session.run_id)
     reference = ReferenceSet.of(division, agreement.terms)
     with (
+        closing(parties),
         NewRunFolder(Path(config.run.folder).expanduser(), name) as folder,
         RunRecord(
             folder.path(RECORD),

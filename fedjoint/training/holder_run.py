@@ -15,7 +15,7 @@ from fedjoint.data.records import Examples
 from fedjoint.encryption.ceremony import acknowledge, make_offers, take_key
 from fedjoint.encryption.decryption import decrypt_sum, open_sample
 from fedjoint.encryption.fixed_point import dequantise_sum
-from fedjoint.encryption.frames import pack_frame, parse_frame, parse_sample_frame
+from fedjoint.encryption.frames import FrameWriter, parse_frame, parse_sample_frame
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.scheme import Encryptor, make_encryptor
 from fedjoint.encryption.tags import Contributors
@@ -181,6 +181,8 @@ class HolderRun:
         Raises:
             EncryptionError: they were opened before, or are malformed.
         """
+        if self._terms.valuation.method == "none":
+            raise EncryptionError("the agreement has no contributions measured", remedy="Nothing of them is opened.")
         if self._contributions_opened:
             raise EncryptionError("the contributions of this run were opened before", remedy="They are opened once.")
         if {sample.holder for sample in task.samples} - set(self._terms.holder_ids):
@@ -199,6 +201,11 @@ class HolderRun:
             self._lifetime.give_back(self._reservation)  # the run is over; a later round is refused by the ledger
         facts = {"samples": [sample.blob for sample in task.samples], "values": values}
         return Parcel(body=ContributionsReply(values=tuple(values), signature=self._sign("contributions", facts)))
+
+    def close(self) -> None:
+        """Wipe the run's key, as far as Python can; whatever needs it is refused from now on."""
+        if self._key is not None:
+            self._key.close()
 
     def _charge_lifetime(self, round_number: int, event: GaussianEvent | None) -> None:
         """Reserve the whole run before its first round, and charge each round before it is released."""
@@ -250,10 +257,11 @@ class HolderRun:
             self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
         key = self._require_key()
         assert self._encryptor is not None  # it comes with the key
-        ciphertext = self._encryptor.encrypt(levels, round_number=round_number, place=place)
-        return pack_frame(
-            ciphertext, header=self._session.frame("update", round_number, key.key_id), sender=self._identity
-        )
+        header = self._session.frame("update", round_number, key.key_id)
+        frame = FrameWriter(header, sender=self._identity, parameters=self._parameters)
+        # encrypted right where it travels
+        ciphertext = self._encryptor.encrypt(levels, round_number=round_number, place=place, into=frame.body)
+        return frame.finish(ciphertext).tobytes()
 
     def _receipt(self, round_number: int, frame: bytes) -> RoundReceipt:
         events = self._budget.events if self._budget else ()
