@@ -1,8 +1,10 @@
 """Does the lifetime ledger survive kill -9? Processes that reserve, charge and release are killed at random moments.
 
-    python benchmarks/budget_kills.py [--quick] [--json FILE] [--kills N] [--seed N]
+    python benchmarks/budget_kills.py [--quick] [--json FILE] [--kills N] [--seed N] [--mode ledger|local|joint|all]
 
-After each kill the ledger must charge at least what was released (never under-count), and at most one reservation more.
+`ledger` writes the file and nothing else; `local` and `joint` are whole runs of three holders that train, through keys
+and encryption, one of them with the ledger. After each kill the ledger must charge at least what was released (never
+under-count), and at most one reservation more.
 """
 
 import argparse
@@ -10,21 +12,41 @@ import json
 import multiprocessing
 import os
 import random
+import secrets
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from fedjoint.privacy.events import GaussianEvent, num_steps
+from fedjoint.config import load_config
+from fedjoint.data.datasets.load import load_dataset
+from fedjoint.data.division import divide
+from fedjoint.privacy.events import GaussianEvent, Release, costs, num_steps
 from fedjoint.privacy.ledger_file import LifetimeLedger, create_ledger
 from fedjoint.privacy.lifetime import lifetime_budget
+from fedjoint.simulation.agreeing import bring_together, compose_terms, sign_by_all
+from fedjoint.simulation.reference import ReferenceSet, Yardstick
+from fedjoint.simulation.running import Stopwatch, train_inline
+from fedjoint.training.session import Session
 
 ROUNDS, AGREEMENT = 5, "a" * 64
-STEP = GaussianEvent(sampling_rate=1.0, noise_multiplier=200.0)
-RUN = GaussianEvent(sampling_rate=1.0, noise_multiplier=200.0, count=ROUNDS)
+MODES = ("ledger", "local", "joint")
+#: The holder with the ledger.
+BUDGETED = "holder-a"
+#: So much noise that a thousand runs fit into one budget.
+STUDY = [
+    "data=breast_cancer",
+    f"training.rounds={ROUNDS}",
+    "privacy.epsilon=0.05",
+    "privacy.delta=1e-6",
+    "encryption=seeded",
+]
+EVENT = GaussianEvent(sampling_rate=1.0, noise_multiplier=200.0)
+STEP = Release(purpose="training", event=EVENT, if_opened=EVENT)
 
 
 def _now() -> str:
@@ -36,18 +58,52 @@ def run_until_killed(ledger_path: Path, releases: Path, generation: int) -> None
     ledger = LifetimeLedger(ledger_path, now=_now)
     out = os.open(releases, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in range(10**6):
-        reservation = ledger.reserve(f"{generation}-{number}", agreement_sha256=AGREEMENT, events=(RUN,), unit="record")
+        reservation = ledger.reserve(
+            f"{generation}-{number}", agreement_sha256=AGREEMENT, releases=(STEP.times(ROUNDS),), unit="record"
+        )
         for round_number in range(1, ROUNDS + 1 - number % 3):
-            assert ledger.commit(reservation, round_number=round_number, event=STEP)
+            assert ledger.commit(reservation, name=f"round {round_number}", release=STEP)
             os.write(out, b"r")
         ledger.give_back(reservation)
 
 
-def kill_once(ledger_path: Path, releases: Path, *, generation: int, after_s: float) -> dict[str, int]:
-    """Kill one process, and compare what the ledger says with what was released."""
-    process = multiprocessing.get_context("fork").Process(
-        target=run_until_killed, args=(ledger_path, releases, generation)
+def train_once(mode: str, hear: Callable[[str, int], None], lifetimes: dict[str, LifetimeLedger]) -> None:
+    """One run of a breast cancer study over four made-up holders; ``hear`` is told of each update before it is sent."""
+    config = load_config([*STUDY, f"privacy={mode}"])
+    dataset = load_dataset(config.data)
+    division = divide(dataset, reference_fraction=0.34, minimum_examples=10, seed=0)
+    parties = bring_together(division, observer=lambda holder, number, _: hear(holder, number), lifetimes=lifetimes)
+    terms = compose_terms(config, dataset, division, parties)
+    train_inline(
+        Session(agreement=sign_by_all(terms, parties), run_id=secrets.token_hex(16)),
+        parties,
+        Yardstick(ReferenceSet.of(division, terms), terms.data.schema),
+        log=lambda kind, body: None,
+        on_round=lambda summary: None,
+        stopwatch=Stopwatch(),
     )
+
+
+def train_until_killed(ledger_path: Path, releases: Path, mode: str) -> None:
+    """Run after run; each update of the holder with the ledger is released (a byte in a file)."""
+    out = os.open(releases, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def hear(holder: str, round_number: int) -> None:
+        if holder == BUDGETED:
+            os.write(out, b"r" * (1 + (mode == "joint" and round_number == 1)))  # with round 1 the contributions' noise
+
+    while True:
+        train_once(mode, hear, {BUDGETED: LifetimeLedger(ledger_path, now=_now)})
+
+
+def kill_once(ledger_path: Path, releases: Path, *, generation: int, after_s: float, mode: str) -> dict[str, int]:
+    """Kill one process, and compare what the ledger says with what was released."""
+    target, arguments = (
+        (run_until_killed, (ledger_path, releases, generation))
+        if mode == "ledger"
+        else (train_until_killed, (ledger_path, releases, mode))
+    )
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
     process.start()
     time.sleep(after_s)
     process.kill()
@@ -55,11 +111,11 @@ def kill_once(ledger_path: Path, releases: Path, *, generation: int, after_s: fl
     account = LifetimeLedger(ledger_path, now=_now).account()
     released = releases.stat().st_size if releases.exists() else 0
     held = [reservation for reservation in account.reservations if reservation.is_open]
-    lost = num_steps(account.charged) - released
+    lost = num_steps(costs(account.charged)) - released
     ledger = LifetimeLedger(ledger_path, now=_now)
     for reservation in held:  # what a holder does once it knows that the process is gone
         ledger.give_back(reservation.id)
-    after = num_steps(ledger.account().charged) - released
+    after = num_steps(costs(ledger.account().charged)) - released
     return {
         "released": released,
         "lost": lost,
@@ -69,14 +125,24 @@ def kill_once(ledger_path: Path, releases: Path, *, generation: int, after_s: fl
     }
 
 
-def run_kills(kills: int, *, seed: int, folder: Path) -> list[dict[str, int]]:
+def seconds_of_a_run(mode: str) -> float:
+    """How long one run takes here; the first is not timed, as it loads the libraries that children then have."""
+    for _ in range(2):
+        start = time.perf_counter()
+        train_once(mode, lambda holder, number: None, {})
+    return time.perf_counter() - start
+
+
+def run_kills(kills: int, *, seed: int, folder: Path, mode: str) -> list[dict[str, int]]:
     """Kill so many processes, one after the other, on one ledger."""
     moments = random.Random(seed)
-    ledger, releases = folder / "ledger", folder / "releases"
-    create_ledger(ledger, lifetime_budget(1000.0, 1e-5), cohort="killed", unit="record", now=_now)
+    ledger, releases = folder / f"{mode}.ledger", folder / f"{mode}.releases"
+    longest = 0.15 if mode == "ledger" else 2 * seconds_of_a_run(mode)
+    wide = lifetime_budget(1000.0 if mode == "ledger" else 40.0, 1e-5)
+    create_ledger(ledger, wide, if_opened=wide, cohort="killed", unit="record", now=_now)
     rows, lost_for_good = [], 0
     for generation in range(kills):
-        row = kill_once(ledger, releases, generation=generation, after_s=moments.uniform(0.0, 0.15))
+        row = kill_once(ledger, releases, generation=generation, after_s=moments.uniform(0.0, longest), mode=mode)
         # a round that was charged and then killed stays charged: what earlier kills lost so is not this one's loss
         row["lost"] -= lost_for_good
         row["lost_after"], lost_for_good = row["lost_after"] - lost_for_good, row["lost_after"]
@@ -89,25 +155,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="20 kills instead of 200")
     parser.add_argument("--kills", type=int, metavar="N", help="so many kills")
+    parser.add_argument("--mode", choices=[*MODES, "all"], default="all", help="what is killed (default: all)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     arguments = parser.parse_args()
-    kills = arguments.kills or (20 if arguments.quick else 200)
-    with tempfile.TemporaryDirectory() as folder:
-        rows = run_kills(kills, seed=arguments.seed, folder=Path(folder))
-    table = Table("after a kill", "kills", title=f"{kills} x kill -9, a reservation is {ROUNDS} steps")
-    table.add_row("under-counted (charged < released)", str(sum(row["under_counted"] for row in rows)))
-    table.add_row("more than one reservation lost", str(sum(row["lost"] > ROUNDS or row["open"] > 1 for row in rows)))
-    for steps, count in sorted(Counter(row["lost"] for row in rows).items()):
-        table.add_row(f"{steps} steps held by the open reservation", str(count))
-    for steps, count in sorted(Counter(row["lost_after"] for row in rows).items()):
-        table.add_row(f"{steps} steps lost once it is given back", str(count))
-    table.add_row("steps released in all", f"{rows[-1]['released']:,}")
-    Console().print(table)
+    kills, bad, rows = arguments.kills or (20 if arguments.quick else 200), False, []
+    for mode in MODES if arguments.mode == "all" else [arguments.mode]:
+        with tempfile.TemporaryDirectory() as folder:
+            of_mode = run_kills(kills, seed=arguments.seed, folder=Path(folder), mode=mode)
+        show(mode, of_mode)
+        most = ROUNDS + (mode == "joint")
+        bad |= any(row["under_counted"] or row["lost"] > most or row["open"] > 1 for row in of_mode)
+        rows += [{"mode": mode} | row for row in of_mode]
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
-    bad = any(row["under_counted"] or row["lost"] > ROUNDS or row["open"] > 1 for row in rows)
     raise SystemExit(1 if bad else 0)
+
+
+def show(mode: str, rows: list[dict[str, int]]) -> None:
+    """Print a tally."""
+    most = ROUNDS + (mode == "joint")
+    table = Table("after a kill", "kills", title=f"{mode}: {len(rows)} x kill -9, a reservation is {most} releases")
+    table.add_row("under-counted (charged < released)", str(sum(row["under_counted"] for row in rows)))
+    table.add_row("more than one reservation lost", str(sum(row["lost"] > most or row["open"] > 1 for row in rows)))
+    for steps, count in sorted(Counter(row["lost"] for row in rows).items()):
+        table.add_row(f"{steps} releases held by the open reservation", str(count))
+    for steps, count in sorted(Counter(row["lost_after"] for row in rows).items()):
+        table.add_row(f"{steps} releases lost once it is given back", str(count))
+    table.add_row("released in all", f"{rows[-1]['released']:,}")
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -45,10 +45,23 @@ _PLAIN_TEXT = re.compile(r"[^\[\]{}()'\",\\$\n]+")
 @strict
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Where the run folder stands: ``<folder>/<name>``; a missing name is made up."""
+    """Where the run folder stands: ``<folder>/<name>``; a missing name is made up.
+
+    Args:
+        name: Of the run.
+        folder: Of all runs.
+        budgets: Folder of the holders' lifetime budgets, each made when it is missing; None: runs are not added up.
+        budget_epsilon: Limit of a budget that is made.
+        budget_epsilon_if_opened: The same if a holder's own ciphertexts were opened.
+        budget_delta: Of both.
+    """
 
     name: str | None = None
     folder: str = "runs"
+    budgets: str | None = None
+    budget_epsilon: float = 8.0
+    budget_epsilon_if_opened: float = 24.0
+    budget_delta: float = 1e-5
 
 
 @strict
@@ -75,7 +88,21 @@ class TrainingConfig:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class PrivacyConfig:
-    """As :class:`fedjoint.agreement.terms.PrivacyTerms`; missing noise multipliers are calibrated to epsilon."""
+    """As :class:`fedjoint.agreement.terms.PrivacyTerms`; missing noise multipliers are calibrated to epsilon.
+
+    Args:
+        mode: See there, as for all others.
+        epsilon: Of the whole run.
+        delta: Of the whole run.
+        clip_norm: Of one record's gradient.
+        noise_multiplier: Of training.
+        colluders: Of mode ``joint``.
+        epsilon_if_opened: Of mode ``joint``.
+        contributions_noise_multiplier: Of mode ``joint``.
+        insecure_seed: Makes the noise reproducible.
+        metrics: Whether AUC and accuracy on records that holders keep out of training are released, with noise.
+        held_out: Fraction of records kept out for them.
+    """
 
     mode: Literal["local", "joint", "none"]
     epsilon: float | None = None
@@ -87,6 +114,8 @@ class PrivacyConfig:
     contributions_noise_multiplier: float | None = None
     unit: Literal["record", "patient"] = "record"
     insecure_seed: int | None = None
+    metrics: bool = False
+    held_out: float = 0.2
 
 
 @strict

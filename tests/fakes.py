@@ -49,7 +49,7 @@ ANYTHING = HolderPolicy(
     maximum_epsilon_if_opened=1e6,
     minimum_colluders=0,
     maximum_delta=1.0,
-    allow_no_privacy=True,
+    modes=("local", "joint", "none"),
     allow_insecure_noise=True,
 )
 NO_PRIVACY = PrivacyTerms(mode="none")

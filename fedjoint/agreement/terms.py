@@ -7,10 +7,11 @@ A run may do nothing that is not written here. The terms are identified by the S
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fedjoint.agreement.ranges import in_range
+from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.valuation_terms import ValuationTerms
 from fedjoint.agreement.weights import most_counted
@@ -321,6 +322,7 @@ class Terms:
     encryption: EncryptionTerms
     valuation: ValuationTerms
     money: MoneyTerms
+    releases: ReleaseTerms = field(default_factory=ReleaseTerms)
 
     def __post_init__(self) -> None:
         identities = [holder.identity for holder in self.holders] + [self.coordinator]
@@ -355,6 +357,11 @@ class Terms:
             )
         if self.privacy.mode == "joint":
             self._check_joint()
+        if self.valuation.keep_updates and self.releases.statistics_noise_multiplier is not None:
+            raise InvalidValue(
+                "valuation.keep_updates with private statistics", expected="one of both: kept records are as agreed"
+            )
+        self.releases.check(self.data.schema, mode=self.privacy.mode, unit=self.privacy.unit)
 
     def _check_joint(self) -> None:
         if self.valuation.keep_updates:
@@ -416,8 +423,12 @@ class Terms:
 
     @property
     def num_coordinates(self) -> int:
-        """Numbers that a holder encrypts in a round: D, and in mode ``joint`` two more, noise for its contribution."""
-        return self.num_parameters + (CONTRIBUTION_NOISES if self.privacy.mode == "joint" else 0)
+        """Numbers that a holder encrypts in a round: D, and in mode ``joint`` two more, noise for its contribution.
+
+        Between them zeros fill up what the agreed releases need, where that is more than the model has.
+        """
+        of_update = self.num_parameters + (CONTRIBUTION_NOISES if self.privacy.mode == "joint" else 0)
+        return max(of_update, self.releases.least_coordinates(self.data.schema))
 
     @property
     def num_examples(self) -> int:

@@ -14,7 +14,7 @@ from fedjoint.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fedjoint.privacy.lifetime_account import LifetimeAccount, Reservation
+    from fedjoint.privacy.lifetime_account import LifetimeAccount, Limit, Reservation
 
 __all__ = ["command"]
 
@@ -36,6 +36,12 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the account as JSON.")
 @click.option("--create", is_flag=True, help="Make a new ledger, once for these people's records.")
 @click.option("--epsilon", type=float, metavar="E", help="With --create: the most that all runs together may cost.")
+@click.option(
+    "--epsilon-if-opened",
+    type=float,
+    metavar="E",
+    help="With --create: the same if your own ciphertexts were opened (default: three times --epsilon).",
+)
 @click.option("--delta", type=float, metavar="D", help="With --create: below 1 / number of records.")
 @click.option("--cohort", metavar="NAME", help="With --create: your name for these people's records.")
 @click.option(
@@ -58,11 +64,13 @@ def budget(file: Path, as_json: bool, create: bool, reservation: str | None, **s
       fedjoint holder budget patients.ledger
       fedjoint holder budget patients.ledger --give-back 3f0c9a417be2d851
     """
-    given = [name for name in ("epsilon", "delta", "cohort") if settings[name] is not None]
-    if create and (len(given) < 3 or reservation):
+    given = [name for name in ("epsilon", "delta", "cohort", "epsilon_if_opened") if settings[name] is not None]
+    if create and (not {"epsilon", "delta", "cohort"} <= set(given) or reservation):
         raise ConfigError("--create without a limit or a name", expected="--epsilon, --delta and --cohort with it")
     if given and not create:
-        raise ConfigError(f"--{given[0]} of a ledger that is there", remedy="A limit is fixed for good by --create.")
+        raise ConfigError(
+            f"--{given[0].replace('_', '-')} of a ledger that is there", remedy="A limit is fixed for good by --create."
+        )
     from fedjoint.privacy.ledger_file import LifetimeLedger
 
     if create:
@@ -79,11 +87,26 @@ def budget(file: Path, as_json: bool, create: bool, reservation: str | None, **s
     _show(account, head, Console())
 
 
-def _create(file: Path, *, epsilon: float, delta: float, cohort: str, unit: Any, filter_name: Any) -> None:
+def _create(
+    file: Path,
+    *,
+    epsilon: float,
+    epsilon_if_opened: float | None,
+    delta: float,
+    filter_name: Any,
+    **named: Any,
+) -> None:
     from fedjoint.privacy.ledger_file import create_ledger
     from fedjoint.privacy.lifetime import lifetime_budget
 
-    create_ledger(file, lifetime_budget(epsilon, delta, filter_name=filter_name), cohort=cohort, unit=unit, now=_now)
+    opened = 3 * epsilon if epsilon_if_opened is None else epsilon_if_opened
+    create_ledger(
+        file,
+        lifetime_budget(epsilon, delta, filter_name=filter_name),
+        if_opened=lifetime_budget(opened, delta, filter_name=filter_name),
+        now=_now,
+        **named,
+    )
 
 
 def _now() -> str:
@@ -92,48 +115,68 @@ def _now() -> str:
 
 def _figures(account: LifetimeAccount, head: str) -> dict[str, Any]:
     """The account as plain JSON: fractions are of the limit of the filter that decides, and add up."""
-    from fedjoint.privacy.accounting import epsilon_of
-    from fedjoint.privacy.events import num_steps
-    from fedjoint.privacy.lifetime import binding_measure, epsilon_left, statement
-    from fedjoint.privacy.lifetime_account import merged
-
-    created, charged, spent = account.created, account.charged, account.spent
-    limit = created.budget
-    measure = binding_measure(limit, charged)
-    spent_fraction, charged_fraction = measure.fraction(spent), measure.fraction(charged)
-
-    def group(reservations: list[Reservation]) -> dict[str, Any]:
-        released = merged(event for one in reservations for event in one.released)
-        held = merged(event for one in reservations for event in one.charged)
-        used = measure.fraction(released)
-        return {
-            "spent": used,
-            "reserved": max(0.0, measure.fraction(held) - used),
-            "steps": num_steps(released),
-            "epsilon": epsilon_of(released, limit.delta),
-        }
-
+    opened, if_opened = (_limit_figures(limit) for limit in account.limits())
     agreements: dict[str, list[Reservation]] = {}
     for one in account.reservations:
         agreements.setdefault(one.reserved.agreement_sha256, []).append(one)
     return {
-        "cohort": created.cohort,
-        "unit": created.unit,
+        "cohort": account.created.cohort,
+        "unit": account.created.unit,
         "adjacency": "add-or-remove",
-        "epsilon": limit.epsilon,
-        "delta": limit.delta,
-        "filter": {"chosen": limit.filter, "decides": measure.name, "order": limit.order, "why": statement(limit)},
-        "spent": {"fraction": spent_fraction, "epsilon": epsilon_of(spent, limit.delta), "steps": num_steps(spent)},
-        "reserved": {"fraction": max(0.0, charged_fraction - spent_fraction)},
-        "left": {"fraction": max(0.0, 1 - charged_fraction), "epsilon": epsilon_left(limit, charged)},
-        "agreements": [{"agreement_sha256": name} | group(held) for name, held in agreements.items()],
+        **opened,
+        "if_opened": if_opened,
+        "agreements": [{"agreement_sha256": name} | _group(account, held) for name, held in agreements.items()],
         "open_reservations": [
             {"id": one.id, "run": one.reserved.lineage, "agreement_sha256": one.reserved.agreement_sha256}
-            | group([one])
+            | _group(account, [one])
             for one in account.reservations
             if one.is_open
         ],
         "head": head,
+    }
+
+
+def _limit_figures(limit: Limit) -> dict[str, Any]:
+    from fedjoint.privacy.accounting import epsilon_of
+    from fedjoint.privacy.events import num_steps
+    from fedjoint.privacy.lifetime import binding_measure, epsilon_left, statement
+
+    budget = limit.budget
+    measure = binding_measure(budget, limit.charged)
+    spent, charged = measure.fraction(limit.spent), measure.fraction(limit.charged)
+    return {
+        "epsilon": budget.epsilon,
+        "delta": budget.delta,
+        "filter": {"chosen": budget.filter, "decides": measure.name, "order": budget.order, "why": statement(budget)},
+        "spent": {
+            "fraction": spent,
+            "epsilon": epsilon_of(limit.spent, budget.delta),
+            "releases": num_steps(limit.spent),
+        },
+        "reserved": {"fraction": max(0.0, charged - spent)},
+        "left": {"fraction": max(0.0, 1 - charged), "epsilon": epsilon_left(budget, limit.charged)},
+    }
+
+
+def _group(account: LifetimeAccount, reservations: list[Reservation]) -> dict[str, Any]:
+    """What some reservations come to, by the limit of what is opened."""
+    from fedjoint.privacy.accounting import epsilon_of
+    from fedjoint.privacy.events import PURPOSES, costs, num_steps
+    from fedjoint.privacy.lifetime import binding_measure
+    from fedjoint.privacy.lifetime_account import merged
+
+    budget = account.created.budget
+    measure = binding_measure(budget, costs(account.charged))
+    released = merged(release for one in reservations for release in one.released)
+    used = measure.fraction(costs(released))
+    held = measure.fraction(costs(release for one in reservations for release in one.charged))
+    by_purpose = {name: [one for one in released if one.purpose == name] for name in PURPOSES}
+    return {
+        "spent": used,
+        "reserved": max(0.0, held - used),
+        "releases": num_steps(costs(released)),
+        "epsilon": epsilon_of(costs(released), budget.delta),
+        "purposes": {name: epsilon_of(costs(parts), budget.delta) for name, parts in by_purpose.items() if parts},
     }
 
 
@@ -148,7 +191,7 @@ def _show(account: LifetimeAccount, head: str, console: Console) -> None:
 
     def table(head_of_first: str, rows: list[list[str]]) -> None:
         shown = Table(box=None, pad_edge=False, header_style="bold")
-        for place, heading in enumerate([head_of_first, "spent", "reserved", "steps", "epsilon by itself"]):
+        for place, heading in enumerate([head_of_first, "spent", "reserved", "releases", "epsilon by itself"]):
             shown.add_column(heading, justify="right" if place else "left", overflow="fold")
         for row in rows:
             shown.add_row(*(Text(plain_text(cell)) for cell in row))
@@ -156,22 +199,28 @@ def _show(account: LifetimeAccount, head: str, console: Console) -> None:
 
     def row(name: str, figures: dict[str, Any]) -> list[str]:
         fractions = [percent_text(figures[key], decimals=2) for key in ("spent", "reserved")]
-        return [name, *fractions, f"{figures['steps']:,}", epsilon_text(figures["epsilon"])]
+        return [name, *fractions, f"{figures['releases']:,}", epsilon_text(figures["epsilon"])]
+
+    def bar(figures: dict[str, Any]) -> None:
+        spent, reserved, left = (figures[name]["fraction"] for name in ("spent", "reserved", "left"))
+        console.print(_bar(spent, reserved, plain=not console.encoding.startswith("utf")))
+        say(f"spent {percent_text(spent)} · reserved {percent_text(reserved)} · left {percent_text(left)}")
+        say(
+            f"Spent by itself: epsilon {epsilon_text(figures['spent']['epsilon'])}. Room for one more full-batch run "
+            f"of epsilon {figures['left']['epsilon']:.2f} by itself. Epsilons do not add up; the percentages do."
+        )
 
     figures = _figures(account, head)
-    spent, reserved, left = (figures[name]["fraction"] for name in ("spent", "reserved", "left"))
     say(
         f"Lifetime budget of '{figures['cohort']}': epsilon {figures['epsilon']:g}, delta {figures['delta']:g} "
         f"(add-or-remove of one {figures['unit']})",
         "bold",
     )
-    console.print(_bar(spent, reserved, plain=not console.encoding.startswith("utf")))
-    say(f"spent {percent_text(spent)} · reserved {percent_text(reserved)} · left {percent_text(left)}")
-    say(
-        f"Spent by itself: epsilon {epsilon_text(figures['spent']['epsilon'])}. Room for one more full-batch run of "
-        f"epsilon {figures['left']['epsilon']:.2f} by itself. Epsilons do not add up; the percentages do."
-    )
+    bar(figures)
     say(f"Filter: {figures['filter']['why']}.")
+    opened = figures["if_opened"]
+    say(f"If your own ciphertexts were opened: epsilon {opened['epsilon']:g}, delta {opened['delta']:g}", "bold")
+    bar(opened)
     if figures["agreements"]:
         console.print()
         table("agreement", [row(f"{one['agreement_sha256'][:16]}", one) for one in figures["agreements"]])

@@ -21,7 +21,10 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 #: Verb to (module, one line of help).
 _VERBS = {
+    "claim": ("fedjoint.cli.claim", "Claims against a pool: filed, decided, appealed, paid, recovered."),
     "holder": ("fedjoint.cli.holder", "What belongs to a holder: its lifetime privacy budget."),
+    "pool": ("fedjoint.cli.pool", "A compensation pool: revenue, settlement, payout, statements."),
+    "registry": ("fedjoint.cli.registry", "Parties and datasets of a pool."),
     "plan": ("fedjoint.cli.plan", "Say what a run will cost, before anything is spent."),
     "simulate": ("fedjoint.cli.simulate", "Run all parties on this machine and write the run's folder."),
     "value": ("fedjoint.cli.value", "Value a finished run by another method, beside what was paid by."),

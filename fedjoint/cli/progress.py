@@ -11,6 +11,7 @@ from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.division import Division
 from fedjoint.encryption.precision import Precision
+from fedjoint.runs.sentences import account_sentence
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.preview import CostPreview
 
@@ -40,6 +41,8 @@ def in_words(costs: CostPreview) -> list[str]:
             f"  ... against whoever sees sums, model and contributions, {costs.colluders} colluding among the holders; "
             f"epsilon {costs.epsilon_if_opened:.3g} if a holder's own ciphertexts were opened (all share the key)"
         )
+    if by_purpose := account_sentence(costs.account).strip():
+        lines.append(f"  {by_purpose}")
     if costs.rounds_within_budget < costs.rounds:
         lines.append(f"The budget ends after round {costs.rounds_within_budget} of {costs.rounds}")
     return lines

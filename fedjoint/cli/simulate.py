@@ -26,6 +26,7 @@ def command(overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
       fedjoint simulate
       fedjoint simulate privacy=none training.rounds=5 seed=3 run.name=baseline
       fedjoint simulate privacy.epsilon=1 encryption=seeded
+      fedjoint simulate privacy=joint run.budgets=budgets
       fedjoint simulate data=table data.path=patients.csv data.holder=hospital data.target=died
     """
     from rich.console import Console
@@ -47,4 +48,11 @@ def command(overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
 
     show_report(done.report, console)
     console.print(f"Report: {done.folder / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
+    if config.run.budgets is not None:
+        console.print(
+            f"Lifetime budgets: fedjoint holder budget {config.run.budgets}/HOLDER.ledger",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
     console.print(f"Check everything: fedjoint verify {done.folder}", soft_wrap=True, highlight=False, markup=False)

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedjoint.agreement.schema import Schema
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.encode import encode
 from fedjoint.data.partition import holder_id, partition_by_holder, select_holders, split_reference
 from fedjoint.data.records import Cells, Examples, Index
+from fedjoint.data.standardise import Standardisation
 from fedjoint.errors import DataError
 
-__all__ = ["Division", "HolderRecords", "LeftOut", "divide"]
+__all__ = ["Division", "HolderRecords", "LeftOut", "divide", "standardised"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +56,18 @@ class Division:
     reference_holder_of: Cells
     left_out: tuple[LeftOut, ...]
     one_class: tuple[str, ...]
+
+
+def standardised(division: Division, standardisation: Standardisation, schema: Schema) -> Division:
+    """The same division with every record standardised, as a run that agreed on private statistics sees it."""
+    return dataclasses.replace(
+        division,
+        holders=tuple(
+            dataclasses.replace(records, examples=standardisation.apply(records.examples, schema))
+            for records in division.holders
+        ),
+        reference=standardisation.apply(division.reference, schema),
+    )
 
 
 def divide(dataset: Dataset, *, reference_fraction: float, minimum_examples: int, seed: int) -> Division:

@@ -26,7 +26,7 @@ from fedjoint.models.vector import num_parameters
 __all__ = ["CoalitionReference"]
 
 #: Activations of so many bytes stay in a core's cache; vmap costs more to start, and wants longer steps.
-_CACHE_BYTES, _VMAP_BYTES = 1 << 20, 1 << 24
+_CACHE_BYTES, _VMAP_BYTES = 3 << 18, 1 << 24
 
 Vectors = NDArray[np.float64]
 

@@ -79,7 +79,9 @@ def outputs_of(module: torch.nn.Module, parameters: Parameters, inputs: torch.Te
 def layer_of(layer: torch.nn.Module, prefix: str, parameters: Parameters, hidden: torch.Tensor) -> torch.Tensor:
     """One layer of a chain: [models or none, width, records] to [models, width, records]."""
     if not isinstance(layer, torch.nn.Linear):
-        outputs: torch.Tensor = layer(hidden)
+        # A hidden layer is nobody else's: without gradients it is changed where it lies.
+        reused = type(layer) is torch.nn.ReLU and hidden.ndim == 3 and not torch.is_grad_enabled()
+        outputs: torch.Tensor = hidden.relu_() if reused else layer(hidden)
         return outputs
     weight, bias = parameters[f"{prefix}weight"], parameters.get(f"{prefix}bias")
     if bias is None:

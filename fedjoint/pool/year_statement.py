@@ -25,6 +25,7 @@ from fedjoint.record.merkle import MerkleTree, leaf_hash
 from fedjoint.strict import build, plain, strict
 
 __all__ = [
+    "MAX_DOCUMENT_BYTES",
     "ClaimLine",
     "HolderStatement",
     "MoneyLine",
@@ -35,6 +36,8 @@ __all__ = [
     "verify_document",
 ]
 
+#: A year of ten thousand movements stays below this.
+MAX_DOCUMENT_BYTES = 8 << 20
 TYPE = "fedjoint-holder-statement+json"
 _ISSUED = "statement.issued"
 
@@ -259,7 +262,7 @@ def signed_document_of(
     }
 
 
-def verify_document(document: dict[str, Any], coordinator: PublicIdentity) -> HolderStatement:
+def verify_document(document: Any, coordinator: PublicIdentity) -> HolderStatement:
     """Check a statement's document with nothing but the coordinator's public keys.
 
     Raises:
@@ -267,7 +270,7 @@ def verify_document(document: dict[str, Any], coordinator: PublicIdentity) -> Ho
         IdentityError: the signature is not the coordinator's.
         RecordError: the record that the coordinator signed does not commit to it.
     """
-    if set(document) != {"statement", "jws", "event", "inclusion", "checkpoint"}:
+    if not isinstance(document, dict) or set(document) != {"statement", "jws", "event", "inclusion", "checkpoint"}:
         raise PoolError("this is no holder's statement", expected="statement, jws, event, inclusion and checkpoint")
     statement = build(HolderStatement, document["statement"], error=PoolError, where="statement")
     if signed_payload(document["jws"], coordinator, typ=TYPE) != canonical_bytes(statement):

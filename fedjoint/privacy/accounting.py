@@ -7,11 +7,10 @@ composed as privacy loss distributions, whose discretisation only ever errs upwa
 from __future__ import annotations
 
 import math
-from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from scipy.special import log_ndtr, ndtr
+from scipy.special import log_ndtr
 
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.events import MAX_STEPS, GaussianEvent, Ledger
@@ -19,7 +18,7 @@ from fedjoint.privacy.events import MAX_STEPS, GaussianEvent, Ledger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["delta_of_gaussian", "epsilon_of", "noise_multiplier_for", "rounds_affordable"]
+__all__ = ["delta_of_gaussian", "epsilon_of", "is_within", "noise_multiplier_for", "rounds_affordable"]
 
 #: Releases of a ledger summed up by kind: (sampling rate, noise multiplier, count), sorted.
 _Kinds: TypeAlias = tuple[tuple[float, float, int], ...]
@@ -58,7 +57,17 @@ def delta_of_gaussian(mu: float, epsilon: float) -> float:
         Balle and Wang 2018, "Improving the Gaussian mechanism", theorem 8; composition: Dong, Roth, Su 2022.
     """
     # exp(epsilon) overflows where the probability beside it underflows: multiply as logarithms
-    return float(ndtr(mu / 2 - epsilon / mu) - math.exp(min(epsilon + log_ndtr(-mu / 2 - epsilon / mu), 0.0)))
+    return _normal(mu / 2 - epsilon / mu) - math.exp(min(epsilon + _log_normal(-mu / 2 - epsilon / mu), 0.0))
+
+
+def _normal(x: float) -> float:
+    """Distribution function of the standard normal: by the C library, ten times as fast for one number as scipy."""
+    return math.erfc(-x * math.sqrt(0.5)) / 2
+
+
+def _log_normal(x: float) -> float:
+    """Its logarithm, also where the function itself underflows."""
+    return math.log(_normal(x)) if x > -35 else float(log_ndtr(x))
 
 
 def epsilon_of(events: Ledger, delta: float) -> float:
@@ -86,10 +95,39 @@ def epsilon_of(events: Ledger, delta: float) -> float:
         Balle and Wang 2018 (closed form); Doroshenko et al. 2022, "Connect the dots" (privacy loss distributions).
     """
     _check_delta(delta)
-    counts: Counter[tuple[float, float]] = Counter()
+    return _epsilon(_kinds(events), delta)
+
+
+def is_within(events: Ledger, *, epsilon: float, delta: float) -> bool:
+    """Whether events cost at most epsilon: ``epsilon_of(events, delta) <= epsilon``, without finding out how much.
+
+    Args:
+        events: As for :func:`epsilon_of`.
+        epsilon: The limit, > 0.
+        delta: In (0, 1).
+
+    Raises:
+        PrivacyError: epsilon or delta is out of range.
+
+    Example:
+        >>> is_within((GaussianEvent(sampling_rate=1.0, noise_multiplier=10.0, count=50),), epsilon=2.95, delta=1e-5)
+        True
+    """
+    _check_epsilon(epsilon)
+    _check_delta(delta)
+    kinds = _kinds(events)
+    if not kinds:
+        return True
+    # the closed form answers at once for full batches and bounds the rest; a hair below the limit, so that both agree
+    return delta_of_gaussian(_mu(kinds), epsilon * (1 - 2e-11)) <= delta or _epsilon(kinds, delta) <= epsilon
+
+
+def _kinds(events: Ledger) -> _Kinds:
+    counts: dict[tuple[float, float], int] = {}
     for event in events:
-        counts[event.sampling_rate, event.noise_multiplier] += event.count
-    return _epsilon(tuple(sorted((rate, noise, count) for (rate, noise), count in counts.items())), delta)
+        kind = event.sampling_rate, event.noise_multiplier
+        counts[kind] = counts.get(kind, 0) + event.count
+    return tuple(sorted((rate, noise, count) for (rate, noise), count in counts.items()))
 
 
 @lru_cache(maxsize=4096)
@@ -128,7 +166,7 @@ def _epsilon_of_gaussian(mu: float, delta: float) -> float:
     epsilon = mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta))
     for _ in range(64):
         at = delta_of_gaussian(mu, epsilon)
-        slope = math.exp(min(epsilon + log_ndtr(-mu / 2 - epsilon / mu), 0.0))  # of -delta, so > 0
+        slope = math.exp(min(epsilon + _log_normal(-mu / 2 - epsilon / mu), 0.0))  # of -delta, so > 0
         step = math.log(delta / at) * at / slope if at > 0 and slope > 0 else 0.0
         epsilon -= step
         if step <= 1e-11 * epsilon:

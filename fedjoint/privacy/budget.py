@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fedjoint.errors import BudgetExhausted, PrivacyError
-from fedjoint.privacy.accounting import epsilon_of
+from fedjoint.privacy.accounting import epsilon_of, is_within
 from fedjoint.privacy.events import GaussianEvent, Ledger, append, num_steps
 
 __all__ = ["RunBudget"]
@@ -74,15 +74,20 @@ class RunBudget:
         Raises:
             BudgetExhausted: the run would then cost more than its limit.
         """
-        after = epsilon_of(append(self._events, event), self._delta)
-        if after > self._limit:
-            spent, steps = self.epsilon, num_steps(self._events)
+        self._after(event)
+
+    def _after(self, event: GaussianEvent) -> Ledger:
+        """The events with one more, if they fit together."""
+        events = append(self._events, event)
+        if not is_within(events, epsilon=self._limit, delta=self._delta):
+            after, spent, steps = epsilon_of(events, self._delta), self.epsilon, num_steps(self._events)
             raise BudgetExhausted(
                 f"epsilon {spent:.4g} of {self._limit:g} is spent after {steps} steps (delta {self._delta:g}) and the "
                 f"next release of {event.count} would bring it to {after:.4g}",
                 expected=f"a release that costs at most {self._limit - spent:.4g} more",
                 remedy="Stop here and keep the model so far, or agree on more noise, fewer rounds or a higher epsilon.",
             )
+        return events
 
     def spend(self, event: GaussianEvent) -> None:
         """Charge a release. Call it before the release is made: a crash in between charges, and never under-counts.
@@ -93,5 +98,4 @@ class RunBudget:
         Raises:
             BudgetExhausted: it does not fit; nothing is charged.
         """
-        self.check(event)
-        self._events = append(self._events, event)
+        self._events = self._after(event)

@@ -7,13 +7,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["MAX_STEPS", "GaussianEvent", "Ledger", "append", "num_steps"]
+__all__ = [
+    "MAX_STEPS",
+    "PURPOSES",
+    "GaussianEvent",
+    "Ledger",
+    "Purpose",
+    "Release",
+    "Releases",
+    "append",
+    "costs",
+    "costs_if_opened",
+    "num_steps",
+]
 
 #: More steps than any run takes; a count above it is a mistake, not a plan.
 MAX_STEPS = 10**9
@@ -56,6 +69,58 @@ class GaussianEvent:
 
 
 Ledger: TypeAlias = tuple[GaussianEvent, ...]
+#: What a release is for: every line of an account has one of these names.
+Purpose: TypeAlias = Literal["training", "statistics", "contributions", "metrics"]
+PURPOSES: tuple[Purpose, ...] = ("training", "statistics", "contributions", "metrics")
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What leaves a holder, by name, and what it costs.
+
+    Args:
+        purpose: What it is for.
+        event: What it costs against whoever sees what is opened.
+        if_opened: What it would cost if the holder's own ciphertexts were opened, so that its own noise alone
+            protected it; None: nothing beyond the other releases, as it is computed from them.
+
+    Raises:
+        InvalidValue: the two are not of the same number of releases.
+    """
+
+    purpose: Purpose
+    event: GaussianEvent
+    if_opened: GaussianEvent | None
+
+    def __post_init__(self) -> None:
+        if self.if_opened is not None and self.if_opened.count != self.event.count:
+            raise InvalidValue(
+                f"{self.event.count} releases for {self.purpose} would be {self.if_opened.count} if opened",
+                expected="the same number",
+            )
+
+    def times(self, count: int) -> Release:
+        """So many of the same.
+
+        Raises:
+            InvalidValue: the count is out of range.
+        """
+        if_opened = None if self.if_opened is None else dataclasses.replace(self.if_opened, count=count)
+        return Release(purpose=self.purpose, event=dataclasses.replace(self.event, count=count), if_opened=if_opened)
+
+
+Releases: TypeAlias = tuple[Release, ...]
+
+
+def costs(releases: Iterable[Release]) -> Ledger:
+    """What releases cost against whoever sees what is opened."""
+    return tuple(release.event for release in releases)
+
+
+def costs_if_opened(releases: Iterable[Release]) -> Ledger:
+    """What they would cost if the holder's own ciphertexts were opened."""
+    return tuple(release.if_opened for release in releases if release.if_opened is not None)
 
 
 def append(ledger: Ledger, event: GaussianEvent) -> Ledger:
@@ -78,9 +143,13 @@ def append(ledger: Ledger, event: GaussianEvent) -> Ledger:
         >>> append(append((), step), step)
         (GaussianEvent(sampling_rate=1.0, noise_multiplier=10.0, count=2),)
     """
-    if ledger and dataclasses.replace(ledger[-1], count=event.count) == event:
-        return (*ledger[:-1], dataclasses.replace(event, count=ledger[-1].count + event.count))
-    return (*ledger, event)
+    if not ledger:
+        return (event,)
+    last, rate, noise = ledger[-1], event.sampling_rate, event.noise_multiplier
+    if (last.sampling_rate, last.noise_multiplier) != (rate, noise):
+        return (*ledger, event)
+    both = GaussianEvent(sampling_rate=rate, noise_multiplier=noise, count=last.count + event.count)
+    return (*ledger[:-1], both)
 
 
 def num_steps(ledger: Ledger) -> int:

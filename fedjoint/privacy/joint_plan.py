@@ -65,7 +65,7 @@ from fedjoint.agreement.terms import CONTRIBUTION_NOISES, TAILS_OF_DELTA, Privac
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import PrivacyError
 
-__all__ = ["JointPlan", "coarsest_step", "noise_bound"]
+__all__ = ["CUT_OFF", "JointPlan", "coarsest_step", "noise_bound"]
 
 #: Rounding to the grid may raise the sensitivity by this fraction.
 _INFLATION = 0.01
@@ -76,6 +76,9 @@ _LEAST_SD = 4
 _FINE_WEIGHTS = 200
 #: Variance that smoothing takes, in steps².
 _SMOOTHING = 4
+#: Probability, over a whole run, that noise is cut off at the bound: so little that a lifetime of runs adds up to less
+#: than what is kept for it (:func:`fedjoint.privacy.lifetime.cut_off_allowed`).
+CUT_OFF = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,9 +188,9 @@ def coarsest_step(clip_norm: float, num_parameters: int) -> float:
 def noise_bound(plan: JointPlan, privacy: PrivacyTerms, *, largest_holder: int) -> float:
     """The least bound of the fixed point at which no coordinate of a share is cut off.
 
-    Clipped gradients cannot exceed it. Noise can, in the whole run with a probability f for which
-    f * (1 + exp(epsilon)) is at most the part of delta that is kept for it, by the tails of a discrete Gaussian:
-    P(|x| >= a sd) <= 2 exp(-a² / 2).
+    Clipped gradients cannot exceed it. Noise can, in the whole run with a probability f of at most :data:`CUT_OFF`, for
+    which f * (1 + exp(epsilon)) is also at most the part of delta that is kept for it, by the tails of a discrete
+    Gaussian: P(|x| >= a sd) <= 2 exp(-a² / 2).
 
     Args:
         plan: The shares.
@@ -203,7 +206,7 @@ def noise_bound(plan: JointPlan, privacy: PrivacyTerms, *, largest_holder: int) 
     assert privacy.epsilon is not None and privacy.delta is not None and privacy.epsilon_if_opened is not None
     samples = (plan.num_parameters + CONTRIBUTION_NOISES) * plan.rounds * plan.num_holders
     epsilon = max(privacy.epsilon, privacy.epsilon_if_opened)
-    log_failure = math.log(TAILS_OF_DELTA * privacy.delta) - float(np.logaddexp(0.0, epsilon))
+    log_failure = min(math.log(CUT_OFF), math.log(TAILS_OF_DELTA * privacy.delta) - float(np.logaddexp(0.0, epsilon)))
     deviations = math.sqrt(2 * (math.log(2 * samples) - log_failure))
     noise = deviations * max(plan.share_sd, plan.contribution_sd) + 1  # one step for the rounding of the sum
     return largest_holder * plan.clip_norm + noise * plan.step

@@ -1,8 +1,9 @@
 """The lifetime ledger of one cohort: a holder's own file, in which each run's cost is written before it arises.
 
-A run reserves its worst case, charges each round before it is released, and at its end gives back what it never used.
+A run reserves its worst case, charges each release before it is made, and at its end gives back what it never used.
 Whatever is killed in between, the file says at least what was released: a reservation counts in full until it is given
-back, and a round counts before it leaves.
+back, and a release counts before it leaves. Two sums are kept below two limits: what all that is opened costs, and what
+it would cost if the holder's own ciphertexts were opened.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fedjoint.errors import FedjointError, PrivacyError
-from fedjoint.privacy.events import GaussianEvent, Ledger
+from fedjoint.privacy.events import Release, Releases
 from fedjoint.privacy.journal import Journal, create_journal, open_journal
 from fedjoint.privacy.lifetime import LifetimeBudget
 from fedjoint.privacy.lifetime_account import Charged, Created, GivenBack, LifetimeAccount, Reserved, Unit, merged
@@ -28,12 +29,19 @@ _KINDS: dict[str, type[Any]] = {"reserved": Reserved, "charged": Charged, "given
 class Lifetime(Protocol):
     """What a run asks of a holder's lifetime budget."""
 
-    def reserve(self, lineage: str, *, agreement_sha256: str, events: Ledger, unit: Unit) -> str:
+    @property
+    def epsilon(self) -> float:
+        """The most that it allows to be spent, ever."""
+        ...
+
+    def reserve(
+        self, lineage: str, *, agreement_sha256: str, releases: Releases, unit: Unit, cut_off: float = 0.0
+    ) -> str:
         """Charge a run's worst case before it starts; gives the reservation's id."""
         ...
 
-    def commit(self, reservation: str, *, round_number: int, event: GaussianEvent) -> bool:
-        """Charge a round before it is released; False if it was charged before, and must not be computed again."""
+    def commit(self, reservation: str, *, name: str, release: Release) -> bool:
+        """Charge a release before it is made; False if it was charged before, and must not be computed again."""
         ...
 
     def give_back(self, reservation: str) -> None:
@@ -41,12 +49,21 @@ class Lifetime(Protocol):
         ...
 
 
-def create_ledger(path: Path, budget: LifetimeBudget, *, cohort: str, unit: Unit, now: Callable[[], str]) -> None:
+def create_ledger(
+    path: Path,
+    budget: LifetimeBudget,
+    *,
+    if_opened: LifetimeBudget,
+    cohort: str,
+    unit: Unit,
+    now: Callable[[], str],
+) -> None:
     """Make a cohort's ledger. Do it once for these people's records, whatever file they are in.
 
     Args:
         path: On a local disk, where there is nothing yet; beside it comes ``NAME.counter``.
         budget: The limit and its filter, fixed for good.
+        if_opened: The same for what it would cost if the holder's own ciphertexts were opened.
         cohort: The holder's name for the people whose records these are.
         unit: Unit of privacy of all runs.
         now: Gives the time, ISO 8601 in UTC.
@@ -55,7 +72,7 @@ def create_ledger(path: Path, budget: LifetimeBudget, *, cohort: str, unit: Unit
         PrivacyError: the file exists, or did and its counter still stands, or cannot be written.
         InvalidValue: the cohort has no name.
     """
-    created = Created(cohort=cohort, unit=unit, budget=budget)
+    created = Created(cohort=cohort, unit=unit, budget=budget, budget_if_opened=if_opened)
     create_journal(path, "created", plain(created), at=now())
 
 
@@ -77,6 +94,20 @@ class LifetimeLedger:
         self._path, self._now = path, now
         self._lock = threading.Lock()
         self._read: tuple[Journal, LifetimeAccount] | None = None  # spares reading old lines again, and nothing else
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
+    @property
+    def epsilon(self) -> float:
+        """The most that may be spent, ever.
+
+        Raises:
+            PrivacyError: as for :meth:`account`.
+        """
+        return self.account().created.budget.epsilon
 
     @contextmanager
     def _opened(self, *, writing: bool) -> Iterator[tuple[Journal, LifetimeAccount]]:
@@ -105,14 +136,17 @@ class LifetimeLedger:
         with open_journal(self._path, writing=False) as journal:  # not the account that later verbs change
             return _account(journal, self._path), journal.head
 
-    def reserve(self, lineage: str, *, agreement_sha256: str, events: Ledger, unit: Unit) -> str:
+    def reserve(
+        self, lineage: str, *, agreement_sha256: str, releases: Releases, unit: Unit, cut_off: float = 0.0
+    ) -> str:
         """Charge a run's worst case, on the disk, before it starts.
 
         Args:
             lineage: The run, by the same name whenever it is taken up again.
             agreement_sha256: Under which it runs.
-            events: All that it may ever release.
+            releases: All that it may ever release.
             unit: Unit of privacy in which the run bounds its releases.
+            cut_off: Probability with which the run's noise is cut off.
 
         Returns:
             The reservation's id. Asked again for a run that holds one, the same.
@@ -122,7 +156,9 @@ class LifetimeLedger:
             PrivacyError: another unit, another reservation of the same run, or as for :meth:`account`.
             InvalidValue: nothing to reserve, or no name.
         """
-        wanted = Reserved(lineage=lineage, agreement_sha256=agreement_sha256, events=merged(events))
+        wanted = Reserved(
+            lineage=lineage, agreement_sha256=agreement_sha256, releases=merged(releases), cut_off=cut_off
+        )
         with self._opened(writing=True) as (journal, account):
             if unit != account.created.unit:
                 raise PrivacyError(
@@ -138,37 +174,38 @@ class LifetimeLedger:
                     f"run '{lineage}' holds reservation '{held.id}' of other releases or under another agreement",
                     remedy="Give that one back first.",
                 )
-            account.require_room(wanted.events)
+            account.require_room(wanted)
             reservation = _id(journal.append("reserved", plain(wanted), at=self._now()))
             account.reserve(reservation, wanted)
             return reservation
 
-    def commit(self, reservation: str, *, round_number: int, event: GaussianEvent) -> bool:
-        """Charge a round, on the disk, before any of it is released.
+    def commit(self, reservation: str, *, name: str, release: Release) -> bool:
+        """Charge a release, on the disk, before any of it leaves.
 
         Args:
             reservation: Of the run.
-            round_number: From 1.
-            event: What the round will release.
+            name: Which release of the run it is, ``round 7`` say.
+            release: What it is and costs.
 
         Returns:
-            True: release it. False: this round of this run was charged before. It costs nothing to send again what was
-            sent then; computed again it would be another release and must not leave.
+            True: release it. False: this was charged before. It costs nothing to send again what was sent then;
+            computed again it would be another release and must not leave.
 
         Raises:
-            PrivacyError: the reservation is unknown or was given back, the round releases more than was reserved, or as
-                for :meth:`account`.
+            PrivacyError: the reservation is unknown or was given back, more is released than was reserved, or as for
+                :meth:`account`.
+            InvalidValue: it has no name.
         """
-        charged = Charged(reservation=reservation, round=round_number, event=event)
+        charged = Charged(reservation=reservation, name=name, release=release)
         with self._opened(writing=True) as (journal, account):
-            if account.is_charged(reservation, round_number):
+            if account.is_charged(reservation, name):
                 return False
             account.charge(charged)
             journal.append("charged", plain(charged), at=self._now())
             return True
 
     def give_back(self, reservation: str) -> None:
-        """End a reservation: what its rounds have not released is free again. A process that still uses it is refused.
+        """End a reservation: what it has not released is free again. A process that still uses it is refused.
 
         Raises:
             PrivacyError: it is unknown or was given back before, or as for :meth:`account`.

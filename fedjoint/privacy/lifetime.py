@@ -25,6 +25,7 @@ __all__ = [
     "LifetimeBudget",
     "Measure",
     "binding_measure",
+    "cut_off_allowed",
     "epsilon_left",
     "fits",
     "gdp_limit",
@@ -43,6 +44,8 @@ _ROUNDING = 1e-12
 #: Below this noise multiplier sampling is left out of the price: an upper bound, and such a release protects nobody.
 _LEAST_SAMPLED_NOISE = 0.3
 _STEP, _TAIL = 0.05, 40.0
+#: The part of delta that is kept for noise that is cut off (mode ``joint``).
+_CUT_OFF_PART = 1e-3
 
 
 @strict
@@ -179,7 +182,8 @@ def epsilon_left(budget: LifetimeBudget, events: Ledger) -> float:
         left = max(0.0, measure.limit - measure.cost(events))
         squares.append(left if measure.order is None else 2 * left / measure.order)
     noise = 1 / math.sqrt(max(*squares, 1e-12))
-    left = epsilon_of((GaussianEvent(sampling_rate=1.0, noise_multiplier=noise),), budget.delta)
+    event = GaussianEvent(sampling_rate=1.0, noise_multiplier=noise)
+    left = epsilon_of((event,), budget.delta * (1 - _CUT_OFF_PART))
     return min(left, budget.epsilon)
 
 
@@ -195,8 +199,18 @@ def statement(budget: LifetimeBudget) -> str:
     return f"{said}{halves}; valid however each run is chosen after those before, as a composed epsilon would not be"
 
 
+def cut_off_allowed(budget: LifetimeBudget) -> float:
+    """With what probability noise may ever be cut off: what all runs' probabilities may add up to.
+
+    If it is cut off with probability f at most, then what is (epsilon, delta)-private with noise that is not is
+    (epsilon, delta + (1 + exp(epsilon)) f)-private with noise that may be; a thousandth of delta is kept for that.
+    """
+    return math.exp(math.log(_CUT_OFF_PART * budget.delta) - float(np.logaddexp(0.0, budget.epsilon)))
+
+
 def _delta_each(delta: float, filter_name: FilterName) -> float:
-    return delta / 2 if filter_name == "either" else delta
+    whole = delta * (1 - _CUT_OFF_PART)
+    return whole / 2 if filter_name == "either" else whole
 
 
 @lru_cache(maxsize=64)

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from fedjoint.errors import BudgetExhausted, InvalidValue, PrivacyError
-from fedjoint.privacy.events import GaussianEvent, Ledger
-from fedjoint.privacy.lifetime import LifetimeBudget, binding_measure, epsilon_left, fits
+from fedjoint.privacy.events import Ledger, Release, Releases, costs, costs_if_opened
+from fedjoint.privacy.lifetime import (
+    LifetimeBudget,
+    binding_measure,
+    cut_off_allowed,
+    epsilon_left,
+    fits,
+)
 from fedjoint.strict import strict
 
-__all__ = ["Charged", "Created", "GivenBack", "LifetimeAccount", "Reservation", "Reserved", "Unit", "merged"]
+__all__ = [
+    "Charged",
+    "Created",
+    "GivenBack",
+    "LifetimeAccount",
+    "Limit",
+    "Reservation",
+    "Reserved",
+    "Unit",
+    "merged",
+]
 
 #: Whose presence in the cohort is hidden: one record's, or all records' of one patient.
 Unit: TypeAlias = Literal["record", "patient"]
@@ -28,7 +44,8 @@ class Created:
         cohort: The name that the holder declares for these people's records, whatever file they lie in; 1 to 200
             letters.
         unit: Unit of privacy of every run charged here.
-        budget: The limit.
+        budget: The limit of what all that is opened may cost.
+        budget_if_opened: The limit of what it may cost if the holder's own ciphertexts were opened.
 
     Raises:
         InvalidValue: the cohort has no name.
@@ -37,6 +54,7 @@ class Created:
     cohort: str
     unit: Unit
     budget: LifetimeBudget
+    budget_if_opened: LifetimeBudget
 
     def __post_init__(self) -> None:
         _require_name("cohort", self.cohort)
@@ -50,37 +68,47 @@ class Reserved:
     Args:
         lineage: The run, under one name however often it is taken up again; 1 to 200 letters.
         agreement_sha256: Under which it runs.
-        events: All that it may ever release, at least one event.
+        releases: All that it may ever release, at least one.
+        cut_off: Probability in [0, 1] with which noise of this run is cut off, so that it is not what its events say.
 
     Raises:
-        InvalidValue: no name, or nothing to reserve.
+        InvalidValue: no name, nothing to reserve, or no probability.
     """
 
     lineage: str
     agreement_sha256: str
-    events: Ledger
+    releases: Releases
+    cut_off: float = 0.0
 
     def __post_init__(self) -> None:
         _require_name("lineage", self.lineage)
         _require_name("agreement_sha256", self.agreement_sha256)
-        if not self.events:
-            raise InvalidValue(f"nothing to reserve for run '{self.lineage}'", expected="at least one event")
+        if not self.releases:
+            raise InvalidValue(f"nothing to reserve for run '{self.lineage}'", expected="at least one release")
+        if not 0 <= self.cut_off <= 1:
+            raise InvalidValue(f"cut_off = {self.cut_off}", expected="a probability")
 
 
 @strict
 @dataclass(frozen=True, kw_only=True)
 class Charged:
-    """A round is about to be released: this much of a reservation never comes back.
+    """Something is about to be released: this much of a reservation never comes back.
 
     Args:
         reservation: Its id.
-        round: From 1.
-        event: What the round releases.
+        name: Which release of the run it is, ``round 7`` say, once under this name; 1 to 200 letters.
+        release: What it is and costs.
+
+    Raises:
+        InvalidValue: it has no name.
     """
 
     reservation: str
-    round: int
-    event: GaussianEvent
+    name: str
+    release: Release
+
+    def __post_init__(self) -> None:
+        _require_name("name", self.name)
 
 
 @strict
@@ -98,21 +126,50 @@ class Reservation:
     Args:
         id: Its id.
         reserved: What was reserved, and for whom.
-        released: What its rounds have released or were about to.
-        rounds: Of these rounds.
+        released: What was released, or was about to be.
+        names: Of these releases.
         is_open: Whether it was not given back.
     """
 
     id: str
     reserved: Reserved
-    released: Ledger = ()
-    rounds: set[int] = field(default_factory=set)
+    released: Releases = ()
+    names: set[str] = field(default_factory=set)
     is_open: bool = True
 
     @property
-    def charged(self) -> Ledger:
+    def charged(self) -> Releases:
         """What it costs the budget now: the worst case, or once given back what it has released."""
-        return self.reserved.events if self.is_open else self.released
+        return self.reserved.releases if self.is_open else self.released
+
+    @property
+    def cut_off(self) -> float:
+        """Probability that noise was or will be cut off; none where nothing was released."""
+        return self.reserved.cut_off if self.charged else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """One of the two sums that a ledger keeps below a limit.
+
+    Args:
+        words: What the limit is of, to follow "epsilon 8"; empty for what is opened.
+        budget: The limit.
+        spent: What was released.
+        charged: What was released or is reserved.
+        needed: What a further run would need.
+    """
+
+    words: str
+    budget: LifetimeBudget
+    spent: Ledger
+    charged: Ledger
+    needed: Ledger = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the limit would still be kept with what is needed."""
+        return fits(self.budget, (*self.charged, *self.needed))
 
 
 class LifetimeAccount:
@@ -132,40 +189,58 @@ class LifetimeAccount:
         return tuple(self._reservations.values())
 
     @property
-    def spent(self) -> Ledger:
+    def spent(self) -> Releases:
         """What was released, or may have been."""
-        return merged(event for reservation in self.reservations for event in reservation.released)
+        return merged(release for reservation in self.reservations for release in reservation.released)
 
     @property
-    def charged(self) -> Ledger:
-        """What was released or is reserved: what the limit is held against."""
-        return merged(event for reservation in self.reservations for event in reservation.charged)
+    def charged(self) -> Releases:
+        """What was released or is reserved: what the limits are held against."""
+        return merged(release for reservation in self.reservations for release in reservation.charged)
+
+    def limits(self, needed: Releases = ()) -> Iterator[Limit]:
+        """Both limits, with what a further run would need."""
+        created, spent, charged = self.created, self.spent, self.charged
+        for words, budget, of in (
+            ("", created.budget, costs),
+            (" if its ciphertexts were opened", created.budget_if_opened, costs_if_opened),
+        ):
+            yield Limit(words=words, budget=budget, spent=of(spent), charged=of(charged), needed=of(needed))
 
     def open_reservation(self, lineage: str) -> Reservation | None:
         """The reservation that a run holds, if it holds one."""
         of_run = (r for r in self.reservations if r.is_open and r.reserved.lineage == lineage)
         return next(of_run, None)
 
-    def require_room(self, events: Ledger) -> None:
+    def require_room(self, wanted: Reserved) -> None:
         """Refuse a run that does not fit.
 
         Raises:
             BudgetExhausted: names what is spent, reserved, left and needed, and what to do.
         """
-        budget, charged = self.created.budget, self.charged
-        after = merged((*charged, *events))
-        if fits(budget, after):
-            return
-        measure = binding_measure(budget, after)
-        spent = measure.fraction(self.spent)
-        reserved, needed = measure.fraction(charged) - spent, measure.fraction(events)
-        raise BudgetExhausted(
-            f"of the lifetime budget of cohort '{self.created.cohort}' (epsilon {budget.epsilon:g}, delta "
+        for limit in self.limits(wanted.releases):
+            if not limit.holds:
+                raise self._exhausted(limit)
+        cut_off = wanted.cut_off + sum(reservation.cut_off for reservation in self.reservations)
+        if cut_off > cut_off_allowed(self.created.budget):
+            raise BudgetExhausted(
+                f"of the lifetime budget of cohort '{self.created.cohort}' (epsilon {self.created.budget.epsilon:g}) "
+                "nothing is left of the part of delta that is kept for noise that is cut off",
+                remedy="Agree on privacy=local, whose noise is not cut off, or keep a ledger with a lower epsilon.",
+            )
+
+    def _exhausted(self, limit: Limit) -> BudgetExhausted:
+        budget = limit.budget
+        measure = binding_measure(budget, (*limit.charged, *limit.needed))
+        spent = measure.fraction(limit.spent)
+        reserved, needed = measure.fraction(limit.charged) - spent, measure.fraction(limit.needed)
+        return BudgetExhausted(
+            f"of the lifetime budget of cohort '{self.created.cohort}' (epsilon {budget.epsilon:g}{limit.words}, delta "
             f"{budget.delta:g}) {spent:.1%} is spent, {reserved:.1%} reserved and {max(0.0, 1 - spent - reserved):.1%} "
             f"left, and this run may need {needed:.1%}",
-            expected=f"a run that costs at most epsilon {epsilon_left(budget, charged):.3g} by itself",
-            remedy="Give back what ended runs have reserved (fedjoint holder budget FILE --give-back ID), or agree on "
-            "more noise or fewer rounds.",
+            expected=f"a run that costs at most epsilon {epsilon_left(budget, limit.charged):.3g} by itself",
+            remedy="Agree on more noise or fewer rounds, or give back what ended runs have reserved (fedjoint holder "
+            "budget FILE --give-back ID).",
         )
 
     def reserve(self, reservation_id: str, reserved: Reserved) -> None:
@@ -178,41 +253,40 @@ class LifetimeAccount:
             raise PrivacyError(f"run '{reserved.lineage}' holds a reservation already")
         self._reservations[reservation_id] = Reservation(id=reservation_id, reserved=reserved)
 
-    def is_charged(self, reservation_id: str, round_number: int) -> bool:
-        """Whether a round of this run was charged before, under this reservation or an earlier one of its lineage.
+    def is_charged(self, reservation_id: str, name: str) -> bool:
+        """Whether a release of this run was charged before, under this reservation or an earlier one of its lineage.
 
         Raises:
             PrivacyError: there is no such reservation.
         """
         lineage = self._reservation(reservation_id).reserved.lineage
-        return any(round_number in r.rounds for r in self.reservations if r.reserved.lineage == lineage)
+        return any(name in r.names for r in self.reservations if r.reserved.lineage == lineage)
 
     def charge(self, charged: Charged) -> None:
-        """Charge a round that is about to be released.
+        """Charge what is about to be released.
 
         Raises:
-            PrivacyError: the reservation is unknown or was given back, the round was charged before, or what it
-                releases was not reserved.
+            PrivacyError: the reservation is unknown or was given back, this was charged before, or it was not reserved.
         """
         reservation = self._open(charged.reservation)
-        if charged.round < 1 or self.is_charged(charged.reservation, charged.round):
+        if self.is_charged(charged.reservation, charged.name):
             raise PrivacyError(
-                f"round {charged.round} of run '{reservation.reserved.lineage}' is charged already or is none",
+                f"{charged.name} of run '{reservation.reserved.lineage}' is charged already",
                 remedy="Send what was sent before: computed again it would be another release.",
             )
-        released = merged((*reservation.released, charged.event))
-        more, most = _counts(released), _counts(reservation.reserved.events)
+        released = merged((*reservation.released, charged.release))
+        more, most = _counts(released), _counts(reservation.reserved.releases)
         if any(count > most[kind] for kind, count in more.items()):
             raise PrivacyError(
-                f"round {charged.round} of run '{reservation.reserved.lineage}' releases more than was reserved",
+                f"{charged.name} of run '{reservation.reserved.lineage}' releases more than was reserved",
                 expected="the agreed noise, rate and number of steps",
                 remedy="Reserve the worst case of the whole run before it starts.",
             )
         reservation.released = released
-        reservation.rounds.add(charged.round)
+        reservation.names.add(charged.name)
 
     def give_back(self, given: GivenBack) -> None:
-        """Close a reservation; what its rounds have released stays charged.
+        """Close a reservation; what it has released stays charged.
 
         Raises:
             PrivacyError: it is unknown or was given back before.
@@ -236,24 +310,23 @@ class LifetimeAccount:
         return reservation
 
 
-def merged(events: Iterable[GaussianEvent]) -> Ledger:
-    """The same releases with one event of each kind, sorted.
+def merged(releases: Iterable[Release]) -> Releases:
+    """The same releases with one of each kind, in a fixed order.
 
     Example:
+        >>> from fedjoint.privacy.events import GaussianEvent
         >>> step = GaussianEvent(sampling_rate=1.0, noise_multiplier=10.0)
-        >>> merged((step, step))
-        (GaussianEvent(sampling_rate=1.0, noise_multiplier=10.0, count=2),)
+        >>> round_of = Release(purpose="training", event=step, if_opened=None)
+        >>> [release.event.count for release in merged((round_of, round_of))]
+        [2]
     """
-    return tuple(
-        GaussianEvent(sampling_rate=rate, noise_multiplier=noise, count=count)
-        for (rate, noise), count in sorted(_counts(events).items())
-    )
+    return tuple(kind.times(count) for kind, count in sorted(_counts(releases).items(), key=lambda item: repr(item[0])))
 
 
-def _counts(events: Iterable[GaussianEvent]) -> Counter[tuple[float, float]]:
-    counts: Counter[tuple[float, float]] = Counter()
-    for event in events:
-        counts[event.sampling_rate, event.noise_multiplier] += event.count
+def _counts(releases: Iterable[Release]) -> Counter[Release]:
+    counts: Counter[Release] = Counter()
+    for release in releases:
+        counts[release.times(1)] += release.event.count
     return counts
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fedjoint.agreement.terms import Terms
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.accounting import epsilon_of
-from fedjoint.privacy.events import Ledger, num_steps
-from fedjoint.privacy.releases import epsilon_if_opened, ledger_of, once_released
+from fedjoint.privacy.events import Releases, costs
+from fedjoint.privacy.releases import epsilon_if_opened, num_training_steps, releases_of
 from fedjoint.strict import strict
 
 __all__ = ["RoundReceipt", "check_releases"]
@@ -25,7 +25,7 @@ class RoundReceipt:
         holder: Its id.
         round: From 1.
         frame_sha256: Hash of the encrypted update it sent.
-        events: All it has released in this run so far, this round included.
+        releases: All it has released in this run so far, this round included, by name.
         epsilon: What they cost at the agreed delta (add-or-remove adjacency, per unit agreed); None without privacy.
         epsilon_if_opened: What they would cost if the holder's ciphertexts were opened; mode ``joint`` only.
     """
@@ -34,7 +34,7 @@ class RoundReceipt:
     holder: str
     round: int
     frame_sha256: str
-    events: Ledger
+    releases: Releases
     epsilon: float | None
     epsilon_if_opened: float | None = None
 
@@ -56,14 +56,14 @@ def check_releases(receipt: RoundReceipt, terms: Terms, *, steps_before: int) ->
     privacy, training = terms.privacy, terms.training
     where = f"the receipt of '{receipt.holder}' in round {receipt.round}"
     if privacy.accounted_delta is None or privacy.epsilon is None:
-        if receipt.events or receipt.epsilon is not None or receipt.epsilon_if_opened is not None:
+        if receipt.releases or receipt.epsilon is not None or receipt.epsilon_if_opened is not None:
             raise PrivacyError(f"{where} states releases with noise", expected="none, as agreed")
         return 0
-    steps = num_steps(receipt.events) - num_steps(once_released(terms))
+    steps = num_training_steps(receipt.releases)
     least = steps_before + training.local_steps
-    if receipt.events != ledger_of(terms, max(steps, least)):
+    if receipt.releases != releases_of(terms, max(steps, least)):
         raise PrivacyError(f"{where} states other releases than were agreed", expected=f"{least} noisy steps or more")
-    _check_cost(receipt.epsilon, epsilon_of(receipt.events, privacy.accounted_delta), privacy.epsilon, where)
+    _check_cost(receipt.epsilon, epsilon_of(costs(receipt.releases), privacy.accounted_delta), privacy.epsilon, where)
     opened = epsilon_if_opened(terms, steps)
     if opened is None or privacy.epsilon_if_opened is None:
         if receipt.epsilon_if_opened is not None:

@@ -1,53 +1,146 @@
-"""What a run under an agreement releases of a holder's records, as ledgers: the account is a function of the terms."""
+"""What a run under an agreement releases of a holder's records, by name: the account is a function of the terms."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from fedjoint.agreement.terms import Terms
+from fedjoint.errors import PrivacyError
 from fedjoint.privacy.accounting import epsilon_of
-from fedjoint.privacy.events import GaussianEvent, Ledger, append
+from fedjoint.privacy.events import PURPOSES, GaussianEvent, Purpose, Release, Releases, costs, costs_if_opened
+from fedjoint.strict import strict
 
-__all__ = ["epsilon_if_opened", "ledger_of", "once_released", "round_release"]
+__all__ = [
+    "Cost",
+    "dearest",
+    "epsilon_if_opened",
+    "itemised",
+    "num_training_steps",
+    "once_released",
+    "releases_of",
+    "round_release",
+    "worst_case",
+]
 
 
-def round_release(terms: Terms) -> GaussianEvent | None:
-    """What one round releases to whoever sees its opened sum; None without privacy.
+@strict
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One line of an account.
 
-    In mode ``joint`` it carries the noise of the fewest holders that a sum may have, less the colluders among them.
+    Args:
+        purpose: What was released.
+        count: How many releases.
+        epsilon: What they cost by themselves; epsilons of several lines do not add up, their total is less.
+        epsilon_if_opened: What they would cost by themselves if the holder's ciphertexts were opened; mode ``joint``
+            only, and None for what costs nothing more then.
+    """
+
+    purpose: Purpose
+    count: int
+    epsilon: float
+    epsilon_if_opened: float | None = None
+
+
+def round_release(terms: Terms) -> Release | None:
+    """What one round releases; None without privacy.
+
+    In mode ``joint`` the sum carries the noise of the fewest holders that it may have, less the colluders among them,
+    and a holder's own ciphertext its share alone.
     """
     privacy, training = terms.privacy, terms.training
     if privacy.noise_multiplier is None:
         return None
-    noise = privacy.noise_multiplier
-    if privacy.mode == "joint":
-        noise *= math.sqrt(terms.honest_holders)
-    return GaussianEvent(sampling_rate=training.sampling_rate, noise_multiplier=noise, count=training.local_steps)
+    return _noisy("training", privacy.noise_multiplier, terms, rate=training.sampling_rate, count=training.local_steps)
 
 
-def once_released(terms: Terms) -> Ledger:
-    """What a run releases once: in mode ``joint`` the contributions, charged before the first round."""
-    noise = terms.privacy.contributions_noise_multiplier
-    return () if noise is None else (GaussianEvent(sampling_rate=1.0, noise_multiplier=noise),)
+def once_released(terms: Terms) -> Releases:
+    """What a run releases once, all of it charged before the first round: statistics, contributions, metrics.
+
+    If a holder's ciphertexts were opened, its contribution, which is computed from them, would cost nothing more.
+    """
+    made, agreed = [], terms.releases
+    if agreed.statistics_noise_multiplier is not None:
+        made.append(_noisy("statistics", agreed.statistics_noise_multiplier, terms))
+    if terms.privacy.contributions_noise_multiplier is not None:
+        event = GaussianEvent(sampling_rate=1.0, noise_multiplier=terms.privacy.contributions_noise_multiplier)
+        made.append(Release(purpose="contributions", event=event, if_opened=None))
+    if agreed.metrics_noise_multiplier is not None:
+        made.append(_noisy("metrics", agreed.metrics_noise_multiplier, terms))
+    return tuple(made)
 
 
-def ledger_of(terms: Terms, steps: int) -> Ledger:
+def releases_of(terms: Terms, steps: int) -> Releases:
     """All that is charged by the time a holder has taken so many noisy steps, at least 1; empty without privacy."""
     release = round_release(terms)
-    return () if release is None else append(once_released(terms), dataclasses.replace(release, count=steps))
+    return () if release is None else (*once_released(terms), release.times(steps))
+
+
+def worst_case(terms: Terms) -> Releases:
+    """All that a run may ever release of a holder's records."""
+    return releases_of(terms, terms.training.rounds * terms.training.local_steps)
+
+
+def num_training_steps(releases: Releases) -> int:
+    """Noisy steps of training among releases."""
+    return sum(release.event.count for release in releases if release.purpose == "training")
 
 
 def epsilon_if_opened(terms: Terms, steps: int) -> float | None:
-    """What so many rounds of mode ``joint`` would cost a holder if its own ciphertexts were opened; else None.
+    """What so many rounds of mode ``joint``, and all else, would cost if the holder's own ciphertexts were opened.
 
-    Its share alone protects it then. Its contribution is computed from what was opened and costs nothing more.
+    None in other modes, where every holder's noise is full and opening them costs nothing more.
     """
-    privacy = terms.privacy
-    if privacy.mode != "joint":
+    if terms.privacy.mode != "joint":
         return None
-    assert privacy.noise_multiplier is not None and privacy.accounted_delta is not None  # PrivacyTerms made sure
-    release = GaussianEvent(
-        sampling_rate=terms.training.sampling_rate, noise_multiplier=privacy.noise_multiplier, count=steps
-    )
-    return epsilon_of((release,), privacy.accounted_delta)
+    return epsilon_of(costs_if_opened(releases_of(terms, steps)), _accounted_delta(terms))
+
+
+def itemised(terms: Terms, releases: Releases) -> tuple[Cost, ...]:
+    """What each purpose costs by itself at the agreed delta, add-or-remove adjacency, in the order of an account.
+
+    Args:
+        terms: The agreement.
+        releases: Of one holder, from :func:`releases_of` or its receipt.
+
+    Raises:
+        PrivacyError: nothing was agreed to cost anything.
+    """
+    lines, delta = [], _accounted_delta(terms)
+    for purpose in PURPOSES:
+        parts = [release for release in releases if release.purpose == purpose]
+        opened = costs_if_opened(parts) if terms.privacy.mode == "joint" else ()
+        if parts:
+            lines.append(
+                Cost(
+                    purpose=purpose,
+                    count=sum(part.event.count for part in parts),
+                    epsilon=epsilon_of(costs(parts), delta),
+                    epsilon_if_opened=epsilon_of(opened, delta) if opened else None,
+                )
+            )
+    return tuple(lines)
+
+
+def dearest(releases: Iterable[Releases]) -> Releases:
+    """Of several holders' releases those of the one that took most steps; empty of none."""
+    return max(releases, key=num_training_steps, default=())
+
+
+def _noisy(purpose: Purpose, noise_multiplier: float, terms: Terms, *, rate: float = 1.0, count: int = 1) -> Release:
+    """A release to which every holder adds noise of this multiplier: in mode ``joint`` a share, else all of it."""
+    own = GaussianEvent(sampling_rate=rate, noise_multiplier=noise_multiplier, count=count)
+    if terms.privacy.mode != "joint":
+        return Release(purpose=purpose, event=own, if_opened=own)
+    together = noise_multiplier * math.sqrt(terms.honest_holders)
+    event = GaussianEvent(sampling_rate=rate, noise_multiplier=together, count=count)
+    return Release(purpose=purpose, event=event, if_opened=own)
+
+
+def _accounted_delta(terms: Terms) -> float:
+    delta = terms.privacy.accounted_delta
+    if delta is None:
+        raise PrivacyError("nothing has an epsilon under privacy.mode none", remedy="Agree on a privacy mode.")
+    return delta

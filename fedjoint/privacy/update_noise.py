@@ -33,5 +33,5 @@ def update_noise_sd(terms: Terms, holder_id: str) -> float:
         plan = JointPlan.of(terms)
         return plan.share_sd * plan.step
     per_step = training.learning_rate * privacy.noise_multiplier * privacy.clip_norm
-    expected = training.sampling_rate * num_examples
+    expected = training.sampling_rate * num_examples * (1 - terms.releases.held_out)
     return terms.weight(holder_id) * per_step * math.sqrt(training.local_steps) / expected

@@ -19,7 +19,13 @@ from fedjoint.runs.recorded import RecordedPart, RecordedRun
 from fedjoint.runs.replay import keeps_sums, replay_sums
 from fedjoint.valuation.encrypted import OpenedContribution, contribution_of
 
-__all__ = ["check_contributions", "check_model", "check_openings", "check_receipts"]
+__all__ = [
+    "check_contributions",
+    "check_model",
+    "check_openings",
+    "check_receipts",
+    "require_signed",
+]
 
 _MAX_MODEL_BYTES = 4 << 30
 
@@ -34,7 +40,7 @@ def check_receipts(run: RecordedRun, agreement: SignedAgreement) -> str:
     for number, summed in sorted(run.summed.items()):
         for holder, receipt in summed.receipts.items():
             where = f"receipt of '{holder}' in round {number}"
-            _signed(agreement, run.run_id, holder, "receipt", receipt, summed.signatures.get(holder, ""), where)
+            require_signed(agreement, run.run_id, holder, "receipt", receipt, summed.signatures.get(holder, ""), where)
             if (receipt.run_id, receipt.holder, receipt.round) != (run.run_id, holder, number):
                 raise RecordError(f"{where} is about something else")
             try:
@@ -62,7 +68,7 @@ def check_openings(run: RecordedRun, agreement: SignedAgreement) -> str:
         for holder, reply in opened.opened.items():
             facts = {"round": reply.round, "sum_sha256": reply.sum_sha256, "model_sha256": reply.model_sha256}
             where = f"opening of round {opened.round} by '{holder}'"
-            _signed(agreement, run.run_id, holder, "opened", facts, reply.signature, where)
+            require_signed(agreement, run.run_id, holder, "opened", facts, reply.signature, where)
             if (reply.round, reply.model_sha256) != (opened.round, opened.model_sha256):
                 raise RecordError(f"{where} is of another round or model")
         if len(opened.opened) < MINIMUM_OPENERS or len({reply.sum_sha256 for reply in opened.opened.values()}) != 1:
@@ -113,7 +119,9 @@ def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
         return "not measured, as agreed"
     facts = {"samples": [f"{part.holder}.{part.part}" for part in parts], "values": [part.opened for part in parts]}
     for holder, signature in run.valued.openers.items():
-        _signed(agreement, run.run_id, holder, "contributions", facts, signature, f"contributions opened by '{holder}'")
+        require_signed(
+            agreement, run.run_id, holder, "contributions", facts, signature, f"contributions opened by '{holder}'"
+        )
     if len(run.valued.openers) < MINIMUM_OPENERS:
         raise RecordError(f"the contributions were opened by {len(run.valued.openers)} holders", expected="two")
     modulus = agreed_parameters(agreement.terms).plain_modulus
@@ -132,9 +140,14 @@ def _number(part: RecordedPart) -> OpenedContribution:
     )
 
 
-def _signed(
+def require_signed(
     agreement: SignedAgreement, run_id: str, holder: str, purpose: str, facts: Any, signature: str, where: str
 ) -> None:
+    """Refuse a holder's signature that is not of these facts.
+
+    Raises:
+        RecordError: says where it stands.
+    """
     try:
         identity = agreement.terms.holder(holder).identity
         identity.verify(purpose, statement_bytes(agreement.sha256, run_id, facts), signature)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.encryption.opened import OpenReply
-from fedjoint.errors import RecordError, ValuationError
+from fedjoint.errors import InvalidValue, RecordError, ValuationError
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.record.log import CLOSED, Event
 from fedjoint.runs.settling import Revenue
@@ -103,6 +104,31 @@ class OpenedRun:
 
 @strict
 @dataclass(frozen=True, kw_only=True)
+class StandardisedRun:
+    """Body of ``run.standardised``: the start again, measured on records standardised by private statistics."""
+
+    loss: float
+    metrics: dict[str, float | None]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class OnceReleased:
+    """Body of ``release.opened``: values are whole numbers in steps of the release's grid, as text."""
+
+    purpose: Literal["statistics", "metrics"]
+    contributors: tuple[str, ...]
+    values: tuple[str, ...]
+    opened: dict[str, str]
+    refusals: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if not all(_WHOLE.fullmatch(value) for value in self.values):
+            raise InvalidValue(f"an opened number of the {self.purpose} is no whole number")
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
 class ClosedRun:
     """Body of ``run.closed``."""
 
@@ -110,8 +136,11 @@ class ClosedRun:
     files: dict[str, str]
 
 
+_WHOLE = re.compile(r"-?[0-9]{1,20}")
 _BODIES: Mapping[str, type[Any]] = {
     "run.opened": OpenedRun,
+    "run.standardised": StandardisedRun,
+    "release.opened": OnceReleased,
     "round.summed": SummedRound,
     "round.opened": OpenedRound,
     "contributions.opened": OpenedContributions,
@@ -126,6 +155,8 @@ class RecordedRun:
     """The parts of a record that can be checked against each other."""
 
     opened: OpenedRun
+    standardised: StandardisedRun | None
+    released: tuple[OnceReleased, ...]
     summed: Mapping[int, SummedRound]
     rounds: tuple[OpenedRound, ...]
     valued: OpenedContributions
@@ -171,7 +202,8 @@ class RecordedRun:
     @property
     def utility_gain(self) -> float:
         """Loss at the start minus after the last round."""
-        return self.opened.loss - self.rounds[-1].loss
+        start = self.opened.loss if self.standardised is None else self.standardised.loss
+        return start - self.rounds[-1].loss
 
     @property
     def revenue(self) -> Revenue:
@@ -181,11 +213,15 @@ class RecordedRun:
     @property
     def epsilons(self) -> dict[str, float | None]:
         """What each holder's last opened round had cost it."""
-        last: dict[str, float | None] = dict.fromkeys(self.contributions)
-        for opened in self.rounds:
-            for holder, receipt in self.summed[opened.round].receipts.items():
-                last[holder] = receipt.epsilon
-        return last
+        none: dict[str, float | None] = dict.fromkeys(self.contributions)
+        return none | {holder: receipt.epsilon for holder, receipt in self.last_receipts.items()}
+
+    @property
+    def last_receipts(self) -> dict[str, RoundReceipt]:
+        """What each holder signed for in its last opened round."""
+        return {
+            holder: receipt for opened in self.rounds for holder, receipt in self.summed[opened.round].receipts.items()
+        }
 
 
 def read_recorded_run(events: Sequence[Event], agreement: SignedAgreement) -> RecordedRun:
@@ -202,6 +238,11 @@ def read_recorded_run(events: Sequence[Event], agreement: SignedAgreement) -> Re
     for kind in ("run.opened", "contributions.opened", "run.settled", CLOSED):
         if len(bodies[kind]) != 1:
             raise RecordError(f"the record has {len(bodies[kind])} events '{kind}'", expected="one")
+    wanted = int(agreement.terms.releases.statistics_noise_multiplier is not None)
+    if len(bodies["run.standardised"]) != wanted:
+        raise RecordError(
+            f"the record has {len(bodies['run.standardised'])} events 'run.standardised'", expected=f"{wanted}"
+        )
     if len(bodies["contributions.sampled"]) > 1:
         raise RecordError("the record has more than one event 'contributions.sampled'", expected="one at most")
     rounds = bodies["round.opened"]
@@ -211,6 +252,8 @@ def read_recorded_run(events: Sequence[Event], agreement: SignedAgreement) -> Re
         raise RecordError(f"the record opens rounds {numbers[:5]}…", expected="1, 2, 3, …, each summed before")
     run = RecordedRun(
         opened=bodies["run.opened"][0],
+        standardised=(*bodies["run.standardised"], None)[0],
+        released=tuple(bodies["release.opened"]),
         summed=summed,
         rounds=tuple(rounds),
         valued=bodies["contributions.opened"][0],

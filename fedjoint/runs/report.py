@@ -9,7 +9,9 @@ from typing import Literal
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
 from fedjoint.errors import RecordError
+from fedjoint.privacy.releases import Cost
 from fedjoint.strict import build, strict
+from fedjoint.valuation.histogram import HistogramMetrics
 
 __all__ = [
     "ContributionReport",
@@ -60,6 +62,7 @@ class PrivacyReport:
     """How records were protected; ``insecure_seed`` set means that the noise protected nobody.
 
     As :class:`fedjoint.agreement.terms.PrivacyTerms`; the noise multiplier of mode ``joint`` is that of one share.
+    ``account`` says what each purpose cost the holder that spent most; their total is that holder's epsilon.
     """
 
     mode: Literal["local", "joint", "none"]
@@ -71,6 +74,7 @@ class PrivacyReport:
     colluders: int | None = None
     epsilon_if_opened: float | None = None
     contributions_noise_multiplier: float | None = None
+    account: tuple[Cost, ...] = ()
     adjacency: str = "add-or-remove"
     unit: Literal["record", "patient"] = "record"
 
@@ -237,6 +241,7 @@ class Report:
         timings_s: Wall-clock seconds by stage.
         bytes_up_per_round: Mean bytes that all holders together sent in a round.
         bytes_down_per_round: Mean bytes that they received.
+        private_metrics: The model on records that holders kept out of training, released with noise; if agreed.
     """
 
     format: Literal["fedjoint-report-1"] = "fedjoint-report-1"
@@ -259,6 +264,7 @@ class Report:
     timings_s: dict[str, float]
     bytes_up_per_round: int
     bytes_down_per_round: int
+    private_metrics: HistogramMetrics | None = None
 
     def to_bytes(self) -> bytes:
         """As canonical JSON."""

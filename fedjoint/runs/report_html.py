@@ -49,7 +49,7 @@ def render_report(report: Report) -> bytes:
         decimals=sentences.contribution_decimals(report),
         outcome=sentences.outcome(report),
         warnings=sentences.privacy_warnings(report),
-        privacy=sentences.privacy_sentence(report),
+        privacy=f"{sentences.privacy_sentence(report)} {sentences.private_metrics_sentence(report)}".strip(),
         money=sentences.money_sentence(report),
         contributions=sentences.contributions_sentence(report),
         errors=sentences.errors_sentence(report),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedjoint.pool.money import format_minor
+from fedjoint.privacy.releases import Cost
 from fedjoint.runs.notation import (
     NOT_MEASURABLE,
     contribution_text,
@@ -18,6 +19,7 @@ from fedjoint.runs.report import HolderReport, Metrics, Report
 
 __all__ = [
     "METRIC_NAMES",
+    "account_sentence",
     "accuracy_misleads",
     "alike_sentence",
     "contribution_decimals",
@@ -34,6 +36,7 @@ __all__ = [
     "outcome",
     "privacy_sentence",
     "privacy_warnings",
+    "private_metrics_sentence",
 ]
 
 METRIC_NAMES = {"auc": "AUC", "accuracy": "accuracy", "r2": "R²", "rmse": "RMSE"}
@@ -241,7 +244,38 @@ def privacy_sentence(report: Report) -> str:
         f"{how} at every holder (mode {privacy.mode}): epsilon at most {most} of {agreed} at delta {delta}, "
         f"{plain_text(privacy.adjacency)} adjacency, unit: one {plain_text(privacy.unit)}."
         + _joint_sentence(report)
+        + account_sentence(privacy.account)
         + (" None of this holds, as the noise is reproducible." if privacy.insecure_seed is not None else "")
+    )
+
+
+def account_sentence(account: Sequence[Cost]) -> str:
+    """What each purpose costs by itself, to follow the total; empty where there is one purpose only.
+
+    Example:
+        >>> account = [Cost(purpose="training", count=9, epsilon=2.5), Cost(purpose="metrics", count=1, epsilon=1)]
+        >>> account_sentence(account)
+        ' By itself: training 2.50 (nine releases), metrics 1.00 (one release); together less than the sum.'
+    """
+    if len(account) < 2:
+        return ""
+    lines = [f"{one.purpose} {epsilon_text(one.epsilon)} ({counted(one.count, 'release')})" for one in account]
+    return f" By itself: {', '.join(lines)}; together less than the sum."
+
+
+def private_metrics_sentence(report: Report) -> str:
+    """The model on records that holders kept out of training, with error bars; empty if nothing was released."""
+    found = report.private_metrics
+    if found is None:
+        return ""
+
+    def bar(value: float | None, error: float | None) -> str:
+        return figure_text(value) if error is None else f"{figure_text(value)} ± {figure_text(error)}"
+
+    return (
+        f"On about {counted(round(found.num_examples), 'record')} that holders kept out of training, released as one "
+        f"noisy histogram: AUC {bar(found.auc, found.auc_error)}, accuracy "
+        f"{bar(found.accuracy, found.accuracy_error)} (± one standard deviation)."
     )
 
 

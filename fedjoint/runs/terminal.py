@@ -189,6 +189,7 @@ def _remarks_of(report: Report) -> list[tuple[str, str]]:
         ("Alike", sentences.alike_sentence(report)),
         ("Money", sentences.money_sentence(report)),
         ("Privacy", sentences.privacy_sentence(report)),
+        ("Measured", sentences.private_metrics_sentence(report)),
         ("Ended", report.end),
         ("Data", source),
         *(("Note" if place == 0 else "", note) for place, note in enumerate(data.notes)),

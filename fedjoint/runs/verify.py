@@ -23,6 +23,7 @@ from fedjoint.runs.recompute import (
     check_receipts,
 )
 from fedjoint.runs.recorded import RecordedRun, read_recorded_run
+from fedjoint.runs.released import account_of, check_released, metrics_of
 from fedjoint.runs.report import read_report
 from fedjoint.runs.settling import SettledRun, settle_run
 
@@ -185,6 +186,8 @@ def _report(evidence: _Evidence) -> str:
         ),
         "paid alike": (report.contributions.paid_alike, evidence.settled.paid_alike),
         "epsilon": ({h.id: h.epsilon for h in report.holders}, run.epsilons),
+        "account": (report.privacy.account, account_of(run, evidence.agreement)),
+        "private metrics": (report.private_metrics, metrics_of(run, evidence.agreement)),
         "payout_minor": ({h.id: h.payout_minor for h in report.holders}, dict(split.payouts_minor)),
         "money": (
             (money.gross_minor, money.fee_minor, money.reserve_minor, money.distributed_minor, money.suspense_minor),
@@ -207,6 +210,7 @@ _CHECKS: tuple[tuple[str, tuple[str, ...], _Checker], ...] = (
     ("record", ("agreement",), _record),
     ("files", ("record",), _files),
     ("receipts", ("record",), lambda evidence: check_receipts(evidence.run, evidence.agreement)),
+    ("released once", ("record",), lambda evidence: check_released(evidence.run, evidence.agreement)),
     ("openings", ("record",), lambda evidence: check_openings(evidence.run, evidence.agreement)),
     ("model", ("record",), _model),
     ("contributions", ("record",), lambda evidence: check_contributions(evidence.run, evidence.agreement)),

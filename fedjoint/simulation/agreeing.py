@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.review import HolderPolicy
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
 from fedjoint.agreement.terms import (
@@ -31,9 +32,12 @@ from fedjoint.identity.keys import Identity
 from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
+from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.record.checkpoint import SignedCheckpoint
 from fedjoint.record.log import AskWitnesses
 from fedjoint.record.witness import Prove, Witness
+from fedjoint.simulation.releasing import agreed_releases, honest_holders, spent_on
+from fedjoint.strict import build, plain
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
 from fedjoint.training.local_update import update_noise
@@ -66,20 +70,29 @@ class Parties:
             holder.close()
 
 
-def bring_together(division: Division, *, observer: Observer) -> Parties:
-    """Make fresh keys for everybody, and holders whose policies allow what a simulation may do."""
+def bring_together(
+    division: Division, *, observer: Observer, lifetimes: Mapping[str, Lifetime] | None = None
+) -> Parties:
+    """Make fresh keys for everybody, and holders whose policies allow what a simulation may do.
+
+    Args:
+        division: Whose records are whose.
+        observer: Hears every update in the clear.
+        lifetimes: Lifetime budgets of the holders that have one.
+    """
     identities = tuple(Identity.create(records.id, records.name) for records in division.holders)
     policy = HolderPolicy(
         maximum_epsilon=1e6,
         maximum_epsilon_if_opened=1e6,
         minimum_colluders=0,
         maximum_delta=1.0,
-        allow_no_privacy=True,
+        modes=("local", "joint", "none"),
         allow_insecure_noise=True,
+        allow_inferred_schema=True,
         allow_kept_updates=True,
     )
     holders = tuple(
-        Holder(identity, records.examples, policy, observer=observer)
+        Holder(identity, records.examples, policy, observer=observer, lifetime=(lifetimes or {}).get(records.id))
         for identity, records in zip(identities, division.holders, strict=True)
     )
     taken = {records.id for records in division.holders}
@@ -108,7 +121,8 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         maximum_weight=config.training.maximum_weight,
         seed=config.seed,
     )
-    privacy = _privacy(config.privacy, training)
+    releases = agreed_releases(config, training)
+    privacy = _privacy(config.privacy, training, releases)
     most = most_counted(sizes, training.maximum_weight)
     terms = Terms(
         title=config.title,
@@ -144,6 +158,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
             materiality=config.money.materiality,
             materiality_z=config.money.materiality_z,
         ),
+        releases=releases,
     )
     if privacy.mode == "joint":
         return dataclasses.replace(terms, encryption=_joint_grid(terms, config.encryption.bound))
@@ -181,7 +196,7 @@ def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
     return max(2, math.ceil(0.75 * num_holders)) if config.privacy.mode == "joint" else 2
 
 
-def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
+def _joint_privacy(config: PrivacyConfig, training: TrainingTerms, releases: ReleaseTerms) -> PrivacyTerms:
     """Shares of noise for the agreed epsilons; a third of what epsilon allows (in 1 / noise²) is for contributions."""
     if config.colluders is None:
         raise PrivacyError("privacy.colluders is missing", remedy="Set it, 1 say, or choose privacy=local.")
@@ -190,34 +205,24 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTer
         raise PrivacyError(
             "privacy.epsilon, privacy.epsilon_if_opened or privacy.delta is missing", remedy="Set all three."
         )
-    accounted, honest = delta * (1 - TAILS_OF_DELTA), max(training.minimum_holders - config.colluders, 1)
+    accounted, honest = delta * (1 - TAILS_OF_DELTA), honest_holders(config, training)
     blur = config.contributions_noise_multiplier
     if blur is None:
         blur = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1) * _CONTRIBUTIONS_PART**-0.5
     share = config.noise_multiplier
     if share is None:
-        once = (GaussianEvent(sampling_rate=1.0, noise_multiplier=blur),)
+        once = (GaussianEvent(sampling_rate=1.0, noise_multiplier=blur), *spent_on(releases, honest))
         rate, steps = training.sampling_rate, training.rounds
         of_sum = noise_multiplier_for(epsilon, accounted, sampling_rate=rate, steps=steps, spent=once)
-        if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps)
+        if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps, spent=spent_on(releases))
         # a hair more: the root must not round below what the whole needs
         share = max(of_sum / math.sqrt(honest) * (1 + 1e-12), if_opened)
         if config.contributions_noise_multiplier is None:  # what a larger share leaves of epsilon is for contributions
             sums = GaussianEvent(sampling_rate=rate, noise_multiplier=share * math.sqrt(honest), count=steps)
-            left = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1, spent=(sums,))
+            others = (sums, *spent_on(releases, honest))
+            left = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1, spent=others)
             blur = min(blur, left)
-    return PrivacyTerms(
-        mode="joint",
-        epsilon=epsilon,
-        delta=delta,
-        clip_norm=config.clip_norm,
-        noise_multiplier=share,
-        colluders=config.colluders,
-        epsilon_if_opened=opened,
-        contributions_noise_multiplier=blur,
-        unit=config.unit,
-        insecure_seed=config.insecure_seed,
-    )
+    return _agreed(config, noise_multiplier=share, contributions_noise_multiplier=blur)
 
 
 def _packed(terms: Terms) -> EncryptionTerms:
@@ -254,9 +259,9 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
     return dataclasses.replace(terms.encryption, bound=wide, value_bits=bits)
 
 
-def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
+def _privacy(config: PrivacyConfig, training: TrainingTerms, releases: ReleaseTerms) -> PrivacyTerms:
     if config.mode == "joint":
-        return _joint_privacy(config, training)
+        return _joint_privacy(config, training, releases)
     noise = config.noise_multiplier
     if config.mode == "local" and noise is None:
         if config.epsilon is None or config.delta is None:
@@ -264,19 +269,18 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms) -> PrivacyTerms:
                 "privacy.epsilon or privacy.delta is missing", remedy="Set both, or choose privacy=none."
             )
         steps = training.rounds * training.local_steps
-        noise = noise_multiplier_for(config.epsilon, config.delta, sampling_rate=training.sampling_rate, steps=steps)
-    return PrivacyTerms(
-        mode=config.mode,
-        epsilon=config.epsilon,
-        delta=config.delta,
-        clip_norm=config.clip_norm,
-        noise_multiplier=noise,
-        colluders=config.colluders,
-        epsilon_if_opened=config.epsilon_if_opened,
-        contributions_noise_multiplier=config.contributions_noise_multiplier,
-        unit=config.unit,
-        insecure_seed=config.insecure_seed,
-    )
+        rate = training.sampling_rate
+        noise = noise_multiplier_for(
+            config.epsilon, config.delta, sampling_rate=rate, steps=steps, spent=spent_on(releases)
+        )
+    return _agreed(config, noise_multiplier=noise)
+
+
+def _agreed(config: PrivacyConfig, **found: float | None) -> PrivacyTerms:
+    """The configured values, and in place of missing ones what was found for them."""
+    names = {field.name for field in dataclasses.fields(PrivacyTerms)}
+    configured = {name: value for name, value in plain(config).items() if name in names}
+    return build(PrivacyTerms, configured | found)
 
 
 def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[float]) -> float:

@@ -16,6 +16,9 @@ from fedjoint.data.division import Division
 from fedjoint.encryption.parameters import SECURITY
 from fedjoint.models.tasks import Metrics
 from fedjoint.pool.shares import shares_from_contributions
+from fedjoint.privacy.releases import Cost, dearest, itemised
+from fedjoint.privacy.sum_plan import metrics_plan
+from fedjoint.runs.released import released_metrics
 from fedjoint.runs.report import (
     ContributionReport,
     DataReport,
@@ -32,8 +35,11 @@ from fedjoint.simulation.exact import UpdateLog, exact_contributions
 from fedjoint.simulation.reference import ReferenceSet, mean_metrics, train_baselines
 from fedjoint.simulation.running import TrainedRun
 from fedjoint.simulation.sampling import path_influences
+from fedjoint.strict import build, plain
 from fedjoint.training.contributions import Contributions
+from fedjoint.training.release_round import OpenedRelease
 from fedjoint.training.session import Session
+from fedjoint.valuation.histogram import HistogramMetrics
 from fedjoint.valuation.uncertainty import ErrorBars, sampling_covariance
 
 __all__ = ["Comparison", "ReportHead", "compare", "describe_data", "make_report"]
@@ -140,18 +146,7 @@ def make_report(
         fedjoint_version=__version__,
         dataset=head.dataset,
         data=data,
-        privacy=PrivacyReport(
-            mode=privacy.mode,
-            epsilon=privacy.epsilon,
-            delta=privacy.delta,
-            clip_norm=privacy.clip_norm,
-            noise_multiplier=privacy.noise_multiplier,
-            insecure_seed=privacy.insecure_seed,
-            unit=privacy.unit,
-            colluders=privacy.colluders,
-            epsilon_if_opened=privacy.epsilon_if_opened,
-            contributions_noise_multiplier=privacy.contributions_noise_multiplier,
-        ),
+        privacy=build(PrivacyReport, plain(privacy) | {"account": plain(_account(session.terms, trained))}),
         encryption=f"BFV, scheme '{session.terms.encryption.scheme}': {SECURITY}",
         end=trained.end,
         metrics=_metrics(comparison),
@@ -175,7 +170,20 @@ def make_report(
         timings_s={name: round(seconds, 3) for name, seconds in head.timings_s.items()},
         bytes_up_per_round=round(trained.bytes_up / rounds),
         bytes_down_per_round=round(trained.bytes_down / rounds),
+        private_metrics=_private_metrics(session.terms, trained.histogram),
     )
+
+
+def _account(terms: Terms, trained: TrainedRun) -> tuple[Cost, ...]:
+    """What each purpose cost the holder that spent most."""
+    last = {holder: receipt for summary in trained.rounds for holder, receipt in summary.receipts.items()}
+    return itemised(terms, dearest(receipt.releases for receipt in last.values())) if terms.privacy.delta else ()
+
+
+def _private_metrics(terms: Terms, histogram: OpenedRelease | None) -> HistogramMetrics | None:
+    if histogram is None:
+        return None
+    return released_metrics(metrics_plan(terms), histogram.values, num_holders=len(histogram.contributors))
 
 
 def _metrics(comparison: Comparison) -> MetricsReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.terms import Terms
 from fedjoint.data.division import Division
 from fedjoint.data.records import Cells, Examples
+from fedjoint.data.standardise import Standardisation
 from fedjoint.models.coalitions import CoalitionReference
 from fedjoint.models.evaluate import evaluate, influences, loss_gradient, mean_loss
 from fedjoint.models.tasks import Metrics, Task
@@ -108,6 +111,37 @@ class ReferenceSet:
 
     def _metrics(self, model: Model, examples: Examples) -> Metrics:
         return evaluate(self.module, model, features=examples.features, targets=examples.targets, task=self.task)
+
+
+class Yardstick:
+    """The reference set of a run whose records may be standardised once it has begun.
+
+    Args:
+        reference: Encoded with public constants.
+        schema: As agreed.
+    """
+
+    def __init__(self, reference: ReferenceSet, schema: Schema) -> None:
+        self._schema, self.reference = schema, reference
+        self.standardisation: Standardisation | None = None
+
+    def standardise(self, standardisation: Standardisation) -> None:
+        """Encode the reference set as every holder now encodes its records."""
+        self.standardisation = standardisation
+        examples = standardisation.apply(self.reference.examples, self._schema)
+        self.reference = dataclasses.replace(self.reference, examples=examples)
+
+    def loss(self, model: Model) -> float:
+        """Mean loss, float64."""
+        return self.reference.loss(model)
+
+    def gradient(self, model: Model) -> npt.NDArray[np.float64]:
+        """Gradient of the mean loss, float64 [D]."""
+        return self.reference.gradient(model)
+
+    def metrics(self, model: Model) -> Metrics:
+        """Metrics on all records."""
+        return self.reference.metrics(model)
 
 
 @dataclass(frozen=True, kw_only=True)

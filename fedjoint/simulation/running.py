@@ -13,16 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint import __version__
+from fedjoint.data.standardise import Standardisation
 from fedjoint.errors import TrainingError
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.agreeing import Parties
-from fedjoint.simulation.reference import ReferenceSet
+from fedjoint.simulation.reference import Yardstick
 from fedjoint.training.contributions import Contributions, valuation_of
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
+from fedjoint.training.holder_release import slot_of, standardisation_from
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.plan import Channel
+from fedjoint.training.release_round import OpenedRelease
 from fedjoint.training.session import Session
 from fedjoint.transport.inline import HOLDER_KEY, InlineGrid, run_inline
 
@@ -48,6 +51,15 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Ended:
+    """What the server app leaves behind."""
+
+    contributions: Contributions
+    end: str
+    histogram: OpenedRelease | None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainedRun:
     """A run after training and valuation, before money.
@@ -58,6 +70,8 @@ class TrainedRun:
         losses: Reference loss of each of ``models``.
         contributions: Of each holder.
         end: Why training ended.
+        histogram: The opened histogram for private metrics, if one was agreed.
+        standardisation: How records were standardised, if by private statistics.
         bytes_up: Bytes that all holders together sent in training messages.
         bytes_down: Bytes that they received.
     """
@@ -67,6 +81,8 @@ class TrainedRun:
     losses: tuple[float, ...]
     contributions: Contributions
     end: str
+    histogram: OpenedRelease | None
+    standardisation: Standardisation | None
     bytes_up: int
     bytes_down: int
 
@@ -84,7 +100,7 @@ class TrainedRun:
 def train_inline(
     session: Session,
     parties: Parties,
-    reference: ReferenceSet,
+    reference: Yardstick,
     *,
     log: Log,
     on_round: Callable[[RoundSummary], None],
@@ -116,7 +132,7 @@ def train_inline(
     grid = InlineGrid(app, holders, tap=tap, reachable=reachable)
     start = parameters_to_vector(agreed_module(session.terms))
     models, losses, rounds = [start], [reference.loss(start)], list[RoundSummary]()
-    valued: list[tuple[Contributions, str]] = []
+    terms, ended = session.terms, list[_Ended]()
 
     def run(channel: Channel) -> None:
         valuation = valuation_of(session, reference)
@@ -131,29 +147,43 @@ def train_inline(
         )
         with stopwatch.stage("keys"):
             coordinator.prepare()
-        with stopwatch.stage("training"):
-            for summary in coordinator.rounds():
-                models.append(coordinator.model)
-                losses.append(summary.loss)
-                rounds.append(summary)
-                on_round(summary)
-        with stopwatch.stage("contributions"):
-            opened = valuation.open(
-                channel, coordinator.key_id, coordinator=parties.coordinator, holders=coordinator.holders, log=log
-            )
-        valued.append((opened, coordinator.end))
+        try:
+            if terms.releases.statistics_noise_multiplier is not None:
+                with stopwatch.stage("statistics"):
+                    opened = coordinator.release_once("statistics", slot=slot_of(terms, "statistics"))
+                    reference.standardise(standardisation_from(terms, opened.values, opened.contributors))
+                losses[0] = reference.loss(start)
+                log("run.standardised", {"loss": losses[0], "metrics": dict(reference.metrics(start))})
+            with stopwatch.stage("training"):
+                for summary in coordinator.rounds():
+                    models.append(coordinator.model)
+                    losses.append(summary.loss)
+                    rounds.append(summary)
+                    on_round(summary)
+            histograms = []
+            if terms.releases.metrics_noise_multiplier is not None:
+                with stopwatch.stage("metrics"):
+                    histograms.append(coordinator.release_once("metrics", slot=slot_of(terms, "metrics")))
+            with stopwatch.stage("contributions"):
+                contributions = valuation.open(
+                    channel, coordinator.key_id, coordinator=parties.coordinator, holders=coordinator.holders, log=log
+                )
+        finally:  # also where a round was refused: others have reserved for it
+            coordinator.finish()
+        ended.append(_Ended(contributions=contributions, end=coordinator.end, histogram=(*histograms, None)[0]))
 
     log("run.opened", _opening_facts(session, losses[0], reference.metrics(start)))
     run_inline(make_server_app(run, lambda _: grid.nodes, timeout_s=_TIMEOUT_S), grid)
-    if not valued:
+    if not ended:
         raise TrainingError("the server app ended without a result")
-    contributions, end = valued[0]
     return TrainedRun(
         models=tuple(models),
         rounds=tuple(rounds),
         losses=tuple(losses),
-        contributions=contributions,
-        end=end,
+        contributions=ended[0].contributions,
+        end=ended[0].end,
+        histogram=ended[0].histogram,
+        standardisation=reference.standardisation,
         bytes_up=traffic["up"],
         bytes_down=traffic["down"],
     )

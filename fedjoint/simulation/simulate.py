@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,11 +18,12 @@ from fedjoint.agreement.terms import Terms
 from fedjoint.config import SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.datasets.load import load_dataset
-from fedjoint.data.division import Division, divide
+from fedjoint.data.division import Division, divide, standardised
 from fedjoint.models.vector import save_model
 from fedjoint.pool.money import parse_minor
 from fedjoint.pool.statement import sign_statement
 from fedjoint.pool.store_sql import LedgerStore
+from fedjoint.privacy.ledger_file import LifetimeLedger
 from fedjoint.record.log import CLOSED, RunRecord, origin_of
 from fedjoint.runs.folder import (
     AGREEMENT,
@@ -47,11 +48,13 @@ from fedjoint.simulation.agreeing import (
     holders_as_witnesses,
     sign_by_all,
 )
+from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.kept_updates import keep_updates
 from fedjoint.simulation.outcome import ReportHead, compare, describe_data, make_report
-from fedjoint.simulation.reference import ReferenceSet
+from fedjoint.simulation.reference import ReferenceSet, Yardstick
 from fedjoint.simulation.running import Stopwatch, TrainedRun, train_inline
+from fedjoint.strict import plain
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.preview import CostPreview, preview_costs
@@ -99,6 +102,7 @@ class Prepared:
     parties: Parties
     terms: Terms
     updates: UpdateLog
+    ledgers: Mapping[str, LifetimeLedger]
     gross_minor: int
 
 
@@ -117,13 +121,15 @@ def prepare(config: SimulationConfig) -> Prepared:
         seed=config.seed,
     )
     updates = UpdateLog()
-    parties = bring_together(division, observer=updates)
+    ledgers = ledgers_of(config, division, now=_timestamp)
+    parties = bring_together(division, observer=updates, lifetimes=ledgers)
     return Prepared(
         dataset=dataset,
         division=division,
         parties=parties,
         terms=compose_terms(config, dataset, division, parties),
         updates=updates,
+        ledgers=ledgers,
         gross_minor=gross_minor,
     )
 
@@ -164,12 +170,13 @@ def simulate(
     with stopwatch.stage("agreement"):
         prepared = prepare(config)
         hears.data(prepared.dataset, prepared.division)
+        create_missing_ledgers(config, prepared.dataset, prepared.ledgers, now=_timestamp)
         agreement = sign_by_all(prepared.terms, prepared.parties)
         hears.agreed(agreement, preview_costs(agreement.terms))
     dataset, division, parties = prepared.dataset, prepared.division, prepared.parties
     session = Session(agreement=agreement, run_id=secrets.token_hex(16))
     name = config.run.name or _run_name(dataset.name, config.privacy.mode, session.run_id)
-    reference = ReferenceSet.of(division, agreement.terms)
+    yardstick = Yardstick(ReferenceSet.of(division, agreement.terms), agreement.terms.data.schema)
     with (
         closing(parties),
         NewRunFolder(Path(config.run.folder).expanduser(), name) as folder,
@@ -185,14 +192,17 @@ def simulate(
         trained = train_inline(
             session,
             parties,
-            reference,
+            yardstick,
             log=record.append,
             on_round=lambda summary: hears.round(summary, agreement.terms.training.rounds),
             stopwatch=stopwatch,
             reachable=reachable,
         )
         with stopwatch.stage("comparison"):
-            comparison = compare(trained, division, reference, agreement.terms, prepared.updates)
+            seen = division
+            if trained.standardisation is not None:
+                seen = standardised(division, trained.standardisation, agreement.terms.data.schema)
+            comparison = compare(trained, seen, yardstick.reference, agreement.terms, prepared.updates)
             record.append("contributions.sampled", {"sampling": comparison.errors.sampling})
         revenue = Revenue(gross_minor=prepared.gross_minor, buyer=_BUYER, at=_timestamp())
         settled = settle_run(
@@ -214,7 +224,7 @@ def simulate(
         )
         _write_files(folder, session, parties, trained=trained, settled=settled, report=report)
         if agreement.terms.valuation.keep_updates:
-            keep_updates(folder.path(), prepared.updates, reference.examples)
+            keep_updates(folder.path(), prepared.updates, division.reference)
         record.append(CLOSED, {"end": trained.end, "files": file_hashes(folder.path())})
         return SimulatedRun(folder=folder.publish(), report=report)
 
@@ -236,6 +246,7 @@ def _write_files(
         "run_id": session.run_id,
         "features": json.dumps(session.terms.data.schema.feature_names),
         "order": json.dumps([parameter for parameter, _ in module.named_parameters()]),
+        "standardisation": json.dumps(plain(trained.standardisation)),
     }
     if keeps_sums(session.terms):
         folder.write(sums_to_bytes(trained.models[0], [summary.levels for summary in trained.rounds]), SUMS)

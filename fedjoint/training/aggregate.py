@@ -47,7 +47,8 @@ def mean_rate(terms: Terms, contributors: Iterable[str]) -> float:
     training = terms.training
     if terms.privacy.mode == "joint":
         assert terms.privacy.clip_norm is not None  # PrivacyTerms made sure
-        return training.learning_rate / (terms.privacy.clip_norm * training.sampling_rate * terms.num_examples)
+        trained_on = (1 - terms.releases.held_out) * terms.num_examples
+        return training.learning_rate / (terms.privacy.clip_norm * training.sampling_rate * trained_on)
     return 1 / total_weight(terms, contributors)
 
 

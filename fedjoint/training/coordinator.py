@@ -26,13 +26,16 @@ from fedjoint.training.opening import Openings
 from fedjoint.training.optimizer import ServerState, start_state
 from fedjoint.training.plan import (
     Channel,
+    OncePurpose,
     Opening,
     OpenTask,
     Parcel,
     Refusal,
     RoundReply,
     RoundTask,
+    Task,
 )
+from fedjoint.training.release_round import OpenedRelease, ReleaseRound
 from fedjoint.training.session import Session
 
 __all__ = ["Coordinator", "Log", "Reference", "RoundSummary"]
@@ -186,6 +189,27 @@ class Coordinator:
             if self._is_open(pending, openings):
                 yield self._close(pending, openings)
 
+    def release_once(self, purpose: OncePurpose, *, slot: int) -> OpenedRelease:
+        """Have holders release statistics or metrics, and open their sum.
+
+        Raises:
+            TrainingError: too few holders took part or opened it, or two opened it differently.
+        """
+        release = ReleaseRound(
+            session=self._session,
+            channel=self._channel,
+            coordinator=self._identity,
+            key_id=self.key_id,
+            log=self._log,
+        )
+        return release.run(purpose, slot=slot, holders=sorted(self._model_round))
+
+    def finish(self) -> None:
+        """Tell every holder that the run is over, so that it frees what it has not spent of its reservation."""
+        tasks = {holder: Parcel(body=Task(**self._session.address)) for holder in self._model_round}
+        for _ in self._channel.exchange("finish", tasks):
+            pass  # who does not hear of it keeps its reservation until it gives it back itself
+
     def _exchange_round(self, number: int, active: list[str], pending: _Round | None) -> tuple[_Round, Openings]:
         current = _Round(number=number, total=Accumulator(self._session.parameters))
         openings = Openings(session=self._session, round=number - 1)
@@ -332,7 +356,7 @@ class Coordinator:
             exhausted = reasons == ["privacy.budget_exhausted"]
             raise TrainingError(
                 f"no round could be trained. {words}",
-                remedy="Raise privacy.epsilon or privacy.noise_multiplier."
+                remedy="Raise privacy.epsilon or privacy.noise_multiplier, if the holders' lifetime budgets have room."
                 if exhausted
                 else "See each holder's own log.",
             )

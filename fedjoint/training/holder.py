@@ -18,7 +18,17 @@ from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.training.holder_run import HolderRun, Observer
-from fedjoint.training.plan import ContributionsTask, Kind, OpenTask, Parcel, RoundTask, TakeKeyTask, Task
+from fedjoint.training.plan import (
+    ContributionsTask,
+    Kind,
+    OpenReleaseTask,
+    OpenTask,
+    Parcel,
+    ReleaseTask,
+    RoundTask,
+    TakeKeyTask,
+    Task,
+)
 from fedjoint.training.session import Session
 
 __all__ = ["Holder"]
@@ -58,6 +68,11 @@ class Holder:
             "open_contributions": lambda task: self._run(task.body).open_contributions(
                 _typed(task.body, ContributionsTask), task.blobs
             ),
+            "release": lambda task: self._run(task.body).release(_typed(task.body, ReleaseTask)),
+            "open_release": lambda task: self._run(task.body).open_release(
+                _typed(task.body, OpenReleaseTask), task.blobs
+            ),
+            "finish": lambda task: self._run(task.body).finish(),
         }
 
     @property
@@ -80,7 +95,7 @@ class Holder:
                 f"the agreement certifies {certified} examples of '{self.id}', which has {found}",
                 remedy="Certify the number that takes part.",
             )
-        require_acceptable(terms, self._policy, self.id)
+        self._require_allowed(terms)
         if terms.privacy.mode == "joint":
             JointPlan.of(terms)  # refuses a grid or a bound on which the noise would not be what epsilon assumes
         signature = sign_terms(terms, self._identity)
@@ -108,6 +123,7 @@ class Holder:
                 f"'{self.id}' has not signed agreement {agreement.sha256[:16]}…", remedy="Review and sign it first."
             )
         agreement.require_all_signatures()
+        self._require_allowed(agreement.terms)
         session = Session(agreement=agreement, run_id=task.run_id)
         self._require_new(session)
         if before := self._runs.get(agreement.sha256):
@@ -116,6 +132,23 @@ class Holder:
         self._runs[agreement.sha256] = run
         self._run_ids.add(task.run_id)
         return run.join()
+
+    def _require_allowed(self, terms: Terms) -> None:
+        """The policy decides when terms are signed, and again when a run begins."""
+        require_acceptable(terms, self._policy, self.id)
+        most = self._policy.maximum_lifetime_epsilon
+        if most is None:
+            return
+        if self._lifetime is None:
+            raise AgreementError(
+                f"the policy of '{self.id}' limits its lifetime epsilon to {most:g}, and it has no lifetime budget",
+                remedy="Make one with `fedjoint holder budget FILE --create`.",
+            )
+        if self._lifetime.epsilon > most:
+            raise AgreementError(
+                f"the lifetime budget of '{self.id}' allows epsilon {self._lifetime.epsilon:g}",
+                expected=f"at most {most:g}, as its policy says",
+            )
 
     def _require_new(self, session: Session) -> None:
         """An agreement's epsilon is for one run: a second one would spend it again."""

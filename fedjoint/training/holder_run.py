@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.canonical import sha256_hex
-from fedjoint.agreement.terms import Terms
 from fedjoint.data.records import Examples
 from fedjoint.encryption.ceremony import acknowledge, make_offers, take_key
 from fedjoint.encryption.decryption import decrypt_sum, open_sample
@@ -20,15 +18,15 @@ from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.scheme import Encryptor, make_encryptor
 from fedjoint.encryption.tags import Contributors
 from fedjoint.encryption.tenseal_scheme import create_key
-from fedjoint.errors import EncryptionError, PrivacyError, TrainingError
+from fedjoint.encryption.words import Words
+from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
-from fedjoint.privacy.budget import RunBudget
-from fedjoint.privacy.events import GaussianEvent, num_steps
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
-from fedjoint.privacy.releases import epsilon_if_opened, once_released, round_release
 from fedjoint.training.aggregate import ServerState, apply_sum, model_bytes, state_from_bytes, sum_bytes
+from fedjoint.training.charges import RunCharges
+from fedjoint.training.holder_release import HolderRecords, plan_of, slot_of, standardisation_from
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.optimizer import start_state
 from fedjoint.training.plan import (
@@ -37,10 +35,15 @@ from fedjoint.training.plan import (
     ContributionsTask,
     JoinReply,
     KeyReply,
+    OncePurpose,
     Opening,
+    OpenReleaseReply,
+    OpenReleaseTask,
     OpenReply,
     OpenTask,
     Parcel,
+    ReleaseReply,
+    ReleaseTask,
     RoundReply,
     RoundTask,
     TakeKeyTask,
@@ -78,12 +81,13 @@ class HolderRun:
         lifetime: Lifetime | None = None,
     ) -> None:
         self._identity, self._session, self._observer = identity, session, observer
-        self._lifetime, self._reservation = lifetime, ""
+        self._charges, self._is_over = RunCharges(session, lifetime), False
         self._terms, self._parameters = session.terms, session.parameters
         terms = session.terms
         noise = noise_source(terms.privacy, identity.id)
-        self._trainer = LocalTrainer(terms=terms, holder_id=identity.id, examples=examples, noise=noise)
-        self._budget = _budget(session.terms)
+        self._records, self._noise = HolderRecords(terms, examples, noise), noise
+        self._released: set[OncePurpose] = set()
+        self._opened: set[OncePurpose] = set()
         self._key: SecretKey | None = None
         self._encryptor: Encryptor | None = None
         self._state = start_state(parameters_to_vector(agreed_module(terms)), terms.training)
@@ -143,6 +147,8 @@ class HolderRun:
             EncryptionError: no key yet, a sum that must not be opened, or an update that cannot be encrypted.
         """
         self._require_key()
+        if self._is_over:
+            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
         if not self._trained_round < task.round <= self._terms.training.rounds:
             raise TrainingError(
                 f"round {task.round} after round {self._trained_round}",
@@ -154,12 +160,7 @@ class HolderRun:
             raise TrainingError(
                 f"round {task.round} and the model is of round {self._model_round}", remedy="Send the sum."
             )
-        event = round_release(self._terms)
-        if self._budget is not None and event is not None:
-            self._budget.check(event)
-        self._charge_lifetime(task.round, event)
-        if self._budget is not None and event is not None:
-            self._budget.spend(event)  # before anything is released: a crash in between charges
+        self._charges.charge_round(task.round)  # before anything is released: a crash in between charges
         self._trained_round = task.round
         frame = self._encrypted_update(task.round)
         receipt = self._receipt(task.round, frame)
@@ -197,8 +198,6 @@ class HolderRun:
             )
             values.append(str(open_sample(key, masked)))
         self._contributions_opened = True
-        if self._lifetime is not None and self._reservation:
-            self._lifetime.give_back(self._reservation)  # the run is over; a later round is refused by the ledger
         facts = {"samples": [sample.blob for sample in task.samples], "values": values}
         return Parcel(body=ContributionsReply(values=tuple(values), signature=self._sign("contributions", facts)))
 
@@ -207,34 +206,59 @@ class HolderRun:
         if self._key is not None:
             self._key.close()
 
-    def _charge_lifetime(self, round_number: int, event: GaussianEvent | None) -> None:
-        """Reserve the whole run before its first round, and charge each round before it is released."""
-        if self._lifetime is None:
-            return
-        if event is None:
-            raise PrivacyError(
-                "updates would leave without noise, at no finite cost to the lifetime budget",
-                remedy="Agree on a privacy mode.",
+    def release(self, task: ReleaseTask) -> Parcel:
+        """Release statistics before round 1, or a histogram for metrics after a sum was opened, encrypted, once.
+
+        Raises:
+            BudgetExhausted: the run would cost more than is left of the lifetime budget; nothing is released.
+            PrivacyError: it was not agreed, or was charged before this process began.
+            TrainingError: it was released before, or at another time than agreed.
+            EncryptionError: no key yet.
+        """
+        self._require_key()
+        in_time = not self._trained_round if task.purpose == "statistics" else self._model_round > 0
+        if task.purpose in self._released or self._is_over or not in_time:
+            raise TrainingError(
+                f"the {task.purpose} are not released now", remedy="Each is released once, in its time."
             )
-        if once_released(self._terms):
-            raise PrivacyError(
-                f"mode {self._terms.privacy.mode} releases more than its rounds, which no lifetime budget charges yet",
-                remedy="Agree on privacy=local for records that have a lifetime budget.",
-            )
-        if not self._reservation:
-            worst = dataclasses.replace(event, count=event.count * self._terms.training.rounds)
-            self._reservation = self._lifetime.reserve(
-                self.run_id,
-                agreement_sha256=self._session.agreement.sha256,
-                events=(worst,),
-                unit=self._terms.privacy.unit,
-            )
-        if not self._lifetime.commit(self._reservation, round_number=round_number, event=event):
-            raise PrivacyError(
-                f"round {round_number} of run {self.run_id} was charged before this process began",
-                expected="a round that was never computed",
-                remedy="Computed again it would be another release: go on with the next round.",
-            )
+        self._charges.charge_once(task.purpose)
+        self._released.add(task.purpose)
+        steps = self._records.noisy_sums(task.purpose, self._state.model)
+        offset = self._parameters.offset
+        levels = np.full(self._parameters.num_parameters, offset, dtype=np.int64)
+        levels[: len(steps)] += np.clip(steps, -offset, offset)  # what is cut off is paid for out of delta
+        frame = self._encrypted(levels.astype(np.uint64), slot_of(self._terms, task.purpose))
+        facts = {"purpose": task.purpose, "frame_sha256": sha256_hex(frame)}
+        return Parcel(body=ReleaseReply(signature=self._sign("release", facts)), blobs={"frame": frame})
+
+    def open_release(self, task: OpenReleaseTask, blobs: Blobs) -> Parcel:
+        """Open the sum of a release, and standardise the own records by it if it is the statistics.
+
+        Raises:
+            EncryptionError: it was opened before, or must not be opened.
+            PrivacyError: it was not agreed.
+        """
+        if task.purpose in self._opened:
+            raise EncryptionError(f"the {task.purpose} of this run were opened before", remedy="They are opened once.")
+        plan, slot = plan_of(self._terms, task.purpose), slot_of(self._terms, task.purpose)
+        levels = self._decrypted_sum(slot, task.contributors, blobs.get("sum", b""))
+        self._opened.add(task.purpose)
+        steps = levels[: plan.length].astype(np.int64) - len(task.contributors) * self._parameters.offset
+        values = tuple(str(int(step)) for step in steps)
+        if task.purpose == "statistics":
+            self._records.standardise(standardisation_from(self._terms, steps.tolist(), task.contributors))
+        signature = self._sign("opened release", task.facts(values))
+        return Parcel(body=OpenReleaseReply(values=values, signature=signature))
+
+    def finish(self) -> Parcel:
+        """Take note that the run is over: what it has not released of its reservation is free again.
+
+        Whoever says so falsely gets no further round out of this holder.
+        """
+        self._is_over = True
+        self._charges.give_back()
+        signature = self._sign("finish", {"holder": self._identity.id})
+        return Parcel(body=JoinReply(holder=self._identity.id, signature=signature))
 
     def _take(self, key: SecretKey) -> None:
         if self._key is not None:
@@ -251,35 +275,47 @@ class HolderRun:
 
     def _encrypted_update(self, round_number: int) -> bytes:
         levels = self._trainer.levels(self._state.model, round_number)
-        place = self._terms.holder_ids.index(self._identity.id)
         if self._observer is not None:
             values = dequantise_sum(levels, 1, self._parameters)
             self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
+        return self._encrypted(levels, round_number)
+
+    @property
+    def _trainer(self) -> LocalTrainer:
+        return LocalTrainer(
+            terms=self._terms, holder_id=self._identity.id, examples=self._records.training, noise=self._noise
+        )
+
+    def _encrypted(self, levels: Words, slot: int) -> bytes:
         key = self._require_key()
         assert self._encryptor is not None  # it comes with the key
-        header = self._session.frame("update", round_number, key.key_id)
-        frame = FrameWriter(header, sender=self._identity, parameters=self._parameters)
+        place = self._terms.holder_ids.index(self._identity.id)
+        frame = FrameWriter(
+            self._session.frame("update", slot, key.key_id), sender=self._identity, parameters=self._parameters
+        )
         # encrypted right where it travels
-        ciphertext = self._encryptor.encrypt(levels, round_number=round_number, place=place, into=frame.body)
+        ciphertext = self._encryptor.encrypt(levels, round_number=slot, place=place, into=frame.body)
         return frame.finish(ciphertext).tobytes()
 
     def _receipt(self, round_number: int, frame: bytes) -> RoundReceipt:
-        events = self._budget.events if self._budget else ()
         return RoundReceipt(
             run_id=self._session.run_id,
             holder=self._identity.id,
             round=round_number,
             frame_sha256=sha256_hex(frame),
-            events=events,
-            epsilon=self._budget.epsilon if self._budget else None,
-            epsilon_if_opened=epsilon_if_opened(self._terms, num_steps(events) - num_steps(once_released(self._terms))),
+            releases=self._charges.releases,
+            epsilon=self._charges.epsilon,
+            epsilon_if_opened=self._charges.epsilon_if_opened,
         )
 
     def _open(self, opening: Opening, blobs: Blobs, *, catch_up: bool) -> tuple[OpenReply, Blobs]:
         """Decrypt the sum of a round, move the model on, and say what came out; asked again, say the same."""
         frame = blobs.get("sum", b"")
         if self._last_opening is None or self._last_opening[0] != sha256_hex(frame):
-            self._check_opening(opening)
+            if opening.round <= self._model_round:
+                raise EncryptionError(
+                    f"another sum of round {opening.round} was opened before", remedy="One sum a round is opened."
+                )
             missed = catch_up and self._model_round < opening.round - 1
             before = state_from_bytes(blobs.get("model", b""), self._terms) if missed else self._state
             if not missed and self._model_round != opening.round - 1:
@@ -288,25 +324,34 @@ class HolderRun:
         _, reply, plain_sum = self._last_opening
         return reply, {"sum": plain_sum} if opening.reveal else {}
 
-    def _decrypt(self, opening: Opening, frame: bytes, before: ServerState) -> tuple[OpenReply, bytes]:
+    def _decrypted_sum(self, slot: int, contributors: tuple[str, ...], frame: bytes) -> Words:
+        """The levels of a sum of enough holders of the agreement, checked to be theirs."""
+        strangers = set(contributors) - set(self._terms.holder_ids)
+        if strangers or len(contributors) < self._terms.training.minimum_holders:
+            raise EncryptionError(
+                f"a sum of {len(contributors)} holders, {len(strangers)} of them strangers",
+                expected=f"at least {self._terms.training.minimum_holders} holders of the agreement",
+                remedy="A sum of fewer could show one holder's update, and is not opened.",
+            )
         key = self._require_key()
         ciphertext = parse_frame(
             frame,
-            expected=self._session.frame("sum", opening.round, key.key_id),
+            expected=self._session.frame("sum", slot, key.key_id),
             sender=self._terms.coordinator,
             parameters=self._parameters,
         )
-        if ciphertext.count != len(opening.contributors):
-            raise EncryptionError(
-                f"a sum of {ciphertext.count} updates said to be of {len(opening.contributors)} holders"
-            )
-        places = tuple(self._terms.holder_ids.index(holder) for holder in opening.contributors)
-        levels = decrypt_sum(
+        if ciphertext.count != len(contributors):
+            raise EncryptionError(f"a sum of {ciphertext.count} updates said to be of {len(contributors)} holders")
+        places = tuple(self._terms.holder_ids.index(holder) for holder in contributors)
+        return decrypt_sum(
             key,
             ciphertext,
-            of=Contributors(round_number=opening.round, places=places),
+            of=Contributors(round_number=slot, places=places),
             minimum_holders=self._terms.training.minimum_holders,
         )
+
+    def _decrypt(self, opening: Opening, frame: bytes, before: ServerState) -> tuple[OpenReply, bytes]:
+        levels = self._decrypted_sum(opening.round, opening.contributors, frame)
         self._state = apply_sum(before, levels, opening.contributors, self._terms)
         self._model_round, plain_sum = opening.round, sum_bytes(levels)
         facts: dict[str, Any] = {
@@ -315,25 +360,3 @@ class HolderRun:
             "model_sha256": sha256_hex(model_bytes(self._state.model)),
         }
         return OpenReply(**facts, signature=self._sign("opened", facts)), plain_sum
-
-    def _check_opening(self, opening: Opening) -> None:
-        """A sum of too few, of strangers, or another one of the same round is not decrypted."""
-        if opening.round <= self._model_round:
-            raise EncryptionError(
-                f"another sum of round {opening.round} was opened before", remedy="One sum a round is opened."
-            )
-        strangers = set(opening.contributors) - set(self._terms.holder_ids)
-        if strangers or len(opening.contributors) < self._terms.training.minimum_holders:
-            raise EncryptionError(
-                f"a sum of {len(opening.contributors)} holders, {len(strangers)} of them strangers",
-                expected=f"at least {self._terms.training.minimum_holders} holders of the agreement",
-                remedy="A sum of fewer could show one holder's update, and is not opened.",
-            )
-
-
-def _budget(terms: Terms) -> RunBudget | None:
-    privacy = terms.privacy
-    if privacy.mode == "none":
-        return None
-    assert privacy.epsilon is not None and privacy.accounted_delta is not None  # PrivacyTerms made sure
-    return RunBudget(epsilon=privacy.epsilon, delta=privacy.accounted_delta, events=once_released(terms))

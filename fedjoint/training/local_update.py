@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedjoint.agreement.terms import PrivacyTerms, Terms, TrainingTerms
+from fedjoint.agreement.terms import CONTRIBUTION_NOISES, PrivacyTerms, Terms, TrainingTerms
 from fedjoint.data.records import Examples
 from fedjoint.encryption.fixed_point import clip_to_bound, quantise
 from fedjoint.encryption.parameters import agreed_parameters
@@ -82,8 +83,9 @@ class LocalTrainer:
 
     @property
     def expected_batch_size(self) -> float:
-        """Sampling rate times the certified number of examples: public, unlike the number really drawn."""
-        return self.terms.training.sampling_rate * self.terms.holder(self.holder_id).num_examples
+        """Sampling rate times the certified examples less what is held out: public, unlike the number really drawn."""
+        trained_on = (1 - self.terms.releases.held_out) * self.terms.holder(self.holder_id).num_examples
+        return self.terms.training.sampling_rate * trained_on
 
     def levels(self, model: Model, round_number: int) -> Words:
         """What this holder encrypts in one round, in levels of the agreed fixed point, uint64 [num_coordinates].
@@ -97,9 +99,14 @@ class LocalTrainer:
         parameters = agreed_parameters(self.terms)
         if self.terms.privacy.mode == "joint":
             # the bound leaves room for the noise: what is cut off is paid for out of delta
-            steps = np.clip(self._share(model), -parameters.offset, parameters.offset)
-            return (steps + parameters.offset).astype(np.uint64)
+            share: npt.NDArray[np.int64] = _filled_up(
+                self._share(model), parameters.num_parameters, noises=CONTRIBUTION_NOISES
+            )
+            steps = np.clip(share, -parameters.offset, parameters.offset)
+            levels: Words = (steps + parameters.offset).astype(np.uint64)
+            return levels
         weighted = self.update(model, round_number).astype(np.float64) * self.terms.weight(self.holder_id)
+        weighted = _filled_up(weighted, parameters.num_parameters)
         rounding = np.random.default_rng([self.terms.training.seed, self._place, round_number, 1])
         return quantise(clip_to_bound(weighted, parameters.bound), parameters, rounding=rounding)
 
@@ -171,3 +178,9 @@ class LocalTrainer:
             ),
         )
         return after - model
+
+
+def _filled_up(vector: npt.NDArray[Any], size: int, *, noises: int = 0) -> npt.NDArray[Any]:
+    """The vector with zeros before its last ``noises`` numbers, so many that a ciphertext of the run is full."""
+    end = vector.size - noises
+    return np.concatenate([vector[:end], np.zeros(size - vector.size, dtype=vector.dtype), vector[end:]])

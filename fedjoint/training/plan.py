@@ -26,11 +26,16 @@ __all__ = [
     "ContributionsTask",
     "JoinReply",
     "Kind",
+    "OncePurpose",
+    "OpenReleaseReply",
+    "OpenReleaseTask",
     "OpenReply",
     "OpenTask",
     "Opening",
     "Parcel",
     "Refusal",
+    "ReleaseReply",
+    "ReleaseTask",
     "RoundReceipt",
     "RoundReply",
     "RoundTask",
@@ -41,8 +46,15 @@ __all__ = [
 
 #: So many numbers of one holder leave encryption at most; nearly always it is one.
 MAX_PARTS = 4
+#: More numbers than a sum that is opened outside rounds may have.
+_MAX_VALUES = 1 << 20
+_MAX_DIGITS = 20
 Blobs = Mapping[str, bytes]
-Kind = Literal["join", "make_key", "take_key", "train", "open_sum", "open_contributions"]
+#: What a holder releases once by a task of its own.
+OncePurpose = Literal["statistics", "metrics"]
+Kind = Literal[
+    "join", "make_key", "take_key", "train", "open_sum", "open_contributions", "release", "open_release", "finish"
+]
 
 
 @strict
@@ -57,7 +69,7 @@ class Task:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class JoinReply:
-    """A holder's proof that it is who the agreement says: its signature over the task."""
+    """A holder's proof that it is who the agreement says: its signature over the task (``join`` or ``finish``)."""
 
     holder: str
     signature: str
@@ -184,6 +196,68 @@ class ContributionsReply:
     signature: str
 
 
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ReleaseTask(Task):
+    """Release noisy sums over the own records, encrypted, once in a run."""
+
+    purpose: OncePurpose
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ReleaseReply:
+    """A holder's signature over purpose and frame. Blob: ``frame`` (its encrypted sums)."""
+
+    signature: str
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class OpenReleaseTask(Task):
+    """Decrypt the sum of a release, once in a run.
+
+    Args:
+        purpose: Of the release.
+        contributors: Ids of the holders whose sums are in it, sorted.
+
+    Blob: ``sum`` (frame).
+    """
+
+    purpose: OncePurpose
+    contributors: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if list(self.contributors) != sorted(set(self.contributors)):
+            raise InvalidValue("the contributors of a sum are not sorted and distinct")
+
+    def facts(self, values: tuple[str, ...]) -> dict[str, object]:
+        """What whoever opens it signs for."""
+        return {"purpose": self.purpose, "contributors": list(self.contributors), "values": list(values)}
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class OpenReleaseReply:
+    """The opened sum in steps of the release's grid, as decimal strings, signed with purpose and contributors.
+
+    Raises:
+        InvalidValue: too many of them, or one that is no whole number.
+    """
+
+    values: tuple[str, ...]
+    signature: str
+
+    def __post_init__(self) -> None:
+        if len(self.values) > _MAX_VALUES or not all(map(_is_whole, self.values)):
+            raise InvalidValue("an opened release that is not a list of whole numbers")
+
+
+def _is_whole(value: str) -> bool:
+    digits = value.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
     """A task or a reply on its way."""
@@ -220,6 +294,9 @@ TASKS: Mapping[Kind, type[Task]] = {
     "train": RoundTask,
     "open_sum": OpenTask,
     "open_contributions": ContributionsTask,
+    "release": ReleaseTask,
+    "open_release": OpenReleaseTask,
+    "finish": Task,
 }
 
 REPLIES: Mapping[Kind, type[Any]] = {
@@ -229,4 +306,7 @@ REPLIES: Mapping[Kind, type[Any]] = {
     "train": RoundReply,
     "open_sum": OpenReply,
     "open_contributions": ContributionsReply,
+    "release": ReleaseReply,
+    "open_release": OpenReleaseReply,
+    "finish": JoinReply,
 }

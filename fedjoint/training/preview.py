@@ -19,7 +19,8 @@ from fedjoint.encryption.scheme import make_encryptor
 from fedjoint.encryption.tags import Contributors
 from fedjoint.encryption.tenseal_scheme import create_key
 from fedjoint.privacy.accounting import epsilon_of, rounds_affordable
-from fedjoint.privacy.releases import epsilon_if_opened, ledger_of, once_released, round_release
+from fedjoint.privacy.events import costs
+from fedjoint.privacy.releases import Cost, epsilon_if_opened, itemised, once_released, round_release, worst_case
 from fedjoint.strict import strict
 from fedjoint.training.local_update import update_noise
 
@@ -55,6 +56,7 @@ class CostPreview:
         colluders: Holders whose noise ``epsilon`` does not count on; mode ``joint`` only.
         precision: How fine the encryption's fixed point is.
         rounds_within_budget: After how many rounds that budget ends, at most ``rounds``.
+        account: What each purpose costs by itself; ``epsilon`` is that of all together, which is less than their sum.
     """
 
     num_parameters: int
@@ -75,6 +77,7 @@ class CostPreview:
     colluders: int | None
     rounds_within_budget: int
     precision: Precision
+    account: tuple[Cost, ...]
 
 
 def preview_costs(terms: Terms) -> CostPreview:
@@ -88,7 +91,7 @@ def preview_costs(terms: Terms) -> CostPreview:
     """
     parameters, holders = agreed_parameters(terms), len(terms.holders)
     encrypt_s, add_s, decrypt_s, measured = _measure(parameters)
-    epsilon, within = _privacy(terms)
+    epsilon, within, lines = _privacy(terms)
     measured_contributions = terms.valuation.method != "none"
     return CostPreview(
         num_parameters=terms.num_parameters,
@@ -109,6 +112,7 @@ def preview_costs(terms: Terms) -> CostPreview:
         colluders=terms.privacy.colluders,
         rounds_within_budget=within,
         precision=Precision.of(parameters, update_noise(terms.training, terms.privacy, terms.num_examples)),
+        account=lines,
     )
 
 
@@ -135,12 +139,12 @@ def _measure(parameters: Parameters) -> tuple[float, float, float, int]:
     return encrypt_s, add_s, decrypt_s, measured
 
 
-def _privacy(terms: Terms) -> tuple[float | None, int]:
-    """Epsilon after all rounds, and the rounds that fit the budget."""
+def _privacy(terms: Terms) -> tuple[float | None, int, tuple[Cost, ...]]:
+    """Epsilon after all rounds, the rounds that fit the budget, and the account."""
     delta, limit, training = terms.privacy.accounted_delta, terms.privacy.epsilon, terms.training
     release = round_release(terms)
     if release is None or delta is None or limit is None:
-        return None, training.rounds
-    everything = epsilon_of(ledger_of(terms, training.local_steps * training.rounds), delta)
-    affordable = rounds_affordable(release, epsilon=limit, delta=delta, spent=once_released(terms))
-    return everything, min(affordable, training.rounds)
+        return None, training.rounds, ()
+    everything = worst_case(terms)
+    affordable = rounds_affordable(release.event, epsilon=limit, delta=delta, spent=costs(once_released(terms)))
+    return epsilon_of(costs(everything), delta), min(affordable, training.rounds), itemised(terms, everything)

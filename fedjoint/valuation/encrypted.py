@@ -175,11 +175,17 @@ class EncryptedContributions:
         return self._parts[-1]
 
     def _integers(self, weights: npt.NDArray[np.float64], factor: float) -> npt.NDArray[np.int64]:
-        """Integer weights; with noise in the last two coordinates, their norm (rounded up) and one for those."""
-        integers = scale_weights(weights, factor)
+        """Integer weights; with noise in the last two coordinates, their norm (rounded up) and one for those.
+
+        Coordinates between an update and its noise, if any, are zeros that fill up the ciphertext.
+        """
+        blind = 0 if self._noise_weight is None else CONTRIBUTION_NOISES
+        scaled = scale_weights(weights, factor)
+        integers = np.zeros(max(scaled.size, self._parameters.num_parameters - blind), dtype=np.int64)
+        integers[: scaled.size] = scaled
         if self._noise_weight is None:
             return integers
-        squares = sum(int(weight) ** 2 for weight in integers)
+        squares = sum(int(weight) ** 2 for weight in scaled)
         return np.append(integers, [math.isqrt(max(squares - 1, 0)) + (squares > 0), 1]).astype(np.int64)
 
     def _noise_fits(self, integers: npt.NDArray[np.int64]) -> bool:

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from fedjoint.cli.holder import command
 from fedjoint.cli.main import cli
 from fedjoint.errors import ConfigError, PrivacyError
-from fedjoint.privacy.events import GaussianEvent
+from fedjoint.privacy.events import GaussianEvent, Release
 from fedjoint.privacy.ledger_file import LifetimeLedger
 
 CREATE = ["--create", "--epsilon", "8", "--delta", "1e-5", "--cohort", "heart clinic"]
@@ -30,10 +30,11 @@ def path(tmp_path):
 def charge(path: Path, *, rounds: int) -> str:
     """A run of 40 rounds, of which some were released."""
     ledger = LifetimeLedger(path, now=lambda: "2026-01-01T00:00:00+00:00")
-    run = GaussianEvent(sampling_rate=1.0, noise_multiplier=10.0, count=40)
-    held = ledger.reserve("run-1", agreement_sha256="ab" * 32, events=(run,), unit="record")
+    event = GaussianEvent(sampling_rate=1.0, noise_multiplier=10.0, count=40)
+    run = Release(purpose="training", event=event, if_opened=event)
+    held = ledger.reserve("run-1", agreement_sha256="ab" * 32, releases=(run,), unit="record")
     for number in range(1, rounds + 1):
-        ledger.commit(held, round_number=number, event=GaussianEvent(sampling_rate=1.0, noise_multiplier=10.0))
+        ledger.commit(held, name=f"round {number}", release=run.times(1))
     return held
 
 
@@ -51,7 +52,10 @@ def test_the_account_names_spent_reserved_and_left_and_the_agreements_add_up(pat
     parts = [figures[name]["fraction"] for name in ("spent", "reserved", "left")]
     assert sum(parts) == pytest.approx(1)
     assert parts[1] == pytest.approx(3 * parts[0])  # ten of forty rounds
+    assert figures["if_opened"]["epsilon"] == 24.0  # three times the limit, unless another was asked for
+    assert 0 < figures["if_opened"]["spent"]["fraction"] < parts[0]
     (agreement,) = figures["agreements"]
+    assert agreement["purposes"] == {"training": agreement["epsilon"]}
     assert agreement["agreement_sha256"] == "ab" * 32
     assert (agreement["spent"], agreement["reserved"]) == (pytest.approx(parts[0]), pytest.approx(parts[1]))
     assert [one["id"] for one in figures["open_reservations"]] == [held]
@@ -60,7 +64,14 @@ def test_the_account_names_spent_reserved_and_left_and_the_agreements_add_up(pat
 def test_people_are_shown_a_bar_the_adjacency_the_delta_and_the_filter(path):
     charge(path, rounds=20)
     shown = " ".join(ask(path).stdout.split())
-    for words in ("heart clinic", "add-or-remove of one record", "delta 1e-05", "spent 7.6 %", "reserved 7.6 %"):
+    for words in (
+        "heart clinic",
+        "add-or-remove of one record",
+        "delta 1e-05",
+        "spent 7.6 %",
+        "reserved 7.6 %",
+        "were opened: epsilon 24",
+    ):
         assert words in shown
     for words in ("left 84.8 %", "GDP filter", "agreement", "ab" * 8, "run-1", "--give-back"):
         assert words in shown
@@ -70,7 +81,7 @@ def test_people_are_shown_a_bar_the_adjacency_the_delta_and_the_filter(path):
 def test_what_a_killed_run_reserved_can_be_given_back(path):
     held = charge(path, rounds=10)
     figures = json.loads(ask(path, "--give-back", held, "--json").stdout)
-    assert figures["reserved"]["fraction"] == 0 and figures["spent"]["steps"] == 10
+    assert figures["reserved"]["fraction"] == 0 and figures["spent"]["releases"] == 10
     with pytest.raises(PrivacyError, match="was given back"):
         ask(path, "--give-back", held)
 
@@ -81,7 +92,10 @@ def test_the_filter_and_the_unit_are_chosen_at_creation(tmp_path):
     assert figures["left"]["epsilon"] == pytest.approx(8.0)
 
 
-@pytest.mark.parametrize("arguments", [CREATE[:-2], ["--create"], ["--epsilon", "9"], [*CREATE, "--give-back", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [CREATE[:-2], ["--create"], ["--epsilon", "9"], ["--epsilon-if-opened", "9"], [*CREATE, "--give-back", "x"]],
+)
 def test_options_that_do_not_go_together_are_refused_and_nothing_is_written(tmp_path, arguments):
     with pytest.raises(ConfigError):
         ask(tmp_path / "l", *arguments)

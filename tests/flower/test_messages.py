@@ -11,7 +11,7 @@ from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
 from fedjoint.errors import TrainingError, ValuationError
 from fedjoint.flower import messages
 from fedjoint.flower.messages import BLOBS, MAX_BLOBS, from_record, message_type, to_record
-from fedjoint.privacy.events import GaussianEvent
+from fedjoint.privacy.events import PURPOSES, GaussianEvent, Release
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.training.plan import (
     REPLIES,
@@ -49,20 +49,17 @@ openings = st.builds(
 offers = st.builds(KeyOffer, binding=bindings, key_id=words, maker=words, recipient=words, box=words, signature=words)
 acknowledgements = st.builds(Acknowledgement, binding=bindings, key_id=words, holder=words, tag=words, signature=words)
 opened = st.builds(OpenReply, round=counts, sum_sha256=words, model_sha256=words, signature=words)
+noisy = st.builds(
+    GaussianEvent, sampling_rate=st.floats(1e-3, 1), noise_multiplier=st.floats(0.1, 100), count=st.just(3)
+)
 receipts = st.builds(
     RoundReceipt,
     run_id=words,
     holder=words,
     round=counts,
     frame_sha256=words,
-    events=st.lists(
-        st.builds(
-            GaussianEvent,
-            sampling_rate=st.floats(1e-3, 1),
-            noise_multiplier=st.floats(0.1, 100),
-            count=st.integers(1, 100),
-        ),
-        max_size=2,
+    releases=st.lists(
+        st.builds(Release, purpose=st.sampled_from(PURPOSES), event=noisy, if_opened=st.none() | noisy), max_size=2
     ).map(tuple),
     epsilon=st.none() | st.floats(0, 1e6),
 )

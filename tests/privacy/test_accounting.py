@@ -11,7 +11,13 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from fedjoint.errors import InvalidValue, PrivacyError
-from fedjoint.privacy.accounting import delta_of_gaussian, epsilon_of, noise_multiplier_for, rounds_affordable
+from fedjoint.privacy.accounting import (
+    delta_of_gaussian,
+    epsilon_of,
+    is_within,
+    noise_multiplier_for,
+    rounds_affordable,
+)
 from fedjoint.privacy.events import GaussianEvent
 
 # name, sampling rate, noise multiplier, steps, delta, epsilon by dp-accounting's PLD at a fine discretisation
@@ -204,6 +210,23 @@ def test_accounting_loads_no_torch_and_says_nothing():
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@given(noise=st.floats(0.5, 200), count=st.integers(1, 3000), limit=st.floats(0.01, 50))
+def test_whether_a_ledger_is_within_a_limit_is_what_its_epsilon_says(noise, count, limit):
+    events = (GaussianEvent(sampling_rate=1.0, noise_multiplier=noise, count=count),)
+    exact = epsilon_of(events, 1e-5)
+    assert is_within(events, epsilon=limit, delta=1e-5) == (exact <= limit)
+    if exact > 0:
+        assert is_within(events, epsilon=exact, delta=1e-5)  # a calibrated plan costs exactly its limit
+        assert not is_within(events, epsilon=exact * (1 - 1e-9), delta=1e-5)
+
+
+def test_a_sampled_ledger_is_within_a_limit_that_only_sampling_makes_it_keep():
+    events = (GaussianEvent(sampling_rate=0.1, noise_multiplier=2.0, count=50),)
+    cost = epsilon_of(events, 1e-5)
+    assert is_within(events, epsilon=cost, delta=1e-5) and not is_within(events, epsilon=0.99 * cost, delta=1e-5)
+    assert is_within((), epsilon=1.0, delta=1e-5)
 
 
 @pytest.mark.parametrize(

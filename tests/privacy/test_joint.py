@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from fedjoint.agreement.terms import EncryptionTerms, PrivacyTerms
 from fedjoint.encryption.parameters import agreed_parameters
-from fedjoint.errors import PrivacyError
+from fedjoint.errors import InvalidValue, PrivacyError
 from fedjoint.models.tasks import task_of
 from fedjoint.privacy.accounting import delta_of_gaussian, epsilon_of
 from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.clipped_sum import clipped_gradient_sum
-from fedjoint.privacy.events import GaussianEvent, append
+from fedjoint.privacy.events import GaussianEvent, Release, costs, costs_if_opened
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
 from fedjoint.privacy.joint_share import noisy_share
 from fedjoint.privacy.noise import NoiseSource
 from fedjoint.privacy.receipts import RoundReceipt, check_releases
-from fedjoint.privacy.releases import epsilon_if_opened, ledger_of, round_release
+from fedjoint.privacy.releases import epsilon_if_opened, itemised, releases_of, round_release, worst_case
 from tests.fakes import JOINT_ENCRYPTION, JOINT_PRIVACY, LOCAL_PRIVACY, make_consortium
 
 TERMS = make_consortium(privacy=JOINT_PRIVACY, encryption=JOINT_ENCRYPTION).terms
@@ -49,7 +49,7 @@ def test_the_noise_of_a_sum_is_that_of_the_shares_nobody_can_subtract(holders, c
     multiplier = noise.std() / of_one_record
     wanted = JOINT_PRIVACY.noise_multiplier * (holders - colluders) ** 0.5
     assert multiplier == pytest.approx(wanted, rel=6.5 / (2 * noise.size) ** 0.5 + 1e-3)  # false alarms in 1e10 runs
-    assert round_release(TERMS).noise_multiplier <= wanted * (1 + 1e-12)
+    assert round_release(TERMS).event.noise_multiplier <= wanted * (1 + 1e-12)
 
 
 def test_a_share_is_the_clipped_sum_downhill_on_the_grid_plus_noise():
@@ -138,26 +138,31 @@ def test_a_grid_too_coarse_for_the_noise_is_refused():
 
 
 def test_the_ledger_charges_contributions_once_and_each_round_at_the_smallest_cohort():
-    contributions = GaussianEvent(sampling_rate=1.0, noise_multiplier=JOINT_PRIVACY.contributions_noise_multiplier)
-    release = GaussianEvent(sampling_rate=1.0, noise_multiplier=JOINT_PRIVACY.noise_multiplier, count=3)
-    assert ledger_of(TERMS, 3) == append((contributions,), release)  # two holders at least, less one colluder
+    blur = GaussianEvent(sampling_rate=1.0, noise_multiplier=JOINT_PRIVACY.contributions_noise_multiplier)
+    share = GaussianEvent(sampling_rate=1.0, noise_multiplier=JOINT_PRIVACY.noise_multiplier, count=3)
+    assert releases_of(TERMS, 3) == (  # two holders at least, less one colluder
+        Release(purpose="contributions", event=blur, if_opened=None),
+        Release(purpose="training", event=share, if_opened=share),
+    )
     without = replace(TERMS, privacy=replace(JOINT_PRIVACY, colluders=0))
-    assert round_release(without).noise_multiplier == pytest.approx(JOINT_PRIVACY.noise_multiplier * 2**0.5)
+    assert round_release(without).event.noise_multiplier == pytest.approx(JOINT_PRIVACY.noise_multiplier * 2**0.5)
 
 
 def test_both_epsilons_are_those_of_the_closed_form():
     delta = JOINT_PRIVACY.delta * 0.999
     sum_and_contributions = (3 / JOINT_PRIVACY.noise_multiplier**2 + 1 / 9.0**2) ** 0.5
-    assert delta_of_gaussian(sum_and_contributions, epsilon_of(ledger_of(TERMS, 3), delta)) == pytest.approx(delta)
+    assert delta_of_gaussian(sum_and_contributions, epsilon_of(costs(releases_of(TERMS, 3)), delta)) == pytest.approx(
+        delta
+    )
     share_alone = (3 / JOINT_PRIVACY.noise_multiplier**2) ** 0.5
     assert delta_of_gaussian(share_alone, epsilon_if_opened(TERMS, 3)) == pytest.approx(delta)
 
 
 def receipt(steps, **changes):
-    events = ledger_of(TERMS, steps)
+    releases = releases_of(TERMS, steps)
     stated = {
-        "events": events,
-        "epsilon": epsilon_of(events, JOINT_PRIVACY.accounted_delta),
+        "releases": releases,
+        "epsilon": epsilon_of(costs(releases), JOINT_PRIVACY.accounted_delta),
         "epsilon_if_opened": epsilon_if_opened(TERMS, steps),
     }
     return RoundReceipt(run_id="cd" * 16, holder="ahus", round=1, frame_sha256="ab" * 32, **stated | changes)
@@ -174,7 +179,7 @@ def test_a_receipt_with_both_costs_is_accepted():
         ({"epsilon_if_opened": None}, "if opened, states epsilon None"),
         ({"epsilon_if_opened": 0.1}, r"if opened, states epsilon 0\.1"),
         ({"epsilon": 0.1}, r"states epsilon 0\.1"),
-        ({"events": ledger_of(TERMS, 1)[1:]}, "other releases than were agreed"),
+        ({"releases": releases_of(TERMS, 1)[1:]}, "other releases than were agreed"),
     ],
 )
 def test_a_receipt_that_understates_a_cost_is_refused(changes, words):
@@ -190,8 +195,8 @@ def test_an_epsilon_if_opened_beyond_the_agreed_one_is_refused():
 
 def test_in_other_modes_no_epsilon_if_opened_may_be_stated():
     local = make_consortium(privacy=LOCAL_PRIVACY).terms
-    events = ledger_of(local, 1)
-    stated = receipt(1, events=events, epsilon=epsilon_of(events, LOCAL_PRIVACY.delta))
+    releases = releases_of(local, 1)
+    stated = receipt(1, releases=releases, epsilon=epsilon_of(costs(releases), LOCAL_PRIVACY.delta))
     with pytest.raises(PrivacyError, match="states an epsilon if opened"):
         check_releases(stated, local, steps_before=0)
     assert epsilon_if_opened(local, 1) is None
@@ -199,5 +204,24 @@ def test_in_other_modes_no_epsilon_if_opened_may_be_stated():
 
 def test_without_privacy_nothing_is_released():
     plain = make_consortium(privacy=PrivacyTerms(mode="none")).terms
-    assert ledger_of(plain, 3) == ()
+    assert releases_of(plain, 3) == ()
     assert round_release(plain) is None
+    with pytest.raises(PrivacyError, match="nothing has an epsilon"):
+        itemised(plain, ())
+
+
+def test_the_account_names_each_purpose_and_the_whole_costs_less_than_its_parts():
+    delta = JOINT_PRIVACY.accounted_delta
+    training, contributions = itemised(TERMS, worst_case(TERMS))
+    assert (training.purpose, training.count, contributions.purpose) == ("training", 3, "contributions")
+    assert training.epsilon == training.epsilon_if_opened  # a share is what the sum is charged at here
+    assert contributions.epsilon_if_opened is None
+    whole = epsilon_of(costs(worst_case(TERMS)), delta)
+    assert max(training.epsilon, contributions.epsilon) < whole < training.epsilon + contributions.epsilon
+
+
+def test_a_release_is_as_many_whether_or_not_it_is_opened():
+    one = GaussianEvent(sampling_rate=1.0, noise_multiplier=2.0)
+    with pytest.raises(InvalidValue, match="1 releases for training would be 2"):
+        Release(purpose="training", event=one, if_opened=replace(one, count=2))
+    assert costs_if_opened([Release(purpose="contributions", event=one, if_opened=None)]) == ()

@@ -12,15 +12,29 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fedjoint.errors import BudgetExhausted, InvalidValue, PrivacyError
-from fedjoint.privacy.events import GaussianEvent, num_steps
+from fedjoint.privacy.events import GaussianEvent, Release, costs, costs_if_opened, num_steps
 from fedjoint.privacy.journal import counter_path
 from fedjoint.privacy.ledger_file import LifetimeLedger, create_ledger
-from fedjoint.privacy.lifetime import fits, lifetime_budget
+from fedjoint.privacy.lifetime import cut_off_allowed, lifetime_budget, runs_left
 
 AGREEMENT = "a" * 64
-STEP = GaussianEvent(sampling_rate=1.0, noise_multiplier=40.0)
-RUN = (GaussianEvent(sampling_rate=1.0, noise_multiplier=40.0, count=40),)
-THIRTY_RUNS = (GaussianEvent(sampling_rate=1.0, noise_multiplier=40.0, count=1200),)
+WIDE = lifetime_budget(24.0, 1e-5)
+
+
+def training(count=1, *, noise=40.0, rate=1.0, share=None):
+    """Steps of training; without a share of noise the same if opened."""
+    event = GaussianEvent(sampling_rate=rate, noise_multiplier=noise, count=count)
+    opened = GaussianEvent(sampling_rate=rate, noise_multiplier=share or noise, count=count)
+    return Release(purpose="training", event=event, if_opened=opened)
+
+
+def steps(releases):
+    return num_steps(costs(releases))
+
+
+STEP = training()
+RUN = (training(40),)
+THIRTY_RUNS = (training(1200),)
 
 
 def now():
@@ -30,7 +44,7 @@ def now():
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "patients.ledger"
-    create_ledger(path, lifetime_budget(8.0, 1e-5), cohort="clinic", unit="record", now=now)
+    create_ledger(path, lifetime_budget(8.0, 1e-5), if_opened=WIDE, cohort="clinic", unit="record", now=now)
     return path
 
 
@@ -39,31 +53,31 @@ def ledger(path):
     return LifetimeLedger(path, now=now)
 
 
-def reserve(ledger, lineage="run-1", events=RUN, **other):
-    return ledger.reserve(lineage, **({"agreement_sha256": AGREEMENT, "events": events, "unit": "record"} | other))
+def reserve(ledger, lineage="run-1", releases=RUN, **other):
+    return ledger.reserve(lineage, **({"agreement_sha256": AGREEMENT, "releases": releases, "unit": "record"} | other))
 
 
 def charged(path):
-    return num_steps(LifetimeLedger(path, now=now).account().charged)
+    return steps(LifetimeLedger(path, now=now).account().charged)
 
 
 def test_a_reservation_counts_in_full_until_it_is_given_back_and_then_only_what_was_released(path, ledger):
     held = reserve(ledger)
-    assert ledger.commit(held, round_number=1, event=STEP)
+    assert ledger.commit(held, name="round 1", release=STEP)
     assert charged(path) == 40
     ledger.give_back(held)
     assert charged(path) == 1
-    assert num_steps(ledger.account().spent) == 1
+    assert steps(ledger.account().spent) == 1
 
 
 def test_a_round_is_charged_once_however_often_and_under_whatever_reservation_it_is_asked(path, ledger):
     first = reserve(ledger)
-    assert [ledger.commit(first, round_number=1, event=STEP) for _ in range(3)] == [True, False, False]
+    assert [ledger.commit(first, name="round 1", release=STEP) for _ in range(3)] == [True, False, False]
     ledger.give_back(first)
     again = reserve(ledger)
     assert again != first
-    assert not ledger.commit(again, round_number=1, event=STEP)
-    assert ledger.commit(again, round_number=2, event=STEP)
+    assert not ledger.commit(again, name="round 1", release=STEP)
+    assert ledger.commit(again, name="round 2", release=STEP)
     ledger.give_back(again)
     assert charged(path) == 2
 
@@ -75,14 +89,14 @@ def test_a_run_that_asks_again_is_given_the_reservation_it_holds(path, ledger):
 
 def test_a_run_that_asks_again_for_something_else_is_refused(ledger):
     reserve(ledger)
-    for other in ({"events": THIRTY_RUNS}, {"agreement_sha256": "b" * 64}):
+    for other in ({"releases": THIRTY_RUNS}, {"agreement_sha256": "b" * 64}):
         with pytest.raises(PrivacyError, match="of other releases or under another agreement"):
             reserve(ledger, **other)
 
 
 def test_runs_under_other_agreements_share_one_limit_and_the_refusal_says_what_is_left_and_what_to_do(path, ledger):
     first = reserve(ledger, "run-1", THIRTY_RUNS)
-    ledger.commit(first, round_number=1, event=GaussianEvent(sampling_rate=1.0, noise_multiplier=40.0, count=600))
+    ledger.commit(first, name="round 1", release=training(600))
     reserve(ledger, "run-2", THIRTY_RUNS, agreement_sha256="b" * 64)
     reserve(ledger, "run-3", THIRTY_RUNS, agreement_sha256="c" * 64)
     before = path.read_bytes()
@@ -105,35 +119,67 @@ def test_a_reservation_given_back_while_its_process_lives_is_refused_to_it(path,
     held = reserve(ledger)
     LifetimeLedger(path, now=now).give_back(held)
     with pytest.raises(PrivacyError, match="was given back"):
-        ledger.commit(held, round_number=1, event=STEP)
+        ledger.commit(held, name="round 1", release=STEP)
     with pytest.raises(PrivacyError, match="was given back"):
         ledger.give_back(held)
 
 
 def test_a_round_that_releases_more_than_was_reserved_is_refused(ledger):
-    held = reserve(ledger, events=(STEP,))
-    for event in (
-        GaussianEvent(sampling_rate=1.0, noise_multiplier=39.0),
-        GaussianEvent(sampling_rate=1.0, noise_multiplier=40.0, count=2),
-        GaussianEvent(sampling_rate=0.5, noise_multiplier=40.0),
+    held = reserve(ledger, releases=(STEP,))
+    for release in (
+        training(noise=39.0),
+        training(2),
+        training(rate=0.5),
+        training(share=39.0),
+        Release(purpose="metrics", event=STEP.event, if_opened=STEP.if_opened),
     ):
         with pytest.raises(PrivacyError, match="more than was reserved"):
-            ledger.commit(held, round_number=1, event=event)
-    with pytest.raises(PrivacyError, match="round 0"):
-        ledger.commit(held, round_number=0, event=STEP)
+            ledger.commit(held, name="round 1", release=release)
+    with pytest.raises(InvalidValue, match="name"):
+        ledger.commit(held, name="", release=STEP)
 
 
 def test_another_unit_an_unknown_reservation_and_nothing_are_refused(ledger):
     with pytest.raises(PrivacyError, match="protects one patient"):
         reserve(ledger, unit="patient")
     with pytest.raises(PrivacyError, match="no reservation 'x'"):
-        ledger.commit("x", round_number=1, event=STEP)
+        ledger.commit("x", name="round 1", release=STEP)
     with pytest.raises(PrivacyError, match="no reservation 'x'"):
         ledger.give_back("x")
     with pytest.raises(InvalidValue, match="nothing to reserve"):
-        reserve(ledger, events=())
+        reserve(ledger, releases=())
     with pytest.raises(InvalidValue, match="lineage"):
         reserve(ledger, "")
+
+
+def test_a_run_whose_ciphertexts_would_cost_too_much_if_opened_is_refused_though_its_sums_fit(path, ledger):
+    run = (training(40, share=5.0),)
+    fitting = runs_left(WIDE, (), costs_if_opened(run))
+    assert fitting < runs_left(lifetime_budget(8.0, 1e-5), (), costs(run))
+    for number in range(fitting):
+        reserve(ledger, f"run-{number}", run)
+    with pytest.raises(BudgetExhausted, match=r"epsilon 24 if its ciphertexts were opened.* 0\.0% is spent"):
+        reserve(ledger, "one more", run)
+    assert charged(path) == 40 * fitting
+
+
+def test_what_costs_nothing_more_if_opened_is_not_held_against_that_limit(ledger):
+    once = Release(purpose="contributions", event=STEP.event, if_opened=None)
+    reserve(ledger, releases=(once, *RUN))
+    opened, if_opened = (num_steps(limit.charged) for limit in ledger.account().limits())
+    assert (opened, if_opened) == (41, 40)
+
+
+def test_the_chance_that_noise_is_cut_off_adds_up_over_runs_and_is_held_against_its_part_of_delta(path, ledger):
+    allowed = cut_off_allowed(lifetime_budget(8.0, 1e-5))
+    assert allowed == pytest.approx(1e-8 / (1 + 2980.958), rel=1e-6)
+    held = reserve(ledger, "run-1", cut_off=0.6 * allowed)
+    with pytest.raises(BudgetExhausted, match="noise that is cut off"):
+        reserve(ledger, "run-2", cut_off=0.6 * allowed)
+    ledger.give_back(held)  # nothing was released: nothing can have been cut off
+    assert reserve(ledger, "run-2", cut_off=0.6 * allowed)
+    with pytest.raises(InvalidValue, match="cut_off"):
+        reserve(ledger, "run-3", cut_off=1.5)
 
 
 def test_the_files_are_the_owners_alone_and_a_ledger_open_to_others_is_refused(path, ledger):
@@ -146,7 +192,7 @@ def test_the_files_are_the_owners_alone_and_a_ledger_open_to_others_is_refused(p
 
 def test_a_ledger_is_never_overwritten_nor_begun_again_once_it_was_charged(path, ledger):
     def create():
-        create_ledger(path, lifetime_budget(8.0, 1e-5), cohort="clinic", unit="record", now=now)
+        create_ledger(path, lifetime_budget(8.0, 1e-5), if_opened=WIDE, cohort="clinic", unit="record", now=now)
 
     with pytest.raises(PrivacyError, match="exists"):
         create()
@@ -160,16 +206,16 @@ def test_a_ledger_is_never_overwritten_nor_begun_again_once_it_was_charged(path,
 
 def test_a_creation_that_was_cut_off_can_be_repeated(path):
     path.unlink()  # the counter is written first, and nothing was charged
-    create_ledger(path, lifetime_budget(3.0, 1e-5), cohort="clinic", unit="patient", now=now)
+    create_ledger(path, lifetime_budget(3.0, 1e-5), if_opened=WIDE, cohort="clinic", unit="patient", now=now)
     assert LifetimeLedger(path, now=now).account().created.budget.epsilon == 3.0
 
 
 def test_a_folder_that_is_not_there_and_a_cohort_without_a_name_are_refused(tmp_path):
     budget = lifetime_budget(8.0, 1e-5)
     with pytest.raises(PrivacyError, match="cannot be written"):
-        create_ledger(tmp_path / "no" / "ledger", budget, cohort="clinic", unit="record", now=now)
+        create_ledger(tmp_path / "no" / "ledger", budget, if_opened=WIDE, cohort="clinic", unit="record", now=now)
     with pytest.raises(InvalidValue, match="cohort"):
-        create_ledger(tmp_path / "ledger", budget, cohort="", unit="record", now=now)
+        create_ledger(tmp_path / "ledger", budget, if_opened=WIDE, cohort="", unit="record", now=now)
 
 
 def test_a_line_that_a_crash_tore_is_cut_off_and_its_writer_was_never_told_that_it_counts(path, ledger):
@@ -232,7 +278,7 @@ def test_a_counter_that_is_missing_damaged_or_of_another_ledger_is_refused(path,
 
 def test_any_changed_byte_is_noticed(path, ledger):
     held = reserve(ledger)
-    ledger.commit(held, round_number=1, event=STEP)
+    ledger.commit(held, name="round 1", release=STEP)
     data = path.read_bytes()
     for place in range(0, len(data), 7):
         path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
@@ -273,25 +319,26 @@ def test_two_processes_at_once_never_overspend(path):
     code = (
         "import sys; from pathlib import Path\n"
         "from fedjoint.errors import BudgetExhausted\n"
-        "from fedjoint.privacy.events import GaussianEvent\n"
+        "from fedjoint.privacy.events import GaussianEvent, Release\n"
         "from fedjoint.privacy.ledger_file import LifetimeLedger\n"
         "ledger = LifetimeLedger(Path(sys.argv[1]), now=lambda: '')\n"
-        "run = GaussianEvent(sampling_rate=1.0, noise_multiplier=40.0, count=400)\n"
+        "event = GaussianEvent(sampling_rate=1.0, noise_multiplier=40.0, count=400)\n"
+        "run = Release(purpose='training', event=event, if_opened=event)\n"
         "for number in range(20):\n"
-        "    try: ledger.reserve(f'{sys.argv[2]}-{number}', agreement_sha256='a', events=(run,), unit='record')\n"
+        "    try: ledger.reserve(f'{sys.argv[2]}-{number}', agreement_sha256='a', releases=(run,), unit='record')\n"
         "    except BudgetExhausted: break\n"
     )
     both = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     account = LifetimeLedger(path, now=now).account()
     assert len(account.reservations) == 10  # 105 runs of 40 steps fit
-    assert fits(account.created.budget, account.charged)
+    assert all(limit.holds for limit in account.limits())
 
 
 def test_threads_that_share_one_ledger_charge_each_round_once(ledger):
     held, answers = reserve(ledger), []
     threads = [
-        threading.Thread(target=lambda: answers.append(ledger.commit(held, round_number=1, event=STEP)))
+        threading.Thread(target=lambda: answers.append(ledger.commit(held, name="round 1", release=STEP)))
         for _ in range(6)
     ]
     for thread in threads:
@@ -305,7 +352,9 @@ def test_processes_killed_at_random_moments_never_under_count_nor_lose_more_than
     script = Path(__file__).parents[2] / "benchmarks" / "budget_kills.py"
     report = tmp_path / "rows.json"
     done = subprocess.run(
-        [sys.executable, script, "--kills", "8", "--seed", "1", "--json", report], check=False, capture_output=True
+        [sys.executable, script, "--mode", "ledger", "--kills", "8", "--seed", "1", "--json", report],
+        check=False,
+        capture_output=True,
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(report.read_text())
@@ -329,7 +378,7 @@ class AnyOrderWithCrashes(RuleBasedStateMachine):
     @initialize(filter_name=st.sampled_from(["gdp", "rdp", "either"]))
     def create(self, filter_name):
         budget = lifetime_budget(1.0, 1e-5, filter_name=filter_name)
-        create_ledger(self.path, budget, cohort="c", unit="record", now=now)
+        create_ledger(self.path, budget, if_opened=WIDE, cohort="c", unit="record", now=now)
 
     def _do(self, operation, crash):
         """The operation's answer; None if it crashed: as much of the line as ``crash`` says is on the disk."""
@@ -349,9 +398,9 @@ class AnyOrderWithCrashes(RuleBasedStateMachine):
 
     @rule(lineage=lineages, count=st.integers(1, 40), crash=crashes)
     def reserve(self, lineage, count, crash):
-        events = (GaussianEvent(sampling_rate=1.0, noise_multiplier=20.0, count=count),)
+        releases = (training(count, noise=20.0),)
         try:
-            answer = self._do(lambda: reserve(self.ledger, lineage, events), crash)
+            answer = self._do(lambda: reserve(self.ledger, lineage, releases), crash)
         except PrivacyError:  # it does not fit, or the run holds another
             return
         if answer is not None:
@@ -361,9 +410,11 @@ class AnyOrderWithCrashes(RuleBasedStateMachine):
     def release(self, lineage, number, crash):
         if lineage not in self.held:
             return
-        event = GaussianEvent(sampling_rate=1.0, noise_multiplier=20.0)
         try:
-            fresh = self._do(lambda: self.ledger.commit(self.held[lineage], round_number=number, event=event), crash)
+            fresh = self._do(
+                lambda: self.ledger.commit(self.held[lineage], name=f"round {number}", release=training(noise=20.0)),
+                crash,
+            )
         except PrivacyError:  # more than was reserved
             return
         if fresh:
@@ -382,9 +433,9 @@ class AnyOrderWithCrashes(RuleBasedStateMachine):
         if not self.path.exists():
             return
         account = LifetimeLedger(self.path, now=now).account()
-        assert sum(self.released.values()) <= num_steps(account.spent) <= num_steps(account.charged)
+        assert sum(self.released.values()) <= steps(account.spent) <= steps(account.charged)
         assert all(times == 1 for times in self.released.values())
-        assert fits(account.created.budget, account.charged)
+        assert all(limit.holds for limit in account.limits())
         open_lineages = [r.reserved.lineage for r in account.reservations if r.is_open]
         assert len(open_lineages) == len(set(open_lineages))
 

@@ -6,7 +6,8 @@ from fedjoint.agreement.terms import TAILS_OF_DELTA
 from fedjoint.config import load_config
 from fedjoint.data.division import Division, HolderRecords
 from fedjoint.privacy.accounting import epsilon_of
-from fedjoint.privacy.releases import epsilon_if_opened, ledger_of
+from fedjoint.privacy.events import costs
+from fedjoint.privacy.releases import epsilon_if_opened, releases_of
 from fedjoint.simulation.agreeing import bring_together, compose_terms
 from fedjoint.simulation.simulate import prepare
 
@@ -34,7 +35,7 @@ def test_joint_noise_spends_the_whole_epsilon_and_no_more_than_the_other_one(hol
     terms = terms_of(holders, f"training.sampling_rate={rate}")
     privacy, rounds = terms.privacy, terms.training.rounds
     delta = privacy.delta * (1 - TAILS_OF_DELTA)
-    assert 0.995 * privacy.epsilon <= epsilon_of(ledger_of(terms, rounds), delta) <= privacy.epsilon
+    assert 0.995 * privacy.epsilon <= epsilon_of(costs(releases_of(terms, rounds)), delta) <= privacy.epsilon
     assert epsilon_if_opened(terms, rounds) <= privacy.epsilon_if_opened
 
 

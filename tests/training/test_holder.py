@@ -50,9 +50,13 @@ def test_terms_that_certify_another_number_of_examples_are_not_signed(parties):
 @pytest.mark.parametrize(
     ("privacy", "limits", "objection"),
     [
-        (None, {}, "updates would leave without noise"),
-        (LOCAL_PRIVACY, {"maximum_epsilon": 3.0}, "epsilon = 50 is above the policy's 3"),
-        (LOCAL_PRIVACY, {"maximum_delta": 1e-6, "maximum_epsilon": 99.0}, "delta = 0.001 is above the policy's 1e-06"),
+        (None, {}, "privacy.mode = none where the policy allows 'local' or 'joint'"),
+        (LOCAL_PRIVACY, {"maximum_epsilon": 3.0}, "epsilon = 50 where the policy allows at most 3"),
+        (
+            LOCAL_PRIVACY,
+            {"maximum_delta": 1e-6, "maximum_epsilon": 99.0},
+            "delta = 0.001 where the policy allows at most 1e-06",
+        ),
         (replace(LOCAL_PRIVACY, insecure_seed=1), {"maximum_epsilon": 99.0}, "makes the noise predictable"),
     ],
 )
@@ -145,7 +149,7 @@ def test_a_new_agreement_of_the_same_parties_is_a_run_of_its_own(parties):
     join(parties, again, agreement_sha256=again.sha256, run_id="ab" * 16)
 
 
-@pytest.mark.parametrize("kind", ["make_key", "train", "open_sum", "open_contributions"])
+@pytest.mark.parametrize("kind", ["make_key", "train", "open_sum", "open_contributions", "finish"])
 def test_nothing_is_done_in_a_run_that_was_not_joined(parties, kind):
     for address in ({}, {"run_id": "ab" * 16}, {"agreement_sha256": "ab" * 32}):
         with pytest.raises(AgreementError, match="has not joined this run under this agreement"):

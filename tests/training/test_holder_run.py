@@ -216,9 +216,9 @@ def test_a_receipt_states_all_that_was_released_so_far_and_its_cost():
     bench.train_all()
     opening = Opening(round=1, contributors=ALL, reveal=False)
     receipt = bench.train(round=2, sum=bench.sum(), opening=opening).body.receipt
-    assert [event.count for event in receipt.events] == [4]
+    assert [one.event.count for one in receipt.releases] == [4]
     first = bench.replies[1]["ahus"].body.receipt
-    assert [event.count for event in first.events] == [2] and 0 < first.epsilon < receipt.epsilon
+    assert [one.event.count for one in first.releases] == [2] and 0 < first.epsilon < receipt.epsilon
 
 
 # sums

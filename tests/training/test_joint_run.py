@@ -120,7 +120,7 @@ def test_a_holder_does_not_sign_a_fixed_point_that_would_cut_noise_off():
 def test_receipts_state_both_epsilons_and_charge_the_contributions_before_the_first_round():
     run = complete(make_consortium(privacy=JOINT_PRIVACY, encryption=JOINT_ENCRYPTION))
     first, last = run.rounds[0].receipts["bern"], run.rounds[-1].receipts["bern"]
-    assert [event.count for event in first.events] == [1, 1]
-    assert [event.count for event in last.events] == [1, 3]
+    assert [release.event.count for release in first.releases] == [1, 1]
+    assert [release.event.count for release in last.releases] == [1, 3]
     assert first.epsilon < last.epsilon <= JOINT_PRIVACY.epsilon
     assert first.epsilon_if_opened < last.epsilon_if_opened

@@ -33,6 +33,8 @@ class DataOptions:
         task: ``binary``, ``multiclass`` or ``number``, for ``table`` without ``schema``; None: guessed.
         reference_fraction: Of each holder's records, set aside to measure the model on; in (0, 0.9].
         minimum_examples: Training records below which a holder is left out, at least 1.
+        standardise: ``public``: by the schema's constants; ``private``: by noisy statistics of all holders' records,
+            released under encryption before round 1 and charged.
 
     Raises:
         ConfigError: an option is missing, does not belong to the kind, or is out of its range.
@@ -47,6 +49,7 @@ class DataOptions:
     task: Task | None = None
     reference_fraction: float = 0.34
     minimum_examples: int = 10
+    standardise: Literal["public", "private"] = "public"
 
     def __post_init__(self) -> None:
         for name in ("path", "holder", "target", "patient", "schema", "task"):

@@ -1,0 +1,93 @@
+"""What leaves the holders beside updates and contributions, each once, encrypted, summed and with noise of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fedjoint.agreement.schema import Schema
+from fedjoint.errors import InvalidValue
+from fedjoint.strict import strict
+
+__all__ = ["SCORE_BINS", "ReleaseTerms", "statistics_length"]
+
+#: Bins of a model's scores in the histogram that gives private metrics; for each, a count of either class.
+SCORE_BINS = 10
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ReleaseTerms:
+    """Releases that an agreement may add; None: it is not made.
+
+    Args:
+        statistics_noise_multiplier: Noise on the columns' sums, sums of squares, missing and category counts, from
+            which every holder standardises its records before round 1. In units of what one record can change; in
+            mode ``joint`` that of a holder's share.
+        metrics_noise_multiplier: Noise on the histogram of labels by score, once after the last round, likewise.
+        held_out: Probability with which a holder keeps a record out of training for the metrics; only with them.
+
+    Raises:
+        InvalidValue: a value out of range, or records held out for metrics that are not released.
+    """
+
+    statistics_noise_multiplier: float | None = None
+    metrics_noise_multiplier: float | None = None
+    held_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("statistics_noise_multiplier", "metrics_noise_multiplier"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and 1e-6 <= value <= 1e6):
+                raise InvalidValue(f"releases.{name} = {value}", expected="a number from 1e-6 to 1e6")
+        if not 0 <= self.held_out <= 0.9 or (self.held_out > 0) != (self.metrics_noise_multiplier is not None):
+            raise InvalidValue(
+                f"releases.held_out = {self.held_out}",
+                expected="above 0 and at most 0.9 where private metrics are agreed, else 0",
+            )
+
+    @property
+    def any_agreed(self) -> bool:
+        """Whether there is any such release."""
+        return self.statistics_noise_multiplier is not None or self.metrics_noise_multiplier is not None
+
+    def check(self, schema: Schema, *, mode: str, unit: str) -> None:
+        """Refuse releases that schema, privacy mode or unit of privacy do not allow.
+
+        Raises:
+            InvalidValue: statistics of a number without a public range, metrics of a target that is not binary, no
+                privacy, or a unit that can change the sums without bound.
+        """
+        if not self.any_agreed:
+            return
+        if mode == "none" or unit != "record":
+            raise InvalidValue(
+                f"private statistics or metrics are agreed, privacy.mode is {mode} and privacy.unit is {unit}",
+                expected="a mode with noise, and records: a patient with many would change their sums without bound",
+            )
+        if self.statistics_noise_multiplier is not None:
+            for column in schema.columns:
+                if column.kind == "number" and (column.low is None or column.high is None):
+                    raise InvalidValue(
+                        f"column '{column.name}' has no low and high, and its statistics are to be released",
+                        remedy="Declare a public range: it bounds what one record can change.",
+                    )
+        if self.metrics_noise_multiplier is not None and schema.target.task != "binary":
+            raise InvalidValue(
+                f"private metrics of a target whose task is {schema.target.task}", expected="a binary target"
+            )
+
+    def least_coordinates(self, schema: Schema) -> int:
+        """How many numbers a ciphertext must hold for these releases."""
+        statistics = 0 if self.statistics_noise_multiplier is None else statistics_length(schema)
+        return max(statistics, 0 if self.metrics_noise_multiplier is None else 2 * SCORE_BINS)
+
+
+def statistics_length(schema: Schema) -> int:
+    """How many numbers the statistics are: of a number its sum and sum of squares, of a category a count for each.
+
+    A column with a missing flag has one more: how many of its values are missing.
+    """
+    return sum(
+        (2 if column.kind == "number" else len(column.categories)) + column.missing_flag for column in schema.columns
+    )

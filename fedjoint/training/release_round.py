@@ -1,0 +1,153 @@
+"""The coordinator's side of a release that is made once: collect encrypted sums, add them, have the sum opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
+from fedjoint.encryption.frames import pack_frame, parse_frame
+from fedjoint.encryption.opened import MINIMUM_OPENERS
+from fedjoint.errors import FedjointError, TrainingError
+from fedjoint.identity.keys import Identity
+from fedjoint.training.plan import (
+    Channel,
+    OncePurpose,
+    OpenReleaseReply,
+    OpenReleaseTask,
+    Parcel,
+    Refusal,
+    ReleaseReply,
+    ReleaseTask,
+)
+from fedjoint.training.session import Session
+
+__all__ = ["OpenedRelease", "ReleaseRound"]
+
+_Log = Callable[[str, Mapping[str, Any]], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedRelease:
+    """A sum that was opened.
+
+    Args:
+        purpose: What it is for.
+        contributors: Whose sums are in it, sorted.
+        values: The sum in steps of the release's grid.
+    """
+
+    purpose: OncePurpose
+    contributors: tuple[str, ...]
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseRound:
+    """How a run's coordinator has something released once.
+
+    Args:
+        session: The run.
+        channel: How holders are reached.
+        coordinator: Signs the sum's frame.
+        key_id: Of the run's key.
+        log: Writes the run record.
+    """
+
+    session: Session
+    channel: Channel
+    coordinator: Identity
+    key_id: str
+    log: _Log
+
+    def run(self, purpose: OncePurpose, *, slot: int, holders: Sequence[str]) -> OpenedRelease:
+        """Have every holder release its noisy sums, and open only their sum.
+
+        Args:
+            purpose: Statistics or metrics.
+            slot: Which round's place under the key it takes.
+            holders: Who has the key.
+
+        Raises:
+            TrainingError: too few holders took part or opened the sum, or two opened it differently.
+        """
+        total, contributors, refusals = self._collect(purpose, slot, holders)
+        if len(contributors) < self.session.terms.training.minimum_holders:
+            raise _too_few(purpose, "released by", contributors, refusals)
+        header = self.session.frame("sum", slot, self.key_id)
+        frame = pack_frame(total.total(), header=header, sender=self.coordinator)
+        values, signatures = self._open(purpose, frame, contributors, holders)
+        self.log(
+            "release.opened",
+            {
+                "purpose": purpose,
+                "contributors": list(contributors),
+                "values": list(values),
+                "opened": dict(sorted(signatures.items())),
+                "refusals": {holder: refusal.code for holder, refusal in sorted(refusals.items())},
+            },
+        )
+        return OpenedRelease(purpose=purpose, contributors=contributors, values=tuple(map(int, values)))
+
+    def _collect(
+        self, purpose: OncePurpose, slot: int, holders: Sequence[str]
+    ) -> tuple[Accumulator, tuple[str, ...], dict[str, Refusal]]:
+        total, taken, refusals = Accumulator(self.session.parameters), list[str](), dict[str, Refusal]()
+        task = Parcel(body=ReleaseTask(**self.session.address, purpose=purpose))
+        for holder, reply in self.channel.exchange("release", dict.fromkeys(holders, task)):
+            if isinstance(reply, Refusal):
+                refusals[holder] = reply
+                continue
+            try:
+                total.add(self._update_of(holder, purpose, slot, reply))
+                taken.append(holder)
+            except FedjointError as problem:
+                refusals[holder] = Refusal.because(problem)
+        return total, tuple(sorted(taken)), refusals
+
+    def _update_of(self, holder: str, purpose: OncePurpose, slot: int, reply: Parcel) -> Ciphertext:
+        body: ReleaseReply = reply.body
+        frame = reply.blobs.get("frame", b"")
+        facts = {"purpose": purpose, "frame_sha256": sha256_hex(frame)}
+        self.session.check(holder, "release", facts, body.signature)
+        return parse_frame(
+            frame,
+            expected=self.session.frame("update", slot, self.key_id),
+            sender=self.session.terms.holder(holder).identity,
+            parameters=self.session.parameters,
+        )
+
+    def _open(
+        self, purpose: OncePurpose, frame: bytes, contributors: tuple[str, ...], holders: Sequence[str]
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """All holders open it, as all need what it says; at least two must, and nobody may differ."""
+        body = OpenReleaseTask(**self.session.address, purpose=purpose, contributors=contributors)
+        said, signatures, refusals = dict[str, tuple[str, ...]](), dict[str, str](), dict[str, Refusal]()
+        tasks = dict.fromkeys(holders, Parcel(body=body, blobs={"sum": frame}))
+        for holder, reply in self.channel.exchange("open_release", tasks):
+            if isinstance(reply, Refusal):
+                refusals[holder] = reply
+                continue
+            answer: OpenReleaseReply = reply.body
+            try:
+                self.session.check(holder, "opened release", body.facts(answer.values), answer.signature)
+            except FedjointError as problem:
+                refusals[holder] = Refusal.because(problem)
+                continue
+            said[holder], signatures[holder] = answer.values, answer.signature
+        if len(said) < MINIMUM_OPENERS:
+            raise _too_few(purpose, "opened by", tuple(said), refusals)
+        if len(set(said.values())) > 1:
+            raise TrainingError(
+                f"the {purpose} were opened differently by {', '.join(sorted(said))}",
+                expected="the same sum from all",
+                remedy="One of them, or its machine, is wrong: compare their records; the run stops here.",
+            )
+        return next(iter(said.values())), signatures
+
+
+def _too_few(purpose: OncePurpose, what: str, holders: Sequence[str], refusals: Mapping[str, Refusal]) -> TrainingError:
+    words = "; ".join(f"{holder}: {refusal.message}" for holder, refusal in sorted(refusals.items()))
+    return TrainingError(f"the {purpose} were {what} {len(holders)} holders, which are too few. {words}")

@@ -1,0 +1,150 @@
+"""The pool from the command line: rules to payout, a claim, a statement that verifies; every refusal in words."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fedjoint.cli.main import cli
+from fedjoint.errors import FedjointError
+from fedjoint.identity.keys import Identity
+from fedjoint.strict import plain
+from tests.pool.consortium import ROLES, dataset, party
+
+
+class Desk:
+    """Runs commands on one pool."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runner = folder, CliRunner()
+        self.people = {name: Identity.create(name, name.upper()) for name in ROLES}
+        for name, one in self.people.items():
+            one.save(folder / f"{name}.key")
+
+    def run(self, *words: str, answer: str | None = None, code: int = 0) -> str:
+        where = [] if words[0] == "verify" else ["--pool", str(self.folder / "pool")]
+        done = self.runner.invoke(cli, [*words, *where], input=answer)
+        if isinstance(done.exception, FedjointError):
+            raise done.exception
+        assert done.exit_code == code, done.output
+        return done.output
+
+    def file(self, name: str, value: object) -> str:
+        path = self.folder / name
+        path.write_text(json.dumps(value))
+        return str(path)
+
+    def key(self, *names: str) -> list[str]:
+        return [word for name in names for word in ("--key", str(self.folder / f"{name}.key"))]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    found = Desk(tmp_path_factory.mktemp("desk"))
+    rules = {"pool_id": "demo", "tranche_minor": 5_000, "money": {"reserve_target_bp": 2_000}}
+    found.run("pool", "open", found.file("rules.json", rules), *found.key("exchange"), "--yes")
+    for name in ("a", "b", "buyer", "owner", "p1", "p2", "p3"):
+        facts = plain(party(name)) | {"identity": plain(found.people[name].public), "valid_until": "2099-12-31"}
+        found.run("registry", "party", "add", found.file("party.json", facts))
+    for name in ("a", "b"):
+        facts = plain(dataset(f"scans-{name}", name))
+        facts["rights"] |= {"processing": name, "operation": name}
+        found.run("registry", "dataset", "add", found.file("dataset.json", facts))
+    return found
+
+
+def settle(desk: Desk, number: int) -> None:
+    desk.run("pool", "deposit", f"d{number}", "buyer", "1,000.00", "--yes")
+    shares = {"contributions": {"a": 2.0, "b": 1.0}, "datasets": {"a": "scans-a", "b": "scans-b"}}
+    desk.run("pool", "settle", f"s{number}", "1000.00", "--by", desk.file("by.json", shares), "--yes")
+
+
+def balances(desk: Desk) -> dict[str, int]:
+    return {row["account"]: row["posted_minor"] for row in json.loads(desk.run("pool", "balance", "--json"))}
+
+
+def test_a_year_from_the_command_line(desk):
+    settle(desk, 1)
+    assert balances(desk)["payable:a"] == 52_200
+    assert "payable:a" in desk.run("pool", "payout", "p", "--dry-run")
+    assert balances(desk)["payable:a"] == 52_200
+    claim = {
+        "id": "c-1",
+        "kind": "quality misrepresentation",
+        "claimant": "owner",
+        "respondent": "a",
+        "currency": "CNY",
+        "amount_minor": 4_000,
+        "statement": "labels are wrong",
+    }
+    desk.run("claim", "file", desk.file("claim.json", claim), *desk.key("owner"), "--yes")
+    desk.run("claim", "admit", "c-1", *desk.key("exchange"))
+    desk.run("claim", "evidence", "c-1", str(desk.folder / "claim.json"), *desk.key("owner"))
+    desk.run("claim", "convene", "c-1", "p1", "p2", "p3", *desk.key("exchange"))
+    said = ["--upheld", "30.00", "--reasons", "so"]
+    desk.run("claim", "decide", "c-1", *said, *desk.key("p1", "p2"))
+    desk.run("claim", "serve", "c-1", *desk.key("exchange"))
+    shown = json.loads(desk.run("claim", "show", "c-1", "--json"))[0]
+    assert (shown["state"], shown["held"]["holdback_minor"]) == ("appeal_window", 4_000)
+    with pytest.raises(FedjointError, match="the last day for an appeal"):
+        desk.run("claim", "conclude", "c-1", *desk.key("exchange"), "--yes")
+    desk.run("pool", "payout", "p", "--yes")
+    assert balances(desk)["payable:a"] == 0
+    assert "next: appeal, conclude, close" in desk.run("claim", "show")
+
+
+def test_money_moves_only_after_yes_to_the_amounts(desk):
+    before = balances(desk)
+    refused = desk.run("pool", "deposit", "no", "buyer", "7.00", answer="n\n", code=1)
+    assert "7.00 CNY" in refused
+    assert balances(desk) == before
+    desk.run("pool", "deposit", "yes", "buyer", "7.00", answer="y\n")
+    assert balances(desk)["escrow"] == before.get("escrow", 0) + 700
+
+
+def test_the_export_and_a_statement_verify_with_public_keys_alone(desk):
+    exchange = desk.file("exchange.json", plain(desk.people["exchange"].public))
+    out, books = str(desk.folder / "a.json"), str(desk.folder / "books")
+    desk.run("pool", "statement", "a", "2020-01-01", "2099-12-31", "--out", out, *desk.key("exchange"))
+    desk.run("pool", "export", books, *desk.key("exchange"))
+    assert "ok   statement: of 'a'" in desk.run("verify", out, "--exchange", exchange)
+    assert "ok   pool:" in desk.run("verify", books, "--exchange", exchange)
+    assert json.loads(desk.run("verify", books, "--json"))[0]["outcome"] == "passed"
+    with pytest.raises(FedjointError, match="a statement without its signer"):
+        desk.run("verify", out)
+    ledger = Path(books) / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes().replace(b"52200", b"52201", 1))
+    with pytest.raises(FedjointError, match=r"ledger\.jsonl line \d+ is not entry"):
+        desk.run("verify", books)
+
+
+def test_a_payout_is_written_for_the_bank(desk):
+    settle(desk, 9)
+    desk.run("pool", "payout", "bank-1", "--yes")
+    with pytest.raises(FedjointError, match="'a' has no IBAN"):
+        desk.run("pool", "payments", "bank-1")
+    with pytest.raises(FedjointError, match="payout 'nothing' paid nobody"):
+        desk.run("pool", "payments", "nothing")
+
+
+def test_registry_answers_for_a_purpose_and_a_day(desk):
+    shown = ["registry", "dataset", "show", "scans-b", "--day", "2026-06-01", "--purpose"]
+    assert "scans-b" in desk.run(*shown, "underwriting research")
+    with pytest.raises(FedjointError, match="does not permit the purpose 'marketing'"):
+        desk.run(*shown, "marketing")
+    assert json.loads(desk.run("registry", "dataset", "card", "scans-b", "--format", "dcat"))["@type"] == "dcat:Dataset"
+    desk.run("registry", "dataset", "revoke", "scans-b", "--effective", "2026-05-01", "--reason", "consent withdrawn")
+    with pytest.raises(FedjointError, match="its revocation took effect on 2026-05-01"):
+        desk.run(*shown, "underwriting research")
+    desk.run("registry", "party", "revoke", "p3", "--effective", "2026-05-01", "--reason", "left")
+    assert "revoked from 2026-05-01" in desk.run("registry", "party", "show", "p3")
+
+
+@pytest.mark.parametrize("group", ["pool", "claim", "registry party", "registry dataset"])
+def test_every_command_helps_with_an_example(group):
+    command = cli
+    for word in group.split():
+        command = command.get_command(None, word)
+    for name, one in command.commands.items():
+        assert "Example" in (one.help or ""), name
