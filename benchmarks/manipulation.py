@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,10 +116,7 @@ def attacked(honest: Mapping[str, Party], attack: str, seed: int) -> dict[str, P
         for name, rows in ((ATTACKER, np.arange(half)), ("sybil", np.arange(half, mine.declared))):
             parties[name] = dataclasses.replace(mine, examples=mine.examples.take(rows), declared=half)
     elif attack == "duplicate_of_another":
-        both = Examples(
-            features=np.concatenate([mine.examples.features, other.examples.features]),
-            targets=np.concatenate([mine.examples.targets, other.examples.targets]),
-        )
+        both = together([mine.examples, other.examples])
         parties[ATTACKER] = dataclasses.replace(mine, examples=both, declared=len(both))
     elif attack == "copy_as_second_member":
         parties["sybil"] = mine
@@ -136,20 +133,23 @@ def guarded(parties: Mapping[str, Party]) -> dict[str, Party]:
     # the attacker registers last; whoever was there before keeps a record that both have
     for name in sorted(parties, key=lambda name: (parties[name].owner == ATTACKER, name)):
         party, examples = parties[name], parties[name].examples
-        for other in kept.values():
-            places = duplicates(examples, other.examples)
+        if party.owner == ATTACKER:  # the others were compared before, and share nothing
+            places = duplicates(examples, together([other.examples for other in kept.values()]))
             if len(places) == len(examples):
-                break  # nothing of its own: it is not admitted
+                continue  # nothing of its own: it is not admitted
             examples = without(examples, places) if places else examples
-        else:
-            before = kept.get(party.owner)
-            if before is not None:
-                examples = Examples(
-                    features=np.concatenate([before.examples.features, examples.features]),
-                    targets=np.concatenate([before.examples.targets, examples.targets]),
-                )
-            kept[party.owner] = dataclasses.replace(party, examples=examples, declared=len(examples))
+        if party.owner in kept:
+            examples = together([kept[party.owner].examples, examples])
+        kept[party.owner] = dataclasses.replace(party, examples=examples, declared=len(examples))
     return kept
+
+
+def together(several: Sequence[Examples]) -> Examples:
+    """Records of several holders in one."""
+    return Examples(
+        features=np.concatenate([one.features for one in several]),
+        targets=np.concatenate([one.targets for one in several]),
+    )
 
 
 def duplicates(mine: Examples, others: Examples) -> tuple[int, ...]:

@@ -69,7 +69,6 @@ def measure(privacy: str, rounds: int, folder: Path) -> dict[str, object]:
     config = load_config(
         [
             f"privacy={privacy}",
-            "encryption=seeded",
             "model=mlp",
             f"model.hidden=[{HIDDEN[0]},{HIDDEN[1]}]",
             "data=table",

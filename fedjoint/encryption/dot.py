@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fedjoint.encryption.ciphertext import Ciphertext, second_polynomials
 from fedjoint.encryption.packing import blocks, spread
 from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, MODULUS, Parameters
-from fedjoint.encryption.words import Integers, Words, add_into, correlate, inner
+from fedjoint.encryption.words import Integers, Words, add_into, correlate, inner, prepare_weights
 from fedjoint.errors import EncryptionError
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Sample",
     "add_samples",
     "dot",
+    "dots",
     "fits",
     "largest_factor",
     "mask_sample",
@@ -154,21 +155,49 @@ def dot(ciphertext: Ciphertext, weights: Integers) -> Sample:
     Guarantees:
         Exact modulo q: what is opened is the integer inner product itself.
     """
-    parameters = ciphertext.parameters
-    if ciphertext.count != 1:
-        raise EncryptionError(f"an inner product with {ciphertext.count} updates", expected="that of one holder")
+    return dots([ciphertext], weights)[0]
+
+
+def dots(ciphertexts: Sequence[Ciphertext], weights: Integers) -> list[Sample]:
+    """Inner products of the same weights with several holders' updates: the weights are transformed once.
+
+    Args:
+        ciphertexts: Each of one holder, one value a word, all of the same parameters; at least one.
+        weights: int64[D], from :func:`scale_weights`.
+
+    Returns:
+        A sample of each, as :func:`dot`.
+
+    Raises:
+        EncryptionError: as :func:`dot`; or none, or of different parameters.
+    """
+    if not ciphertexts or any(one.parameters != ciphertexts[0].parameters for one in ciphertexts):
+        raise EncryptionError(
+            f"inner products with {len(ciphertexts)} updates", expected="some, of the same parameters"
+        )
+    parameters = ciphertexts[0].parameters
+    for one in ciphertexts:
+        if one.count != 1:
+            raise EncryptionError(f"an inner product with {one.count} updates", expected="that of one holder")
     if not fits(None, weights, parameters):
         raise _beyond(parameters)
-    b, a = 0, np.zeros(DEGREE, dtype=np.uint64)
-    for block in blocks(parameters, arrays=[ciphertext.c0, ciphertext.c1, weights]):
+    b, a = [0] * len(ciphertexts), np.zeros((len(ciphertexts), DEGREE), dtype=np.uint64)
+    arrays = [array for one in ciphertexts for array in (one.c0, one.c1)]
+    for block in blocks(parameters, arrays=[*arrays, weights]):
         # The words that check a polynomial get weight zero.
         padded = np.zeros((block.num_polynomials, DEGREE), dtype=np.int64)
         padded[:, CHECK_WORDS:] = spread(weights[block.values][None], block)[0]
-        c0 = ciphertext.c0[block.words]
-        b += inner(c0, padded.reshape(-1)[: c0.size])
-        add_into(a, correlate(second_polynomials(ciphertext, block), padded))
-    b -= parameters.offset * int(weights.sum()) << (60 - parameters.plain_bits)
-    return Sample(parameters=parameters, b=b % MODULUS, a=a, squared_norm=int(weights @ weights))
+        prepared = prepare_weights(padded)
+        for place, one in enumerate(ciphertexts):
+            c0 = one.c0[block.words]
+            b[place] += inner(c0, padded.reshape(-1)[: c0.size])
+            add_into(a[place], correlate(second_polynomials(one, block), prepared))
+    offset = parameters.offset * int(weights.sum()) << (60 - parameters.plain_bits)
+    squared_norm = int(weights @ weights)
+    return [
+        Sample(parameters=parameters, b=(first - offset) % MODULUS, a=second, squared_norm=squared_norm)
+        for first, second in zip(b, a, strict=True)
+    ]
 
 
 def add_samples(samples: Sequence[Sample]) -> Sample:

@@ -114,14 +114,24 @@ def multiply_small(polynomials: Words, spectrum: Complex, *, in_place: bool = Fa
     return products.view(np.uint64)
 
 
-def correlate(polynomials: Words, weights: Integers) -> Words:
+def prepare_weights(weights: Integers) -> Complex:
+    """What :func:`correlate` makes of its weights first: the same for all who are weighed with them.
+
+    Args:
+        weights: int64[P, 4096].
+    """
+    transformed = _forward(weights)
+    return np.conj(transformed, out=transformed)
+
+
+def correlate(polynomials: Words, prepared: Complex) -> Words:
     """Sum over P of c_p(1/x) g_p(x) modulo (x^4096 + 1, q): the mask part of an inner product.
 
     If u = c s, then the constant coefficient of sum_p u_p(x) g_p(1/x) is the inner product of the result with s.
 
     Args:
         polynomials: c, uint64[P, 4096] in [0, q), P at most 16.
-        weights: g, int64[P, 4096], of norm at most 2^17 (``MAX_WEIGHT_NORM``).
+        prepared: From g, int64[P, 4096] of norm at most 2^17 (``MAX_WEIGHT_NORM``), by :func:`prepare_weights`.
 
     Returns:
         uint64[4096] in [0, q).
@@ -129,7 +139,6 @@ def correlate(polynomials: Words, weights: Integers) -> Words:
     Guarantees:
         Exact: limbs are at most 2^19, so |x| |y| <= 2^27 * 2^17 and the rounding error is below 0.34.
     """
-    transformed = _forward(weights)
     limbs, rest = [], _centred(polynomials)
     for _ in range(2):
         upper = (rest + (1 << 19)) >> 20
@@ -139,7 +148,7 @@ def correlate(polynomials: Words, weights: Integers) -> Words:
     total = np.zeros(DEGREE, dtype=np.uint64)
     for limb in reversed(limbs):
         # The transform of c(1/x) is the conjugate, c being real and the points on the unit circle.
-        product = (transformed * _forward(limb).conj()).sum(axis=0)
+        product = np.einsum("pk,pk->k", prepared, _forward(limb)).conj()
         shifted = ((total & np.uint64((1 << 40) - 1)) << np.uint64(20)) + (total >> np.uint64(40)) * np.uint64(
             SHORTFALL
         )

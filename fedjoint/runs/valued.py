@@ -28,7 +28,7 @@ class ValuedHolder:
         paid_by: The contribution that was opened and paid by.
         standard_error: Of that, by privacy noise and the choice of reference records.
         value: By the other method.
-        sampling_error: Of that, by the coalitions that were tried; 0 where all were.
+        sampling_error: Of that, by the coalitions that were tried; 0 where all were, None where too few were to say.
         by_round: Path contribution of each round.
         by_class: Path contribution on the reference records of each class.
     """
@@ -38,7 +38,7 @@ class ValuedHolder:
     paid_by: float
     standard_error: float
     value: float
-    sampling_error: float
+    sampling_error: float | None
     by_round: tuple[float, ...]
     by_class: dict[str, float]
 
@@ -143,7 +143,7 @@ def _methods_chart(valued: ValuedRun) -> str:
                 continue
             for shift, value, error, color in (
                 (-0.18, holder.paid_by, holder.standard_error, BLUE),
-                (0.18, holder.value, holder.sampling_error, GREEN),
+                (0.18, holder.value, holder.sampling_error or 0.0, GREEN),
             ):
                 axes.barh(place + shift, value, height=0.32, color=color)
                 axes.errorbar(value, place + shift, xerr=_DEVIATIONS * error, color=INK, capsize=3, linewidth=1.2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fedjoint.pool.shares import shares_from_contributions
 from fedjoint.runs.valued import ValuedHolder, ValuedRun
 from fedjoint.simulation.revalue import KeptRun, Revaluation
@@ -19,7 +21,8 @@ def as_valued_run(name: str, run: KeptRun, found: Revaluation) -> ValuedRun:
         found: Its values.
     """
     values = {str(holder): value for holder, value in found.estimate.by_player().items()}
-    sampling = dict(zip(values, map(float, found.estimate.standard_errors), strict=True))
+    errors = zip(values, map(float, found.estimate.standard_errors), strict=True)
+    sampling = {holder: error if math.isfinite(error) else None for holder, error in errors}
     paid, other = shares_from_contributions(found.recorded), shares_from_contributions(values)
     return ValuedRun(
         run=name,

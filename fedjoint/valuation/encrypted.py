@@ -20,7 +20,7 @@ from fedjoint.encryption.dot import (
     MaskedSample,
     Sample,
     add_samples,
-    dot,
+    dots,
     fits,
     largest_factor,
     mask_sample,
@@ -126,8 +126,7 @@ class EncryptedContributions:
             return
         part = self._part_for(weights, updates)
         integers = self._integers(weights, part.factor)
-        for holder, ciphertext in updates.items():
-            product = dot(ciphertext, integers)
+        for holder, product in zip(updates, dots(list(updates.values()), integers), strict=True):
             before = part.samples.get(holder)
             part.samples[holder] = add_samples([before, product]) if before else product
         self._weigh(updates, integers / part.factor)

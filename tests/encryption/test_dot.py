@@ -13,6 +13,7 @@ from fedjoint.encryption.dot import (
     Sample,
     add_samples,
     dot,
+    dots,
     fits,
     largest_factor,
     mask_sample,
@@ -224,3 +225,26 @@ def test_a_masked_sample_of_numbers_that_are_not_below_q_is_refused(agree):
     for b, vector in ((MODULUS, a), (-1, a), (0, a[:5]), (0, a + np.uint64(MODULUS)), (0, a.astype(np.int64))):
         with pytest.raises(EncryptionError, match="no masked sample"):
             MaskedSample(parameters=agreed, b=b, a=vector)
+
+
+@SCHEMES
+def test_several_holders_at_once_are_weighed_as_each_alone(agree, key_of, scheme):
+    agreed = agree(scheme=scheme, num_parameters=70_000)
+    rng, encryptor = np.random.default_rng(2), make_encryptor(key_of(agreed))
+    drawn = [rng.integers(0, agreed.levels, 70_000, dtype=np.uint64) for _ in range(3)]
+    ciphertexts = [encryptor.encrypt(levels, round_number=place + 1, place=place) for place, levels in enumerate(drawn)]
+    weights = weights_of_norm(rng, 70_000, agreed.weight_norm_budget)
+    for alone, together in zip((dot(one, weights) for one in ciphertexts), dots(ciphertexts, weights), strict=True):
+        assert (alone.b, alone.a.tolist()) == (together.b, together.a.tolist())
+
+
+def test_inner_products_with_nobody_or_under_other_parameters_are_refused(agree, key_of):
+    one, other = (agree(num_parameters=size) for size in (10, 11))
+    with pytest.raises(EncryptionError, match="inner products with 0 updates"):
+        dots([], np.ones(10, np.int64))
+    mixed = [
+        make_encryptor(key_of(agreed)).encrypt(np.zeros(size, np.uint64), round_number=1, place=0)
+        for agreed, size in ((one, 10), (other, 11))
+    ]
+    with pytest.raises(EncryptionError, match="inner products with 2 updates"):
+        dots(mixed, np.ones(10, np.int64))
