@@ -203,7 +203,8 @@ def simulate(
             if trained.standardisation is not None:
                 seen = standardised(division, trained.standardisation, agreement.terms.data.schema)
             comparison = compare(trained, seen, yardstick.reference, agreement.terms, prepared.updates)
-            record.append("contributions.sampled", {"sampling": comparison.errors.sampling})
+            if comparison.errors.sampling is not None:
+                record.append("contributions.sampled", {"sampling": comparison.errors.sampling})
         revenue = Revenue(gross_minor=prepared.gross_minor, buyer=_BUYER, at=_timestamp())
         settled = settle_run(
             agreement,
