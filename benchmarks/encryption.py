@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
-from peers import Worker, peer_python
+from peers import ROOT, Worker, peer_python
 from rich.console import Console
 from rich.table import Table
 
+#: Beside what is built, which no commit takes in.
+CHART = ROOT / "build" / "encryption.svg"
 WORKERS = Path(__file__).parent / "workers"
 NVFLARE = ["nvflare[HE]==2.9.0"]
 Row = dict[str, Any]
@@ -192,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="100,000 parameters, 3 holders; NVFlare only if installed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
-    parser.add_argument("--chart", type=Path, metavar="FILE", help="write a chart there (.svg or .png)")
+    parser.add_argument("--chart", type=Path, metavar="FILE", default=CHART, help="write the chart there (.svg, .png)")
     parser.add_argument("--parameters", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000], metavar="N")
     parser.add_argument("--holders", type=int, nargs="+", default=[3, 10, 20], metavar="N")
     arguments = parser.parse_args()
@@ -222,9 +224,9 @@ def main() -> None:
         console.print(targets)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
-    chart = arguments.chart or (arguments.json and arguments.json.with_suffix(".svg"))
-    if chart:
-        draw(rows, chart)
+    arguments.chart.parent.mkdir(parents=True, exist_ok=True)
+    draw(rows, arguments.chart)
+    console.print(f"Chart: {arguments.chart}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -123,12 +123,14 @@ class PrivacyConfig:
 class EncryptionConfig:
     """As :class:`fedjoint.agreement.terms.EncryptionTerms`; a missing bound is derived.
 
-    In mode ``joint`` as many more bits are taken as the noise's grid needs.
+    In mode ``joint`` as many more bits are taken as the noise's grid needs. Missing values a word are one where
+    contributions are measured, else as many as leave rounding far below the noise.
     """
 
     scheme: Literal["seal", "seeded"]
     bound: float | None = None
     value_bits: int = 16
+    values_per_word: int | None = None
 
 
 @strict
@@ -136,10 +138,11 @@ class EncryptionConfig:
 class ValuationConfig:
     """As :class:`fedjoint.agreement.terms.ValuationTerms`."""
 
-    method: Literal["aumann_shapley"]
+    method: Literal["aumann_shapley", "none"]
     utility: Literal["negative_loss", "soft_auc"]
-    quadrature_points: int
-    keep_updates: bool
+    quadrature_points: int = 1
+    unmeasured: Literal["by_size", "equal"] = "by_size"
+    keep_updates: bool = False
 
 
 @strict

@@ -32,7 +32,7 @@ from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.reference import ReferenceSet
-from fedjoint.training.contributions import Contributions, PathValuation
+from fedjoint.training.contributions import Contributions, Valuation, valuation_of
 from fedjoint.training.coordinator import Coordinator, RoundSummary
 from fedjoint.training.holder import Holder
 from fedjoint.training.local_update import agreed_module, agreed_task
@@ -131,6 +131,7 @@ def make_terms(
     privacy: PrivacyTerms = NO_PRIVACY,
     encryption: EncryptionTerms | None = None,
     hidden: tuple[int, ...] = (),
+    valuation: Mapping[str, Any] | None = None,
     **training: Any,
 ) -> Terms:
     return Terms(
@@ -145,7 +146,9 @@ def make_terms(
         training=TrainingTerms(**({"rounds": 3, "learning_rate": 1.0} | training)),
         privacy=privacy,
         encryption=encryption or EncryptionTerms(scheme="seeded", bound=8.0, value_bits=20),
-        valuation=ValuationTerms(reference_sha256=reference.sha256(), reference_num_examples=len(reference)),
+        valuation=ValuationTerms(
+            reference_sha256=reference.sha256(), reference_num_examples=len(reference), **(valuation or {})
+        ),
         money=MoneyTerms(),
     )
 
@@ -237,7 +240,7 @@ class Run:
     """What a test needs of a run that is over."""
 
     coordinator: Coordinator
-    valuation: PathValuation
+    valuation: Valuation
     models: list[np.ndarray]
     rounds: list[RoundSummary]
     events: Events
@@ -254,7 +257,7 @@ class Run:
 def begin(consortium: Consortium, channel: Channel) -> Run:
     """A coordinator that has done nothing yet."""
     events: Events = []
-    valuation = PathValuation(consortium.session, consortium.reference)
+    valuation = valuation_of(consortium.session, consortium.reference)
     coordinator = Coordinator(
         consortium.coordinator,
         consortium.session,

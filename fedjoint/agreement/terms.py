@@ -222,15 +222,18 @@ class EncryptionTerms:
         scheme: ``seal`` (both polynomials travel) or ``seeded`` (the second travels as its seed).
         bound: Largest absolute value of a coordinate of a weighted update; a larger one is clipped.
         value_bits: Bits of fixed point for one value, 8 to 24.
+        values_per_word: Values in one 64-bit word, 1 to 5; more than one only where contributions are not measured.
     """
 
     scheme: Literal["seal", "seeded"] = "seal"
     bound: float = 1.0
     value_bits: int = 16
+    values_per_word: int = 1
 
     def __post_init__(self) -> None:
         in_range("encryption.bound", self.bound, 1e-9, 1e6)
         in_range("encryption.value_bits", self.value_bits, 8, 24)
+        in_range("encryption.values_per_word", self.values_per_word, 1, 5)
 
 
 @strict
@@ -346,6 +349,12 @@ class Terms:
                 f"valuation.utility = soft_auc for a {self.data.schema.target.task} target",
                 expected="negative_loss: an area under the curve is of two classes",
             )
+        if self.encryption.values_per_word > 1 and self.valuation.method != "none":
+            raise InvalidValue(
+                f"encryption.values_per_word = {self.encryption.values_per_word} and contributions are measured",
+                expected="1: a contribution is an inner product, which needs a word for each value",
+                remedy="Choose valuation=none, or one value a word.",
+            )
         if self.privacy.mode == "joint":
             self._check_joint()
         if self.valuation.keep_updates and self.releases.statistics_noise_multiplier is not None:
@@ -369,6 +378,12 @@ class Terms:
                 f"training.local_steps = {self.training.local_steps} and privacy.mode is joint",
                 expected="1: shares of noise in several local steps do not add up to the stated epsilon",
                 remedy="Take more rounds instead, or choose privacy=local.",
+            )
+        if self.valuation.method == "none":
+            raise InvalidValue(
+                "valuation.method is none and privacy.mode is joint",
+                expected="measured contributions, which the noise of mode joint is sized for",
+                remedy="Choose privacy=local, or another valuation.",
             )
         if self.honest_holders < 1:
             raise InvalidValue(
@@ -419,6 +434,13 @@ class Terms:
     def num_examples(self) -> int:
         """Certified examples of all holders."""
         return sum(holder.num_examples for holder in self.holders)
+
+    @property
+    def unmeasured_shares(self) -> dict[str, float]:
+        """What each holder counts for where contributions are not measured; they sum to 1 but for rounding."""
+        if self.valuation.unmeasured == "equal":
+            return dict.fromkeys(self.holder_ids, 1 / len(self.holders))
+        return {holder: self.weight(holder) for holder in self.holder_ids}
 
     def weight(self, holder_id: str) -> float:
         """The holder's certified fraction of all examples, none counted beyond the agreed cap, in (0, 1]."""

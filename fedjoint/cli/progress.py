@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.division import Division
+from fedjoint.encryption.precision import Precision
 from fedjoint.runs.sentences import account_sentence
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.preview import CostPreview
@@ -25,6 +26,7 @@ def in_words(costs: CostPreview) -> list[str]:
     lines = [
         f"Each round and holder: {decimal(costs.bytes_up)} up, {decimal(costs.bytes_down)} down "
         f"({costs.num_parameters:,} parameters, {costs.rounds} rounds)",
+        _precision(costs.precision),
         f"On this machine: encrypt {seconds(costs.encrypt_s)}, decrypt {seconds(costs.decrypt_s)} for a holder, "
         f"add {seconds(costs.add_s)} for the coordinator, each round{scaled}",
     ]
@@ -44,6 +46,15 @@ def in_words(costs: CostPreview) -> list[str]:
     if costs.rounds_within_budget < costs.rounds:
         lines.append(f"The budget ends after round {costs.rounds_within_budget} of {costs.rounds}")
     return lines
+
+
+def _precision(precision: Precision) -> str:
+    """How values are packed, and what rounding them does."""
+    per_word = f"{precision.values_per_word} values a word" if precision.values_per_word > 1 else "one value a word"
+    text = f"Fixed point: {per_word} of {precision.bits:.1f} bits, steps of {precision.step:.2g}"
+    if precision.rounding_of_noise is None:
+        return text
+    return f"{text}; rounding adds {100 * precision.rounding_of_noise:.2g} % to the variance of the privacy noise"
 
 
 def seconds(value: float) -> str:

@@ -196,16 +196,38 @@ class Accumulator:
 
 
 def _add_block(total: Words, parts: Sequence[Words], terms: int) -> int:
-    """Add to a total of so many unreduced terms; reduced only when it could reach 2^64. Gives the terms it then has."""
-    for words in parts:
+    """Add to a total of so many unreduced terms, piece by piece, so that it is read and written in the cache.
+
+    Returns:
+        The unreduced terms it then has: 1 if several parts came at once, which are reduced while they are at hand; one
+        part alone is reduced only when the total could reach 2^64.
+    """
+    after = terms
+    for start in range(0, total.size, PIECE_WORDS):
+        piece = slice(start, start + PIECE_WORDS)
+        after = _add_piece(total.reshape(-1)[piece], [part.reshape(-1)[piece] for part in parts], terms)
+    return after
+
+
+def _add_piece(total: Words, parts: Sequence[Words], terms: int) -> int:
+    waiting = list(parts)
+    if not terms:
+        first, *waiting = waiting
+        if waiting:
+            np.add(first, waiting.pop(0), out=total)
+            terms = 2
+        else:
+            total[:] = first
+            terms = 1
+    for words in waiting:
         if terms == LAZY_TERMS:
             reduce_words(total)
             terms = 1
-        if terms:
-            total += words
-        else:
-            total[:] = words
+        total += words
         terms += 1
+    if len(parts) > 1:
+        reduce_words(total)
+        terms = 1
     return terms
 
 

@@ -64,6 +64,7 @@ def blocks(
         [(65536, 65488, 65488), (70054, 70000, 4512)]
     """
     k, size = parameters.values_per_word, parameters.num_parameters
+    mapped = _mapped(arrays)
     for number, first in enumerate(range(0, parameters.num_polynomials, BLOCK_POLYNOMIALS)):
         last = min(first + BLOCK_POLYNOMIALS, parameters.num_polynomials)
         start, stop = first * PAYLOAD_WORDS, min(last * PAYLOAD_WORDS, parameters.num_payload_words)
@@ -74,21 +75,33 @@ def blocks(
             values=slice(k * start, min(k * stop, size)),
             num_payload=stop - start,
         )
-        forget(*arrays)
+        _forget(mapped)
         if progress is not None:
             progress(min(k * stop, size), size)
 
 
 def forget(*arrays: NDArray[Any] | None) -> None:
     """Let the system take back the memory of arrays that are mapped from files; nothing in them changes."""
+    _forget(_mapped(arrays))
+
+
+def _mapped(arrays: Sequence[NDArray[Any] | None]) -> list[mmap.mmap]:
+    """The files' maps under arrays, but for private ones (mode c), in which what was written would be lost."""
+    found = []
     for array in arrays:
         base, shared = typing.cast(Any, array), False
         while isinstance(base, (np.ndarray, memoryview)):
-            # In a private mapping (mode c) what was written would be lost.
             shared |= isinstance(base, np.memmap) and base.mode != "c"
             base = base.obj if isinstance(base, memoryview) else base.base
-        if shared and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            base.madvise(mmap.MADV_DONTNEED)
+        if shared and isinstance(base, mmap.mmap):
+            found.append(base)
+    return found
+
+
+def _forget(mapped: Sequence[mmap.mmap]) -> None:
+    if hasattr(mmap, "MADV_DONTNEED"):
+        for one in mapped:
+            one.madvise(mmap.MADV_DONTNEED)
 
 
 def spread(fields: NDArray[Any], block: Block) -> NDArray[Any]:

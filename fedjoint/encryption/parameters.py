@@ -234,5 +234,6 @@ def agreed_parameters(terms: Terms) -> Parameters:
         max_holders=len(terms.holders),
         bound=terms.encryption.bound,
         value_bits=terms.encryption.value_bits,
+        values_per_word=terms.encryption.values_per_word,
         rounds=terms.training.rounds + (terms.releases.metrics_noise_multiplier is not None),
     )

@@ -58,13 +58,12 @@ def reduce_signed(values: Integers) -> Words:
 
 
 def reduce_words(words: Words) -> None:
-    """Bring any words to [0, q), in place."""
-    high = words >> np.uint64(60)
-    high *= np.uint64(SHORTFALL)
-    words &= np.uint64((1 << 60) - 1)
-    words += high
-    np.subtract(words, _Q, out=high)
-    np.minimum(words, high, out=words)
+    """Bring any words to [0, q), in place: a 2^60 + b less a q is b + a SHORTFALL, which is below 2 q."""
+    excess = words >> np.uint64(60)
+    excess *= _Q
+    words -= excess
+    np.subtract(words, _Q, out=excess)
+    np.minimum(words, excess, out=words)
 
 
 def add_into(total: Words, words: Words) -> None:

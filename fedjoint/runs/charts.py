@@ -178,7 +178,9 @@ def contributions_chart(report: Report) -> str:
         axes.set_xlim(min(values) - 0.04 * span, max(values) + 0.16 * span)
         axes.axvline(0, color=INK, linewidth=1)
         beside = "; diamond: exact" if exact else ""
-        axes.set_xlabel(f"contribution: fall of the reference loss; whisker: 1.96 standard errors{beside}")
+        measured = report.contributions.measured
+        measure = "fall of the reference loss; whisker: 1.96 standard errors" if measured else "as agreed"
+        axes.set_xlabel(f"contribution: {measure}{beside}")
 
     title = _contributions_title(ordered, labels, decimals)
     return draw_rows(paint, name="contributions", title=title, rows=_row_names(rows, labels))

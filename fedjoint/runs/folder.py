@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -27,6 +29,7 @@ __all__ = [
 
 AGREEMENT, RECORD, MODEL, SUMS = "agreement.json", "record.jsonl", "model.safetensors", "sums.bin"
 REPORT, REPORT_PAGE, LEDGER, STATEMENTS = "report.json", "report.html", "ledger.sqlite", "statements"
+_PARTIAL = ".partial"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -41,7 +44,8 @@ class NewRunFolder:
         RecordError: a malformed name, a folder of that name, or a place that cannot be written.
 
     Guarantees:
-        Used as a context manager, it leaves the complete folder (after :meth:`publish`) or nothing.
+        Used as a context manager, it leaves the complete folder (after :meth:`publish`) or nothing. If the process is
+        killed, no folder has the run's name, and the next run in the same place removes what was collected.
     """
 
     def __init__(self, parent: Path, name: str) -> None:
@@ -52,7 +56,9 @@ class NewRunFolder:
             raise RecordError(f"{self.final} exists", remedy="A run is never overwritten: choose another run.name.")
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            self._work = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=parent))
+            _remove_leftovers(parent)
+            self._work = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=_PARTIAL, dir=parent))
+            self._lock = _locked(self._work)
             (self._work / STATEMENTS).mkdir()
         except OSError as problem:
             raise RecordError(f"{parent} cannot be written: {problem.strerror}", remedy="Set run.folder.") from None
@@ -88,6 +94,31 @@ class NewRunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         shutil.rmtree(self._work, ignore_errors=True)  # gone after publish
+        os.close(self._lock)
+
+
+def _locked(folder: Path) -> int:
+    """Lock a folder for as long as the handle is open, the process's life at most.
+
+    Raises:
+        OSError: it is locked, or gone.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Remove what runs that were killed had collected; a run that goes on holds a lock."""
+    for leftover in parent.glob(f".*{_PARTIAL}"):
+        with suppress(OSError):
+            handle = _locked(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)
+            os.close(handle)
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.signing import SignedAgreement, statement_bytes
+from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import IdentityError, PrivacyError, RecordError
 from fedjoint.privacy.receipts import check_releases
@@ -19,7 +20,6 @@ from fedjoint.runs.replay import keeps_sums, replay_sums
 from fedjoint.valuation.encrypted import OpenedContribution, contribution_of
 
 __all__ = [
-    "MINIMUM_OPENERS",
     "check_contributions",
     "check_model",
     "check_openings",
@@ -27,8 +27,6 @@ __all__ = [
     "require_signed",
 ]
 
-#: So many holders must have opened a sum, or the contributions, alike.
-MINIMUM_OPENERS = 2
 _MAX_MODEL_BYTES = 4 << 30
 
 
@@ -109,10 +107,16 @@ def check_model(folder: Path, run: RecordedRun, agreement: SignedAgreement) -> s
 def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
     """Two holders signed for the opened numbers, and with the masks off they give the contributions.
 
+    Where the agreement measures none, nothing was opened and every holder counts for what was agreed.
+
     Raises:
         RecordError: a signature, number or contribution is wrong.
     """
     parts = run.valued.parts
+    if agreement.terms.valuation.method == "none":
+        if parts or run.valued.openers or run.contributions != agreement.terms.unmeasured_shares:
+            raise RecordError("contributions are recorded that were agreed not to be measured")
+        return "not measured, as agreed"
     facts = {"samples": [f"{part.holder}.{part.part}" for part in parts], "values": [part.opened for part in parts]}
     for holder, signature in run.valued.openers.items():
         require_signed(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fedjoint.agreement.signing import SignedAgreement
+from fedjoint.encryption.opened import OpenReply
 from fedjoint.errors import InvalidValue, RecordError, ValuationError
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.record.log import CLOSED, Event
@@ -32,23 +33,12 @@ class SummedRound:
 
 @strict
 @dataclass(frozen=True, kw_only=True)
-class RecordedOpening:
-    """As :class:`fedjoint.training.plan.OpenReply`."""
-
-    round: int
-    sum_sha256: str
-    model_sha256: str
-    signature: str
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
 class OpenedRound:
     """Body of ``round.opened``."""
 
     round: int
     model_sha256: str
-    opened: dict[str, RecordedOpening]
+    opened: dict[str, OpenReply]
     metrics: dict[str, float | None]
     loss: float
 

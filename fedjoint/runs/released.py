@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedjoint.agreement.signing import SignedAgreement
+from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.errors import RecordError
 from fedjoint.privacy.releases import Cost, dearest, itemised
 from fedjoint.privacy.sum_plan import SumPlan, metrics_plan
-from fedjoint.runs.recompute import MINIMUM_OPENERS, require_signed
+from fedjoint.runs.recompute import require_signed
 from fedjoint.runs.recorded import RecordedRun
 from fedjoint.valuation.histogram import HistogramMetrics, metrics_of_histogram
 

@@ -129,8 +129,9 @@ class HolderReport:
         own_model_on_all: Its own model on all reference records.
         joint_model: The joint model on reference records of its own kind.
         loses_by: Metrics in which the joint model is worse for it than its own.
-        contribution: Aumann-Shapley value, in units of the utility.
-        contribution_exact: Exact Shapley value of the same games; None where there are too many holders.
+        contribution: Aumann-Shapley value, in units of the utility; where it is not measured, the agreed share.
+        contribution_exact: Exact Shapley value of the same games; None where there are too many holders to compute it,
+            or it has nothing to stand beside.
         share: Of the distributable revenue, in [0, 1].
         share_exact: The same as a fraction, ``numerator/denominator``.
         payout_minor: In minor units.
@@ -194,6 +195,11 @@ class ContributionReport:
     paid_alike: tuple[tuple[str, ...], ...]
     materiality: Literal["equal", "by_size", "off"]
     materiality_z: float
+
+    @property
+    def measured(self) -> bool:
+        """Whether holders opened contributions; else each counts for what was agreed."""
+        return bool(self.openers)
 
 
 @strict

@@ -14,7 +14,7 @@ from fedjoint.runs.report import Report
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["render_report"]
+__all__ = ["environment", "render_report"]
 
 _MINUS = str.maketrans("-", "\u2212")
 
@@ -40,7 +40,7 @@ def render_report(report: Report) -> bytes:
     """
     labels = sentences.labels_of(report)
     keys = sentences.metric_keys(report)
-    page = _environment().get_template("report.html")
+    page = environment().get_template("report.html")
     return page.render(
         report=report,
         labels=labels,
@@ -93,7 +93,7 @@ def _refusals(report: Report) -> list[tuple[str, str, int]]:
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
     """Templates that escape everything and refuse an unknown name."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup

@@ -163,6 +163,9 @@ def contribution_decimals(report: Report) -> int:
 def contributions_sentence(report: Report) -> str:
     """How good the contributions are: what they sum to, and how they stand to the exact ones."""
     measured, decimals = report.contributions, contribution_decimals(report)
+    if not measured.measured:
+        moved = percent_text(measured.misallocated, decimals=2)
+        return f"Contributions were {plain_text(measured.method)}; exact values would move {moved} of the money."
     gap = "" if measured.gap is None else f" (gap {percent_text(measured.gap, decimals=2)})"
     text = f"Contributions sum to {measured.total:z.{decimals}f} of {report.utility_gain:z.{decimals}f} gained{gap}"
     if measured.largest_difference is None:
@@ -175,6 +178,8 @@ def contributions_sentence(report: Report) -> str:
 
 def errors_sentence(report: Report) -> str:
     """How far the contributions could be off, and what of that is not counted."""
+    if not report.contributions.measured:
+        return "Agreed shares have no error."
     decimals = contribution_decimals(report)
 
     def most(values: Sequence[float]) -> str:
@@ -196,6 +201,8 @@ def errors_sentence(report: Report) -> str:
 def alike_sentence(report: Report) -> str:
     """Who is paid alike, and why; or that nobody is."""
     rule, labels = report.contributions, labels_of(report)
+    if not rule.measured:
+        return "Shares are paid as agreed."
     if rule.materiality == "off":
         return "The agreement pays by the numbers as they are, also where they differ by less than their error."
     error = f"differ by less than {rule.materiality_z:g} standard errors"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedjoint.agreement.signing import SignedAgreement
-from fedjoint.agreement.terms import PrivacyTerms, Terms
+from fedjoint.agreement.terms import PrivacyTerms, Terms, ValuationTerms
 from fedjoint.pool.ledger import Entry
 from fedjoint.pool.materiality import groups_within_error, pay_alike
 from fedjoint.pool.revenue import paid
@@ -16,7 +16,10 @@ from fedjoint.pool.statement import RunFacts, StatedError, Statement, statement_
 from fedjoint.pool.waterfall import Settlement, settle
 from fedjoint.valuation.uncertainty import ErrorBars
 
-__all__ = ["Revenue", "SettledRun", "settle_run"]
+__all__ = ["UNMEASURED", "Revenue", "SettledRun", "settle_run"]
+
+#: How shares are agreed where contributions are not measured, in words.
+UNMEASURED = {"by_size": "by certified number of examples", "equal": "equal for all holders"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,7 @@ def settle_run(
         agreement_sha256=agreement.sha256,
         period=revenue.at[:10],
         utility_gain=utility_gain,
-        method="Aumann-Shapley value of each round on the ciphertexts, summed over rounds",
+        method=_method_in_words(terms.valuation),
         privacy=_privacy_in_words(terms.privacy),
     )
     statements = {
@@ -107,7 +110,7 @@ def settle_run(
 
 
 def _alike(terms: Terms, contributions: Mapping[str, float], errors: ErrorBars | None) -> tuple[tuple[str, ...], ...]:
-    if errors is None or terms.money.materiality == "off":
+    if errors is None or terms.money.materiality == "off" or terms.valuation.method == "none":
         return ()
     return groups_within_error(contributions, errors.of_difference, z=terms.money.materiality_z)
 
@@ -121,6 +124,12 @@ def _stated(terms: Terms, errors: ErrorBars, holder: str, alike: tuple[tuple[str
         rule=terms.money.materiality,
         z=terms.money.materiality_z,
     )
+
+
+def _method_in_words(valuation: ValuationTerms) -> str:
+    if valuation.method == "none":
+        return f"not measured: shares {UNMEASURED[valuation.unmeasured]}, as agreed"
+    return "Aumann-Shapley value of each round on the ciphertexts, summed over rounds"
 
 
 def _privacy_in_words(privacy: PrivacyTerms) -> str:

@@ -25,6 +25,8 @@ from fedjoint.agreement.weights import most_counted
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.division import Division
+from fedjoint.encryption.parameters import agreed_parameters
+from fedjoint.encryption.precision import most_values_per_word
 from fedjoint.errors import PrivacyError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.accounting import noise_multiplier_for
@@ -38,6 +40,7 @@ from fedjoint.simulation.releasing import agreed_releases, honest_holders, spent
 from fedjoint.strict import build, plain
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
+from fedjoint.training.local_update import update_noise
 
 __all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "holders_as_witnesses", "sign_by_all"]
 
@@ -60,6 +63,11 @@ class Parties:
     coordinator: Identity
     holders: tuple[Holder, ...]
     identities: tuple[Identity, ...]
+
+    def close(self) -> None:
+        """Wipe the keys of every holder's runs."""
+        for holder in self.holders:
+            holder.close()
 
 
 def bring_together(
@@ -132,12 +140,14 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
             scheme=config.encryption.scheme,
             bound=config.encryption.bound or _bound(training, privacy, [min(size, most) for size in sizes]),
             value_bits=config.encryption.value_bits,
+            values_per_word=config.encryption.values_per_word or 1,
         ),
         valuation=ValuationTerms(
             method=config.valuation.method,
             utility=config.valuation.utility,
             quadrature_points=config.valuation.quadrature_points,
             keep_updates=config.valuation.keep_updates,
+            unmeasured=config.valuation.unmeasured,
             reference_sha256=division.reference.sha256(),
             reference_num_examples=len(division.reference),
         ),
@@ -150,9 +160,11 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         ),
         releases=releases,
     )
-    if privacy.mode != "joint":
-        return terms
-    return dataclasses.replace(terms, encryption=_joint_grid(terms, config.encryption.bound))
+    if privacy.mode == "joint":
+        return dataclasses.replace(terms, encryption=_joint_grid(terms, config.encryption.bound))
+    if terms.valuation.method == "none" and config.encryption.values_per_word is None:
+        return dataclasses.replace(terms, encryption=_packed(terms))
+    return terms
 
 
 def sign_by_all(terms: Terms, parties: Parties) -> SignedAgreement:
@@ -213,6 +225,13 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms, releases: Rel
     return _agreed(config, noise_multiplier=share, contributions_noise_multiplier=blur)
 
 
+def _packed(terms: Terms) -> EncryptionTerms:
+    """The most values a word that the noise, or the configured bits, allow: nothing but sums is opened."""
+    noise = update_noise(terms.training, terms.privacy, terms.num_examples)
+    chosen = most_values_per_word(agreed_parameters(terms), noise_deviation=noise)
+    return dataclasses.replace(terms.encryption, value_bits=chosen.value_bits, values_per_word=chosen.values_per_word)
+
+
 def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
     """The fewest bits, from the configured ones up, on which the noise is neither rounded off nor cut off."""
     privacy, sizes = terms.privacy, [holder.num_examples for holder in terms.holders]
@@ -267,15 +286,11 @@ def _agreed(config: PrivacyConfig, **found: float | None) -> PrivacyTerms:
 def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[float]) -> float:
     """Largest coordinate of a weighted update that can happen, from public constants alone.
 
-    A holder's weighted update moves by at most rate * steps * clip * weight, plus noise of standard deviation
-    rate * sqrt(steps) * sigma * clip / (sampling rate * all examples), the same for every holder.
+    A holder's weighted update moves by at most rate * steps * clip * weight, plus noise.
     """
     path = training.learning_rate * training.local_steps * max(sizes) / sum(sizes)
-    if privacy.clip_norm is None or privacy.noise_multiplier is None:
+    noise = update_noise(training, privacy, sum(sizes))
+    if privacy.clip_norm is None or noise is None:
         return path * _PLAIN_GRADIENT_BOUND
-    spread = training.learning_rate * training.local_steps**0.5 * privacy.noise_multiplier * privacy.clip_norm
     # a Poisson sample can be larger than expected, up to all records
-    return float(
-        path * privacy.clip_norm / training.sampling_rate
-        + _NOISE_DEVIATIONS * spread / (training.sampling_rate * sum(sizes))
-    )
+    return path * privacy.clip_norm / training.sampling_rate + _NOISE_DEVIATIONS * noise

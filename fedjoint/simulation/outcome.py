@@ -30,12 +30,13 @@ from fedjoint.runs.report import (
     Report,
     RoundReport,
 )
-from fedjoint.runs.settling import SettledRun
+from fedjoint.runs.settling import UNMEASURED, SettledRun
 from fedjoint.simulation.exact import UpdateLog, exact_contributions
 from fedjoint.simulation.reference import ReferenceSet, mean_metrics, train_baselines
 from fedjoint.simulation.running import TrainedRun
 from fedjoint.simulation.sampling import path_influences
 from fedjoint.strict import build, plain
+from fedjoint.training.contributions import Contributions
 from fedjoint.training.release_round import OpenedRelease
 from fedjoint.training.session import Session
 from fedjoint.valuation.histogram import HistogramMetrics
@@ -100,7 +101,9 @@ def compare(
         exact=exact_contributions(updates, models, contributors, reference, terms),
         errors=ErrorBars(
             noise=dict(trained.contributions.noise_errors),
-            sampling=sampling_covariance(path_influences(updates, models, contributors, reference, terms)),
+            sampling=sampling_covariance(path_influences(updates, models, contributors, reference, terms))
+            if _measured(terms)
+            else None,
         ),
     )
 
@@ -212,7 +215,7 @@ def _holder(
         joint_model=comparison.joint_own[holder],
         loses_by=_losses(comparison.own[holder], comparison.joint_own[holder]),
         contribution=trained.contributions.by_holder[holder],
-        contribution_exact=None if comparison.exact is None else comparison.exact[holder],
+        contribution_exact=comparison.exact[holder] if comparison.exact is not None and _measured(terms) else None,
         share=float(settlement.shares[holder]),
         share_exact=settled.statements[holder].share,
         payout_minor=settlement.payouts_minor[holder],
@@ -235,6 +238,8 @@ def _contributions(
     terms: Terms, trained: TrainedRun, settled: SettledRun, exact: Mapping[str, float] | None
 ) -> ContributionReport:
     found, gain = trained.contributions, trained.utility_gain
+    if not _measured(terms):
+        return _unmeasured(found, exact, terms)
     total = float(sum(found.by_holder.values()))
     values = np.array(list(found.by_holder.values()))
     others = None if exact is None else np.array([exact[holder] for holder in found.by_holder])
@@ -248,6 +253,27 @@ def _contributions(
         largest_difference=None if others is None else float(np.abs(values - others).max()),
         misallocated=None if exact is None else _misallocated(found.by_holder, exact),
         paid_alike=settled.paid_alike,
+        materiality=terms.money.materiality,
+        materiality_z=terms.money.materiality_z,
+    )
+
+
+def _measured(terms: Terms) -> bool:
+    return terms.valuation.method != "none"
+
+
+def _unmeasured(found: Contributions, exact: Mapping[str, float] | None, terms: Terms) -> ContributionReport:
+    """Agreed shares, which no utility is gained by; money is still compared with what exact values would give."""
+    return ContributionReport(
+        method=f"not measured: shares {UNMEASURED[terms.valuation.unmeasured]}",
+        total=float(sum(found.by_holder.values())),
+        gap=None,
+        numbers_opened=0,
+        openers=(),
+        rank_correlation=None,
+        largest_difference=None,
+        misallocated=None if exact is None else _misallocated(found.by_holder, exact),
+        paid_alike=(),
         materiality=terms.money.materiality,
         materiality_z=terms.money.materiality_z,
     )

@@ -20,7 +20,7 @@ from fedjoint.flower.server_app import make_server_app
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.agreeing import Parties
 from fedjoint.simulation.reference import Yardstick
-from fedjoint.training.contributions import Contributions, PathValuation
+from fedjoint.training.contributions import Contributions, valuation_of
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
 from fedjoint.training.holder_release import slot_of, standardisation_from
 from fedjoint.training.local_update import agreed_module
@@ -135,7 +135,7 @@ def train_inline(
     terms, ended = session.terms, list[_Ended]()
 
     def run(channel: Channel) -> None:
-        valuation = PathValuation(session, reference)
+        valuation = valuation_of(session, reference)
         coordinator = Coordinator(
             parties.coordinator,
             session,

@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,6 +178,7 @@ def simulate(
     name = config.run.name or _run_name(dataset.name, config.privacy.mode, session.run_id)
     yardstick = Yardstick(ReferenceSet.of(division, agreement.terms), agreement.terms.data.schema)
     with (
+        closing(parties),
         NewRunFolder(Path(config.run.folder).expanduser(), name) as folder,
         RunRecord(
             folder.path(RECORD),
@@ -201,7 +203,8 @@ def simulate(
             if trained.standardisation is not None:
                 seen = standardised(division, trained.standardisation, agreement.terms.data.schema)
             comparison = compare(trained, seen, yardstick.reference, agreement.terms, prepared.updates)
-            record.append("contributions.sampled", {"sampling": comparison.errors.sampling})
+            if comparison.errors.sampling is not None:
+                record.append("contributions.sampled", {"sampling": comparison.errors.sampling})
         revenue = Revenue(gross_minor=prepared.gross_minor, buyer=_BUYER, at=_timestamp())
         settled = settle_run(
             agreement,

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fedjoint.encryption.ciphertext import Ciphertext
 from fedjoint.encryption.frames import pack_frame
+from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.errors import FedjointError, ValuationError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.update_noise import update_noise_sd
 from fedjoint.training.aggregate import ServerState, mean_rate
 from fedjoint.training.coordinator import Log, Reference
-from fedjoint.training.opening import MINIMUM_OPENERS
 from fedjoint.training.optimizer import linear_step
-from fedjoint.training.plan import Channel, ContributionsReply, ContributionsTask, Parcel, Refusal, SampleToOpen
+from fedjoint.training.plan import (
+    Channel,
+    ContributionsReply,
+    ContributionsTask,
+    Parcel,
+    Refusal,
+    SampleToOpen,
+)
 from fedjoint.training.session import Session
 from fedjoint.valuation.aumann_shapley import path_gradient
 from fedjoint.valuation.encrypted import (
@@ -29,12 +37,12 @@ from fedjoint.valuation.encrypted import (
 )
 from fedjoint.valuation.steps import CarriedWeights
 
-__all__ = ["Contributions", "PathValuation"]
+__all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "valuation_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contributions:
-    """What the holders' updates added, in units of the utility.
+    """What the holders' updates added, in units of the utility, or where that is not measured what they count for.
 
     Args:
         by_holder: A number for each holder of the agreement; 0 for one that never contributed.
@@ -47,6 +55,52 @@ class Contributions:
     noise_errors: Mapping[str, float]
     numbers_opened: int
     openers: tuple[str, ...]
+
+
+class Valuation(Protocol):
+    """Values a run's updates as the agreement says."""
+
+    def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
+        """Account for a round whose sum is known."""
+        ...
+
+    def open(
+        self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log
+    ) -> Contributions:
+        """Have the contributions opened, and write them to the run record."""
+        ...
+
+
+class UnmeasuredValuation:
+    """No valuation: nothing is folded or opened, and holders count for what the agreement says.
+
+    Args:
+        session: The run.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
+        """Do nothing."""
+
+    def open(
+        self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log
+    ) -> Contributions:
+        """Ask nobody; write down the agreed shares."""
+        shares = self._session.terms.unmeasured_shares
+        contributions = Contributions(
+            by_holder=shares, noise_errors=dict.fromkeys(shares, 0.0), numbers_opened=0, openers=()
+        )
+        log("contributions.opened", _facts((), contributions, {}))
+        return contributions
+
+
+def valuation_of(session: Session, reference: Reference) -> Valuation:
+    """The agreed valuation of a run."""
+    if session.terms.valuation.method == "none":
+        return UnmeasuredValuation(session)
+    return PathValuation(session, reference)
 
 
 class PathValuation:

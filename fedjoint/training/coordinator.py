@@ -15,13 +15,14 @@ import numpy.typing as npt
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
 from fedjoint.encryption.frames import pack_frame, parse_frame
+from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.receipts import RoundReceipt, check_releases
 from fedjoint.strict import plain
 from fedjoint.training.aggregate import Levels, Model, apply_sum, model_bytes, state_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
-from fedjoint.training.opening import MINIMUM_OPENERS, Openings
+from fedjoint.training.opening import Openings
 from fedjoint.training.optimizer import ServerState, start_state
 from fedjoint.training.plan import (
     Channel,

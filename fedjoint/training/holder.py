@@ -110,6 +110,11 @@ class Holder:
         """
         return self._answers[kind](task)
 
+    def close(self) -> None:
+        """Wipe the keys of all runs: whoever has a holder work calls this at the end, however that came about."""
+        for run in self._runs.values():
+            run.close()
+
     def _join(self, parcel: Parcel) -> Parcel:
         task = _typed(parcel.body, Task)
         agreement = read_agreement(parcel.blobs.get("agreement", b""))
@@ -121,6 +126,8 @@ class Holder:
         self._require_allowed(agreement.terms)
         session = Session(agreement=agreement, run_id=task.run_id)
         self._require_new(session)
+        if before := self._runs.get(agreement.sha256):
+            before.close()
         run = HolderRun(self._identity, self._examples, session, observer=self._observer, lifetime=self._lifetime)
         self._runs[agreement.sha256] = run
         self._run_ids.add(task.run_id)

@@ -13,7 +13,7 @@ from fedjoint.data.records import Examples
 from fedjoint.encryption.ceremony import acknowledge, make_offers, take_key
 from fedjoint.encryption.decryption import decrypt_sum, open_sample
 from fedjoint.encryption.fixed_point import dequantise_sum
-from fedjoint.encryption.frames import pack_frame, parse_frame, parse_sample_frame
+from fedjoint.encryption.frames import FrameWriter, parse_frame, parse_sample_frame
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.scheme import Encryptor, make_encryptor
 from fedjoint.encryption.tags import Contributors
@@ -182,6 +182,8 @@ class HolderRun:
         Raises:
             EncryptionError: they were opened before, or are malformed.
         """
+        if self._terms.valuation.method == "none":
+            raise EncryptionError("the agreement has no contributions measured", remedy="Nothing of them is opened.")
         if self._contributions_opened:
             raise EncryptionError("the contributions of this run were opened before", remedy="They are opened once.")
         if {sample.holder for sample in task.samples} - set(self._terms.holder_ids):
@@ -198,6 +200,11 @@ class HolderRun:
         self._contributions_opened = True
         facts = {"samples": [sample.blob for sample in task.samples], "values": values}
         return Parcel(body=ContributionsReply(values=tuple(values), signature=self._sign("contributions", facts)))
+
+    def close(self) -> None:
+        """Wipe the run's key, as far as Python can; whatever needs it is refused from now on."""
+        if self._key is not None:
+            self._key.close()
 
     def release(self, task: ReleaseTask) -> Parcel:
         """Release statistics before round 1, or a histogram for metrics after a sum was opened, encrypted, once.
@@ -283,8 +290,12 @@ class HolderRun:
         key = self._require_key()
         assert self._encryptor is not None  # it comes with the key
         place = self._terms.holder_ids.index(self._identity.id)
-        ciphertext = self._encryptor.encrypt(levels, round_number=slot, place=place)
-        return pack_frame(ciphertext, header=self._session.frame("update", slot, key.key_id), sender=self._identity)
+        frame = FrameWriter(
+            self._session.frame("update", slot, key.key_id), sender=self._identity, parameters=self._parameters
+        )
+        # encrypted right where it travels
+        ciphertext = self._encryptor.encrypt(levels, round_number=slot, place=place, into=frame.body)
+        return frame.finish(ciphertext).tobytes()
 
     def _receipt(self, round_number: int, frame: bytes) -> RoundReceipt:
         return RoundReceipt(

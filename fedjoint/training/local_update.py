@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedjoint.agreement.terms import CONTRIBUTION_NOISES, PrivacyTerms, Terms
+from fedjoint.agreement.terms import CONTRIBUTION_NOISES, PrivacyTerms, Terms, TrainingTerms
 from fedjoint.data.records import Examples
 from fedjoint.encryption.fixed_point import clip_to_bound, quantise
 from fedjoint.encryption.parameters import agreed_parameters
@@ -25,7 +25,7 @@ from fedjoint.privacy.local_plan import LocalPlan
 from fedjoint.privacy.local_training import private_update
 from fedjoint.privacy.noise import NoiseSource
 
-__all__ = ["LocalTrainer", "agreed_module", "agreed_task", "noise_source"]
+__all__ = ["LocalTrainer", "agreed_module", "agreed_task", "noise_source", "update_noise"]
 
 Model = npt.NDArray[np.float32]
 
@@ -46,6 +46,23 @@ def noise_source(privacy: PrivacyTerms, holder_id: str) -> NoiseSource:
     if privacy.insecure_seed is None:
         return NoiseSource.secure()
     return NoiseSource.insecure(privacy.insecure_seed, holder_id)
+
+
+def update_noise(training: TrainingTerms, privacy: PrivacyTerms, num_examples: float) -> float | None:
+    """Standard deviation of the noise on one coordinate of a weighted update in mode ``local``; None in other modes.
+
+    A step's noise is clip norm times multiplier over the expected batch; certified weights make it the same for every
+    holder, rate * sqrt(steps) * clip * multiplier / (sampling rate * examples of all holders).
+
+    Args:
+        training: As agreed.
+        privacy: As agreed.
+        num_examples: Of all holders, as far as they count for weights.
+    """
+    if privacy.mode != "local" or privacy.clip_norm is None or privacy.noise_multiplier is None:
+        return None
+    spread = training.learning_rate * training.local_steps**0.5 * privacy.clip_norm * privacy.noise_multiplier
+    return float(spread / (training.sampling_rate * num_examples))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.encryption.opened import MINIMUM_OPENERS, OpenReply
 from fedjoint.errors import TrainingError
 from fedjoint.training.aggregate import Levels, sum_from_bytes
-from fedjoint.training.plan import OpenReply
 from fedjoint.training.session import Session
 
-__all__ = ["MINIMUM_OPENERS", "Openings"]
-
-#: So many holders must have decrypted a sum alike before it is used.
-MINIMUM_OPENERS = 2
+__all__ = ["Openings"]
 
 
 @dataclass(kw_only=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
+from fedjoint.encryption.opened import OpenReply
 from fedjoint.errors import FedjointError, InvalidValue
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.strict import strict
@@ -139,26 +140,6 @@ class RoundTask(Task):
     round: int
     opening: Opening | None = None
     catch_up: bool = False
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class OpenReply:
-    """A decrypted sum.
-
-    Args:
-        round: The round of the sum.
-        sum_sha256: Hash of the sum as little-endian uint64.
-        model_sha256: Hash of the model after it, as little-endian float32.
-        signature: The holder's over the three, bound to agreement and run.
-
-    Blobs: ``sum``, if it was to be revealed.
-    """
-
-    round: int
-    sum_sha256: str
-    model_sha256: str
-    signature: str
 
 
 @strict

@@ -14,6 +14,7 @@ from fedjoint.encryption.ciphertext import add
 from fedjoint.encryption.decryption import decrypt_sum
 from fedjoint.encryption.frames import frame_bytes
 from fedjoint.encryption.parameters import Parameters, agreed_parameters
+from fedjoint.encryption.precision import Precision
 from fedjoint.encryption.scheme import make_encryptor
 from fedjoint.encryption.tags import Contributors
 from fedjoint.encryption.tenseal_scheme import create_key
@@ -21,6 +22,7 @@ from fedjoint.privacy.accounting import epsilon_of, rounds_affordable
 from fedjoint.privacy.events import costs
 from fedjoint.privacy.releases import Cost, epsilon_if_opened, itemised, once_released, round_release, worst_case
 from fedjoint.strict import strict
+from fedjoint.training.local_update import update_noise
 
 __all__ = ["CostPreview", "preview_costs"]
 
@@ -52,6 +54,7 @@ class CostPreview:
         epsilon_limit: The holders' budget for the run.
         epsilon_if_opened: What they would cost if a holder's own ciphertexts were opened; mode ``joint`` only.
         colluders: Holders whose noise ``epsilon`` does not count on; mode ``joint`` only.
+        precision: How fine the encryption's fixed point is.
         rounds_within_budget: After how many rounds that budget ends, at most ``rounds``.
         account: What each purpose costs by itself; ``epsilon`` is that of all together, which is less than their sum.
     """
@@ -73,6 +76,7 @@ class CostPreview:
     epsilon_if_opened: float | None
     colluders: int | None
     rounds_within_budget: int
+    precision: Precision
     account: tuple[Cost, ...]
 
 
@@ -88,13 +92,14 @@ def preview_costs(terms: Terms) -> CostPreview:
     parameters, holders = agreed_parameters(terms), len(terms.holders)
     encrypt_s, add_s, decrypt_s, measured = _measure(parameters)
     epsilon, within, lines = _privacy(terms)
+    measured_contributions = terms.valuation.method != "none"
     return CostPreview(
         num_parameters=terms.num_parameters,
         num_holders=holders,
         rounds=terms.training.rounds,
         bytes_up=frame_bytes(parameters, kind="update"),
         bytes_down=frame_bytes(parameters, kind="sum", count=holders),
-        bytes_contribution=holders * frame_bytes(parameters, kind="sample"),
+        bytes_contribution=holders * frame_bytes(parameters, kind="sample") if measured_contributions else 0,
         encrypt_s=encrypt_s,
         add_s=add_s * holders,
         decrypt_s=decrypt_s,
@@ -106,6 +111,7 @@ def preview_costs(terms: Terms) -> CostPreview:
         epsilon_if_opened=epsilon_if_opened(terms, terms.training.rounds),
         colluders=terms.privacy.colluders,
         rounds_within_budget=within,
+        precision=Precision.of(parameters, update_noise(terms.training, terms.privacy, terms.num_examples)),
         account=lines,
     )
 

@@ -9,9 +9,9 @@ from typing import Any
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
 from fedjoint.encryption.frames import pack_frame, parse_frame
+from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
-from fedjoint.training.opening import MINIMUM_OPENERS
 from fedjoint.training.plan import (
     Channel,
     OncePurpose,

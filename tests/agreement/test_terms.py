@@ -42,6 +42,7 @@ BOUNDS = [
     (PrivacyTerms, LOCAL, "privacy.insecure_seed", 0, 2**53 - 1),
     (EncryptionTerms, {}, "encryption.bound", 1e-9, 1e6),
     (EncryptionTerms, {}, "encryption.value_bits", 8, 24),
+    (EncryptionTerms, {}, "encryption.values_per_word", 1, 5),
     (ValuationTerms, REFERENCE, "valuation.quadrature_points", 1, 32),
     (ValuationTerms, REFERENCE, "valuation.reference_num_examples", 1, 10**9),
     (MoneyTerms, {"reserve_premium_bp": 0}, "money.exchange_fee_bp", 0, 10_000),
@@ -272,3 +273,26 @@ def test_what_is_taken_before_the_holders_cannot_exceed_gross():
 def test_a_money_rule_out_of_range_is_refused(field):
     with pytest.raises(InvalidValue, match=next(iter(field))):
         MoneyTerms(**field)
+
+
+def test_several_values_a_word_need_an_agreement_that_measures_no_contributions(compose):
+    packed, unmeasured = EncryptionTerms(values_per_word=3), ValuationTerms(method="none", **REFERENCE)
+    with pytest.raises(InvalidValue, match=r"values_per_word = 3 and contributions are measured"):
+        compose(encryption=packed)
+    assert compose(encryption=packed, valuation=unmeasured).encryption.values_per_word == 3
+
+
+def test_unmeasured_shares_are_by_size_or_equal(compose):
+    by_size = compose(valuation=ValuationTerms(method="none", **REFERENCE))
+    equal = compose(valuation=ValuationTerms(method="none", unmeasured="equal", **REFERENCE))
+    assert by_size.unmeasured_shares == {holder: by_size.weight(holder) for holder in by_size.holder_ids}
+    assert set(equal.unmeasured_shares.values()) == {1 / len(equal.holders)}
+
+
+def test_joint_noise_needs_measured_contributions(compose):
+    joint = {"colluders": 0, "epsilon_if_opened": 1.0, "contributions_noise_multiplier": 1.0}
+    with pytest.raises(InvalidValue, match=r"valuation.method is none and privacy.mode is joint"):
+        compose(
+            privacy=PrivacyTerms(**(LOCAL | joint | {"mode": "joint"})),
+            valuation=ValuationTerms(method="none", **REFERENCE),
+        )

@@ -63,7 +63,7 @@ def test_paying_out_again_pays_nobody_twice(year):
 def test_the_export_is_that_of_the_exchange_and_of_nobody_else(year):
     folder = year.folder / "export"
     assert verify_pool(folder, year.people["exchange"].public).claims["title-1"].state == "closed"
-    with pytest.raises(FedjointError, match="with the keys of 'exchange'"):
+    with pytest.raises(FedjointError, match="one of 'exchange' with its keys"):
         verify_pool(folder, Identity.create("exchange", "Exchange").public)
 
 

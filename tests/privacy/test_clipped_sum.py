@@ -9,6 +9,7 @@ from torch import nn
 
 from fedjoint.errors import PrivacyError
 from fedjoint.models.tasks import task_of
+from fedjoint.privacy import layer_gradients
 from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.clipped_sum import GradientSummer, choose, clipped_gradient_sum
 
@@ -279,7 +280,19 @@ def test_one_record_changes_the_sum_by_at_most_the_clip_norm(name):
         assert np.linalg.norm(whole - rest) <= 0.1
 
 
-def test_places_that_nearly_cancel_stay_within_the_clip_norm_in_single_precision():
+@pytest.mark.parametrize("name", ["many channels, few places", "words", "4-d input", "images"])
+@pytest.mark.parametrize("groups", [None, np.arange(40) // 3], ids=["records", "patients"])
+def test_gradients_too_large_to_be_stored_have_the_same_sum(name, groups, monkeypatch):
+    monkeypatch.setattr(layer_gradients, "_STORED_AT_MOST", 0)
+    make, features, _ = KNOWN[name]
+    module = made(make)
+    ours = clipped(module, features, groups=groups).total.numpy()
+    assert ours == pytest.approx(one_by_one(module, features, groups=groups), rel=1e-7, abs=1e-7)
+
+
+def test_places_that_nearly_cancel_stay_within_the_clip_norm_in_single_precision(monkeypatch):
+    monkeypatch.setattr(layer_gradients, "_STORED_AT_MOST", 0)
+
     # the inner products of the two places cancel to nothing in float32, yet a gradient of norm near 50 is left
     class Places(nn.Module):
         def __init__(self):

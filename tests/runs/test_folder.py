@@ -55,3 +55,21 @@ def test_hashes_cover_every_file_but_the_record(tmp_path):
     assert file_hashes(tmp_path) == {
         "statements/a.json": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     }
+
+
+def test_a_run_that_goes_on_keeps_what_it_collected_when_another_begins(tmp_path):
+    with NewRunFolder(tmp_path, "one") as one:
+        one.write(b"word", "file")
+        with NewRunFolder(tmp_path, "two") as two:
+            two.publish()
+        one.publish()
+    assert (tmp_path / "one" / "file").read_bytes() == b"word"
+
+
+def test_what_a_killed_run_collected_goes_when_another_begins(tmp_path):
+    left = tmp_path / ".one.abc.partial"
+    (left / "statements").mkdir(parents=True)
+    with NewRunFolder(tmp_path, "two") as two:
+        assert not left.exists()
+        two.publish()
+    assert [path.name for path in tmp_path.iterdir()] == ["two"]

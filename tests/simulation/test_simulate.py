@@ -8,7 +8,8 @@ from fedjoint.agreement.schema import Column, Schema, Target
 from fedjoint.agreement.signing import read_agreement
 from fedjoint.config import load_config
 from fedjoint.data.schema_file import write_schema
-from fedjoint.errors import DataError, FedjointError, PoolError, RecordError, TrainingError
+from fedjoint.encryption.keys import SecretKey
+from fedjoint.errors import DataError, EncryptionError, FedjointError, PoolError, RecordError, TrainingError
 from fedjoint.models.vector import load_model
 from fedjoint.runs.sentences import outcome, privacy_sentence
 from fedjoint.runs.verify import verify_run
@@ -263,6 +264,40 @@ def test_numbers_that_are_not_finite_are_met_with_words(tmp_path):
     overrides = table(tmp_path, lines)
     with pytest.raises(DataError, match="age"):
         simulate(load_config([*overrides, f"run.folder={tmp_path / 'runs'}"]))
+
+
+@pytest.mark.parametrize("shares", ["by_size", "equal"])
+def test_contributions_that_are_not_measured_leave_room_in_the_words_and_a_run_that_verifies(tmp_path, shares):
+    agreed = ["privacy=local", "encryption=seeded"]
+    done = run(tmp_path, "valuation=none", f"valuation.unmeasured={shares}", *agreed)
+    terms = read_agreement((done.folder / "agreement.json").read_bytes()).terms
+    assert terms.encryption.values_per_word > 1
+    assert {h.id: h.contribution for h in done.report.holders} == terms.unmeasured_shares
+    assert done.report.contributions.method.startswith("not measured: shares ")
+    assert all_pass(done.folder)
+    measured = run(tmp_path, *agreed)
+    assert done.report.bytes_up_per_round < measured.report.bytes_up_per_round
+
+
+@pytest.mark.parametrize("end", ["whole", "broken"])
+def test_every_key_is_wiped_at_the_end_however_it_came_about(tmp_path, monkeypatch, end):
+    keys = []
+    make = SecretKey.__init__
+
+    def remember(self, *arguments):
+        make(self, *arguments)
+        keys.append(self)
+
+    monkeypatch.setattr(SecretKey, "__init__", remember)
+    if end == "whole":
+        run(tmp_path)
+    else:
+        with pytest.raises(TrainingError):
+            run(tmp_path, reachable=lambda holder, kind: kind != "train")
+    assert keys
+    for key in keys:
+        with pytest.raises(EncryptionError, match="was wiped"):
+            key.pack()
 
 
 def stays(path, count=240):

@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 from scipy.stats import spearmanr
 
-from fedjoint.errors import ValuationError
+from fedjoint.agreement.terms import EncryptionTerms
+from fedjoint.errors import EncryptionError, ValuationError
 from fedjoint.simulation.exact import exact_contributions, holder_steps
+from fedjoint.training.plan import ContributionsTask, Parcel
 from fedjoint.valuation.aumann_shapley import path_gradient
 from tests.fakes import (
     LOCAL_PRIVACY,
@@ -198,3 +200,25 @@ def test_a_run_in_which_nothing_was_gained_or_lost_has_contributions_of_zero(par
     contributions = open_contributions(flat, run, channel)
     assert contributions.by_holder == {"ahus": 0.0, "bern": 0.0, "cork": 0.0}
     assert contributions.numbers_opened == 0
+
+
+@pytest.mark.parametrize("scheme", ["seal", "seeded"])
+def test_where_none_are_measured_nothing_but_sums_is_opened_and_values_share_words(scheme):
+    packed = EncryptionTerms(scheme=scheme, bound=8.0, value_bits=10, values_per_word=4)
+    parties = make_consortium(encryption=packed, valuation={"method": "none"})
+    channel = DirectChannel(holders=parties.holders)
+    run = train(parties, channel)
+    found = open_contributions(parties, run, channel)
+    assert found.by_holder == {"ahus": 40 / 90, "bern": 30 / 90, "cork": 20 / 90}
+    assert (found.numbers_opened, found.openers) == (0, ())
+    assert "open_contributions" not in {kind for kind, _ in channel.asked}
+    whole = complete(make_consortium(valuation={"method": "none"}))
+    assert run.models[-1] == pytest.approx(whole.models[-1], abs=0.1)  # steps of 0.012 instead of 1.5e-5
+
+
+def test_a_holder_opens_no_contribution_where_none_are_measured():
+    parties = make_consortium(valuation={"method": "none"})
+    complete(parties)
+    task = Parcel(body=ContributionsTask(**parties.session.address, samples=()))
+    with pytest.raises(EncryptionError, match="no contributions measured"):
+        parties.holders["ahus"].answer("open_contributions", task)

@@ -4,7 +4,7 @@ import pytest
 
 from fedjoint.agreement.review import HolderPolicy
 from fedjoint.agreement.signing import SignedAgreement, terms_sha256
-from fedjoint.errors import AgreementError, InvalidValue, TrainingError
+from fedjoint.errors import AgreementError, EncryptionError, InvalidValue, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.training.holder import Holder
 from fedjoint.training.plan import Opening, OpenTask, Parcel, RoundTask
@@ -13,6 +13,7 @@ from tests.fakes import (
     LOCAL_PRIVACY,
     DirectChannel,
     begin,
+    complete,
     examples,
     flip_bit,
     make_consortium,
@@ -171,3 +172,14 @@ def test_a_task_of_another_type_is_refused(parties):
             parties.holders["ahus"].answer(kind, Parcel(body=body))
     with pytest.raises(TrainingError, match="a task of type str; expected Task"):
         parties.holders["ahus"].answer("join", Parcel(body="join"))
+
+
+def test_a_closed_holder_has_wiped_its_keys_and_opens_nothing_more():
+    parties = make_consortium()
+    complete(parties)
+    keys = {holder: parties.secret_key(holder) for holder in parties.holders}
+    for holder, key in keys.items():
+        parties.holders[holder].close()
+        with pytest.raises(EncryptionError, match="was wiped"):
+            key.coefficients()
+        parties.holders[holder].close()  # twice does no harm

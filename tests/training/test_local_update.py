@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fedjoint.privacy.noise import NoiseSource
-from fedjoint.training.local_update import LocalTrainer, agreed_module, agreed_task, noise_source
-from tests.fakes import LOCAL_PRIVACY, NUM_PARAMETERS, examples, make_consortium
+from fedjoint.training.local_update import LocalTrainer, agreed_module, agreed_task, noise_source, update_noise
+from tests.fakes import LOCAL_PRIVACY, NO_PRIVACY, NUM_PARAMETERS, examples, make_consortium
 
 
 def trainer(records, holder="ahus", noise=None, **agreed):
@@ -59,3 +61,15 @@ def test_every_party_gets_the_agreed_start():
     starts = [[p.detach().numpy().tobytes() for p in agreed_module(terms).parameters()] for _ in range(2)]
     assert starts[0] == starts[1]
     assert agreed_task(terms) is agreed_task(terms)
+
+
+def test_the_noise_of_a_weighted_update_is_the_one_that_fixed_point_is_chosen_for():
+    privacy = replace(LOCAL_PRIVACY, noise_multiplier=200.0, insecure_seed=5)
+    parties = make_consortium(privacy=privacy, hidden=(200,), local_steps=3)
+    terms, stated = parties.terms, update_noise(parties.terms.training, privacy, parties.terms.num_examples)
+    for holder in ("ahus", "cork"):
+        noise = noise_source(privacy, holder)
+        trainer = LocalTrainer(terms=terms, holder_id=holder, examples=parties.records[holder], noise=noise)
+        weighted = trainer.update(parties.start, 1) * terms.weight(holder)
+        assert weighted.std() == pytest.approx(stated, rel=0.1)  # 1,001 coordinates: four deviations
+    assert update_noise(terms.training, NO_PRIVACY, terms.num_examples) is None
