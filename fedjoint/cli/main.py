@@ -22,6 +22,7 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 #: Verb to (module, one line of help).
 _VERBS = {
     "audit": ("fedjoint.cli.audit", "Attack the privacy that a run agreed upon, on made-up records."),
+    "calibrate": ("fedjoint.cli.calibrate", "Choose rounds and noise for an epsilon, without private records."),
     "claim": ("fedjoint.cli.claim", "Claims against a pool: filed, decided, appealed, paid, recovered."),
     "holder": ("fedjoint.cli.holder", "What belongs to a holder: its lifetime privacy budget."),
     "pool": ("fedjoint.cli.pool", "A compensation pool: revenue, settlement, payout, statements."),
