@@ -19,7 +19,7 @@ from fedjoint.errors import PoolError
 from fedjoint.pool.books import Balance, Key, Posted, Replay, require_fit, require_same, resolved_by, touched, unique
 from fedjoint.pool.engine_store_sql import Database
 from fedjoint.pool.ledger import Entry
-from fedjoint.pool.migrations.apply import migrate, schema_of
+from fedjoint.pool.migrations.apply import migrate, missing_guards, schema_of
 from fedjoint.pool.tables_store_sql import (
     BALANCES,
     ENTRIES,
@@ -260,7 +260,7 @@ class LedgerStore:
             problems += replay.sum_problems()
             if self._standings(connection) != dict(sorted(replay.balances.items())):
                 problems.append(f"the balances in {self.name} differ from the sums of its entries")
-            problems += _row_problems(connection)
+            problems += _row_and_guard_problems(connection)
         return problems
 
     def close(self) -> None:
@@ -303,13 +303,14 @@ def _of_account(account: str | None) -> tuple[sa.ColumnElement[bool], ...]:
     return (sa.exists().where(POSTINGS.c.entry_id == ENTRIES.c.id, POSTINGS.c.account == account),)
 
 
-def _row_problems(connection: sa.Connection) -> list[str]:
-    """Rows that no entry accounts for."""
+def _row_and_guard_problems(connection: sa.Connection) -> list[str]:
+    """Rows that no entry accounts for, and guards that are gone."""
     lost = sa.select(POSTINGS.c.entry_id).distinct().where(POSTINGS.c.entry_id.not_in(sa.select(ENTRIES.c.id)))
     twice = sa.select(ENTRIES.c.id).group_by(ENTRIES.c.id).having(sa.func.count() > 1)
     return [
         *(f"postings of '{entry_id}' have no entry" for entry_id in connection.scalars(lost)),
         *(f"entry '{entry_id}' stands twice" for entry_id in connection.scalars(twice)),
+        *(f"the guard '{guard}' is missing or switched off" for guard in missing_guards(connection)),
     ]
 
 

@@ -64,6 +64,13 @@ BALANCES = sa.Table(
     sa.Column("account", sa.String(80), primary_key=True),
     *(sa.Column(name, sa.BigInteger, nullable=False) for name in _NUMBERS),
 )
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+#: Made once: to make a statement takes longer than to run it.
+_HEADERS_OF = sa.select(ENTRIES).where(ENTRIES.c.id.in_(_IDS)).order_by("seq")
+_LINES_OF = sa.select(POSTINGS).where(POSTINGS.c.entry_id.in_(_IDS)).order_by("entry_id", "line")
+_KEY = sa.tuple_(BALANCES.c.currency, BALANCES.c.account)
+_STANDING = sa.select(BALANCES).where(_KEY.in_(sa.bindparam("keys", expanding=True)))
+_STANDING_LOCKED = _STANDING.order_by(*(sa.collate(column, "C") for column in _KEY)).with_for_update()
 
 #: The pool's record: an event's number is its place in the Merkle tree.
 EVENTS = sa.Table(
@@ -92,9 +99,12 @@ def load_page(connection: sa.Connection, *conditions: sa.ColumnElement[bool], na
         PoolError: damaged, or a row that is no valid entry.
     """
     headers = connection.execute(sa.select(ENTRIES).where(*conditions).order_by("seq").limit(PAGE)).all()
+    return _with_lines(connection, headers, name)
+
+
+def _with_lines(connection: sa.Connection, headers: Sequence[sa.Row[Any]], name: str) -> list[tuple[int, Entry]]:
     lines: dict[str, list[Posting]] = {header.id: [] for header in headers}
-    query = sa.select(POSTINGS).where(POSTINGS.c.entry_id.in_(list(lines))).order_by("entry_id", "line")
-    for row in connection.execute(query):
+    for row in connection.execute(_LINES_OF, {"ids": list(lines)}) if lines else ():
         _require_types(name, (row.account,), (row.amount_minor,))
         lines[row.entry_id].append(Posting(account=row.account, amount_minor=row.amount_minor))
     return [(header.seq, _entry(header, tuple(lines[header.id]), name)) for header in headers]
@@ -108,7 +118,8 @@ def by_ids(connection: sa.Connection, ids: Sequence[str], *, name: str) -> dict[
     """
     found: dict[str, Entry] = {}
     for start in range(0, len(ids), PAGE):
-        found |= {e.id: e for _, e in load_page(connection, ENTRIES.c.id.in_(ids[start : start + PAGE]), name=name)}
+        headers = connection.execute(_HEADERS_OF, {"ids": ids[start : start + PAGE]}).all()
+        found |= {entry.id: entry for _, entry in _with_lines(connection, headers, name)}
     return found
 
 
@@ -122,28 +133,25 @@ def lock_balances(connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, B
         connection: In a transaction that writes.
         keys: Currency and account, sorted, each once.
     """
-    key = sa.tuple_(BALANCES.c.currency, BALANCES.c.account)
-    standing: dict[Key, Balance] = {}
+    postgresql, standing = connection.dialect.name == "postgresql", dict[Key, Balance]()
     for start in range(0, len(keys), PAGE):
         page = keys[start : start + PAGE]
-        query = sa.select(BALANCES).where(key.in_(page))
-        if connection.dialect.name == "postgresql":
-            query = query.order_by(*(sa.collate(column, "C") for column in key)).with_for_update()
-        rows = connection.execute(query).all()
-        if len(rows) < len(page) and connection.dialect.name == "postgresql":
-            rows = _make_and_lock(connection, query, page)
+        query = _STANDING_LOCKED if postgresql else _STANDING
+        rows = connection.execute(query, {"keys": page}).all()
+        if postgresql and len(rows) < len(page):
+            _make(connection, page)
+            rows = connection.execute(query, {"keys": page}).all()
         standing |= {(row.currency, row.account): balance_of_row(row) for row in rows}
     return standing
 
 
-def _make_and_lock(connection: sa.Connection, query: sa.Select[Any], keys: Sequence[Key]) -> Sequence[sa.Row[Any]]:
-    """A row that is not there cannot be locked: make it first, at zero."""
+def _make(connection: sa.Connection, keys: Sequence[Key]) -> None:
+    """A row that is not there cannot be locked: make it, at zero."""
     from sqlalchemy.dialects.postgresql import insert
 
     zero = dict.fromkeys(_NUMBERS, 0)
     rows = [{"currency": currency, "account": account, **zero} for currency, account in keys]
     connection.execute(insert(BALANCES).on_conflict_do_nothing(), rows)
-    return connection.execute(query).all()
 
 
 def balance_of_row(row: sa.Row[Any]) -> Balance:

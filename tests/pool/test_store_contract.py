@@ -108,7 +108,7 @@ NEW = (
 
 def by_hand(store: LedgerStore, *statements: str) -> None:
     """What another program would do."""
-    with store._database.engine.begin() as connection:
+    with store.database.engine.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
 
@@ -186,13 +186,25 @@ def test_postgresql_refuses_to_truncate(postgres_url, table):
 
 def test_a_posting_added_by_a_transaction_that_sees_no_entry_is_refused_at_commit(postgres_url):
     with LedgerStore.open(postgres_url) as store:
-        engine = store._database.engine
+        engine = store.database.engine
         with engine.connect() as late:
             late.exec_driver_sql("INSERT INTO postings VALUES ('paid', 7, 'fee', 1)")
             store.post([PAID])
             with pytest.raises(sa.exc.IntegrityError, match="unbalanced"):
                 late.commit()
         assert store.check() == []
+
+
+def test_a_guard_that_was_taken_away_is_noticed(store):
+    sqlite = store.database.is_sqlite
+    by_hand(store, "DROP TRIGGER entry_moves_balances" + ("" if sqlite else " ON entries"))
+    assert store.check() == ["the guard 'entry_moves_balances' is missing or switched off"]
+
+
+def test_a_guard_that_was_switched_off_is_noticed(postgres_url):
+    with LedgerStore.open(postgres_url) as store:
+        by_hand(store, "ALTER TABLE postings DISABLE TRIGGER entry_balanced")
+        assert store.check() == ["the guard 'entry_balanced' is missing or switched off"]
 
 
 def test_a_database_opened_by_many_at_once_is_made_once(url):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -11,11 +12,13 @@ from alembic.config import Config
 from alembic.util import CommandError
 
 from fedjoint.errors import PoolError
+from fedjoint.pool.migrations import guards_postgresql, guards_sqlite
 
-__all__ = ["migrate", "schema_of"]
+__all__ = ["migrate", "missing_guards", "schema_of"]
 
 #: Any number that no other program on the database locks; the ASCII of "fedjoint".
 _LOCK = 0x6665646A6F696E74
+_TRIGGER = re.compile(r"CREATE (?:CONSTRAINT )?TRIGGER (\w+)")
 
 
 def migrate(connection: sa.Connection) -> None:
@@ -40,6 +43,21 @@ def migrate(connection: sa.Connection) -> None:
             f"the ledger is of a version that this fedjoint does not know: {problem}",
             remedy="Open it with the fedjoint that made it, or a later one.",
         ) from None
+
+
+def missing_guards(connection: sa.Connection) -> list[str]:
+    """Names of the ledger's triggers that somebody took away or switched off."""
+    if connection.dialect.name == "sqlite":
+        made, query = guards_sqlite.GUARDS, "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    else:
+        made = guards_postgresql.GUARDS
+        query = (
+            "SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+            " WHERE tgenabled IN ('O', 'A') AND relnamespace = current_schema()::regnamespace"
+        )
+    there = set(connection.exec_driver_sql(query).scalars())
+    names = [name for statement in made for name in _TRIGGER.findall(statement)]
+    return [name for name in names if name not in there]
 
 
 def schema_of(connection: sa.Connection) -> tuple[tuple[str, ...], ...]:
