@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -20,10 +22,15 @@ from fedjoint.training.plan import (
     ContributionsTask,
     JoinReply,
     KeyReply,
+    OncePurpose,
     Opening,
+    OpenReleaseReply,
+    OpenReleaseTask,
     OpenReply,
     OpenTask,
     Parcel,
+    ReleaseReply,
+    ReleaseTask,
     RoundReply,
     RoundTask,
     SampleToOpen,
@@ -63,6 +70,8 @@ receipts = st.builds(
     ).map(tuple),
     epsilon=st.none() | st.floats(0, 1e6),
 )
+purposes = st.sampled_from(get_args(OncePurpose))
+contributors = st.lists(words, max_size=3, unique=True).map(lambda names: tuple(sorted(names)))
 samples = st.lists(st.builds(SampleToOpen, holder=words, part=st.integers(0, 3)), max_size=3, unique=True).map(tuple)
 BODIES = {
     Task: st.builds(Task, **address),
@@ -70,6 +79,12 @@ BODIES = {
     RoundTask: st.builds(RoundTask, **address, round=counts, opening=st.none() | openings, catch_up=st.booleans()),
     OpenTask: st.builds(OpenTask, **address, opening=openings, catch_up=st.booleans()),
     ContributionsTask: st.builds(ContributionsTask, **address, samples=samples),
+    ReleaseTask: st.builds(ReleaseTask, **address, purpose=purposes),
+    OpenReleaseTask: st.builds(OpenReleaseTask, **address, purpose=purposes, contributors=contributors),
+    ReleaseReply: st.builds(ReleaseReply, signature=words),
+    OpenReleaseReply: st.builds(
+        OpenReleaseReply, values=st.lists(st.integers().map(str), max_size=3).map(tuple), signature=words
+    ),
     JoinReply: st.builds(JoinReply, holder=words, signature=words),
     KeyReply: st.builds(KeyReply, offers=st.lists(offers, max_size=2).map(tuple), acknowledgement=acknowledgements),
     Acknowledgement: acknowledgements,
