@@ -108,6 +108,7 @@ def flamby(folder: Path, seeds: Sequence[int]) -> Iterator[Row]:
                 parties=parties,
                 terms=compose_terms(config, dataset, division, parties),
                 updates=updates,
+                ledgers={},
                 gross_minor=0,
             )
             yield from measured("fed_heart_disease", prepared, mode, epsilon, seed)
