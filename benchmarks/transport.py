@@ -204,8 +204,8 @@ def superlink_rounds(folder: Path) -> list[float]:
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "here"\n\n[superlink.here]\naddress = "127.0.0.1:{ports[0]}"\ninsecure = true\n'
     )
-    environment = {**_environment(), "FLWR_HOME": str(home)}
     scripts = Path(sys.executable).parent
+    environment = {**_environment(), "FLWR_HOME": str(home), "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
     log = (folder / "superlink.log").open("w")
     start = lambda *command: subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: E731
     processes = [
