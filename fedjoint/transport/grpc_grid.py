@@ -5,24 +5,23 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from flwr.app import Error, Message, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import Error, Message
 
 from fedjoint.errors import TransportError
+from fedjoint.transport.holder_grid import HolderGrid
 from fedjoint.transport.link.codec import Buffers, from_bytes, to_buffers
 from fedjoint.transport.link.server import LinkServer
-from fedjoint.transport.touch_points import Run, begin_run, give_id
+from fedjoint.transport.touch_points import give_id
 
 __all__ = ["GrpcGrid", "make_answer"]
 
 #: Flower error code of ours: a reply that could not be read.
 _UNREADABLE = 7_004
-_FIRST_NODE = 2
 
 
-class GrpcGrid(Grid):
+class GrpcGrid(HolderGrid):
     """Connects a ServerApp to holders over links.
 
     Which holder a reply is from is what the holder's certificate says, and which task it answers is what its key says:
@@ -33,8 +32,7 @@ class GrpcGrid(Grid):
     """
 
     def __init__(self, holders: Sequence[str]) -> None:
-        self._run = begin_run()
-        self._holders = dict(enumerate(holders, start=_FIRST_NODE))
+        super().__init__(holders)
         self._tasks: dict[str, Message] = {}
         self._replies: dict[str, bytes | bytearray] = {}
         self._news = threading.Condition()
@@ -51,30 +49,6 @@ class GrpcGrid(Grid):
             if task is not None and self._holders.get(task.metadata.dst_node_id) == holder:
                 self._replies[key] = data
                 self._news.notify_all()
-
-    @property
-    def nodes(self) -> Mapping[str, int]:
-        """Node of each holder."""
-        return {holder: node for node, holder in self._holders.items()}
-
-    def set_run(self, run: Run) -> None:
-        """Part of Flower's interface."""
-        self._run = run
-
-    @property
-    def run(self) -> Run:
-        """Part of Flower's interface."""
-        return self._run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """Part of Flower's interface."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
-
-    def get_node_ids(self) -> Iterable[int]:
-        """Ids of all nodes, connected or not."""
-        return list(self._holders)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send tasks; a holder that is not connected gets its task when it is."""

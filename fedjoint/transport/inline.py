@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp import ServerApp
 
+from fedjoint.transport.holder_grid import HolderGrid
 from fedjoint.transport.link.codec import from_bytes, to_buffers
-from fedjoint.transport.touch_points import Run, begin_run, give_id
+from fedjoint.transport.touch_points import give_id
 
 __all__ = ["HOLDER_KEY", "InlineGrid", "Tap", "run_inline"]
 
@@ -25,13 +26,12 @@ _log = logging.getLogger(__name__)
 #: Key of a node's configuration that names its holder.
 HOLDER_KEY = "holder"
 _UNREACHABLE, _APP_RAISED = 7_003, 2  # the second is Flower's own
-_FIRST_NODE = 2
 
 #: Hears every message that crosses between coordinator and holder: direction, holder, message type, bytes.
 Tap = Callable[[Literal["up", "down"], str, str, bytes], None]
 
 
-class InlineGrid(Grid):
+class InlineGrid(HolderGrid):
     """Connects a ServerApp to one node for each holder, all in this process.
 
     Args:
@@ -49,37 +49,13 @@ class InlineGrid(Grid):
         tap: Tap | None = None,
         reachable: Callable[[str, str], bool] | None = None,
     ) -> None:
-        self._run = begin_run()
+        super().__init__(holders)
         self._app, self._tap, self._reachable = client_app, tap, reachable
         self._contexts = {
             node: Context(self._run.run_id, node, {HOLDER_KEY: holder}, RecordDict(), {})
-            for node, holder in enumerate(holders, start=_FIRST_NODE)
+            for node, holder in self._holders.items()
         }
         self._waiting: dict[str, Message] = {}
-
-    @property
-    def nodes(self) -> Mapping[str, int]:
-        """Node of each holder."""
-        return {str(context.node_config[HOLDER_KEY]): node for node, context in self._contexts.items()}
-
-    def set_run(self, run: Run) -> None:
-        """Part of Flower's interface."""
-        self._run = run
-
-    @property
-    def run(self) -> Run:
-        """Part of Flower's interface."""
-        return self._run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """Part of Flower's interface."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
-
-    def get_node_ids(self) -> Iterable[int]:
-        """Ids of all nodes."""
-        return list(self._contexts)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Take messages in; a holder works when its reply is pulled."""
