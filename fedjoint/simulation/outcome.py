@@ -98,11 +98,14 @@ def compare(
         own={holder: reference.metrics_of(baselines.alone[holder], holder) for holder in ids},
         joint_own={holder: reference.metrics_of(trained.model, holder) for holder in ids},
         num_reference={holder: int(np.sum(reference.holder_of == holder)) for holder in ids},
-        exact=exact_contributions(updates, models, contributors, reference, terms),
+        # other methods need reference records, which holders keep to themselves
+        exact=None
+        if terms.validated_by_holders
+        else exact_contributions(updates, models, contributors, reference, terms),
         errors=ErrorBars(
             noise=dict(trained.contributions.noise_errors),
             sampling=sampling_covariance(path_influences(updates, models, contributors, reference, terms))
-            if _measured(terms)
+            if _measured(terms) and not terms.validated_by_holders
             else None,
         ),
     )
@@ -244,7 +247,8 @@ def _contributions(
     values = np.array(list(found.by_holder.values()))
     others = None if exact is None else np.array([exact[holder] for holder in found.by_holder])
     return ContributionReport(
-        method="Aumann-Shapley value on ciphertexts",
+        method="Aumann-Shapley value on ciphertexts"
+        + (", along gradients of records that holders keep out of training" if terms.validated_by_holders else ""),
         total=total,
         gap=abs(total - gain) / abs(gain) if gain else None,
         numbers_opened=found.numbers_opened,
@@ -255,6 +259,7 @@ def _contributions(
         paid_alike=settled.paid_alike,
         materiality=terms.money.materiality,
         materiality_z=terms.money.materiality_z,
+        reference=terms.valuation.reference,
     )
 
 

@@ -93,9 +93,10 @@ def read_kept_run(folder: Path) -> KeptRun:
     record = read_record(folder / RECORD, agreement.sha256, terms.coordinator, witnesses=witnesses)
     recorded = read_recorded_run(record.events, agreement)
     contributors = tuple(tuple(sorted(recorded.summed[opened.round].receipts)) for opened in recorded.rounds)
+    examples = read_reference(folder, terms)
     reference = ReferenceSet(
-        examples=read_reference(folder, terms),
-        holder_of=np.full(terms.valuation.reference_num_examples, "", dtype=object),
+        examples=examples,
+        holder_of=np.full(len(examples), "", dtype=object),
         module=agreed_module(terms),
         task=agreed_task(terms),
         utility=utility_of(terms.valuation.utility, agreed_task(terms)),

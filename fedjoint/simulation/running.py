@@ -22,7 +22,7 @@ from fedjoint.simulation.agreeing import Parties
 from fedjoint.simulation.reference import Yardstick
 from fedjoint.training.contributions import Contributions, valuation_of
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
-from fedjoint.training.holder_release import slot_of, standardisation_from
+from fedjoint.training.holder_release import standardisation_from
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.plan import Channel
 from fedjoint.training.release_round import OpenedRelease
@@ -58,6 +58,7 @@ class _Ended:
     contributions: Contributions
     end: str
     histogram: OpenedRelease | None
+    gradients: tuple[OpenedRelease, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +72,7 @@ class TrainedRun:
         contributions: Of each holder.
         end: Why training ended.
         histogram: The opened histogram for private metrics, if one was agreed.
+        gradients: The opened validation gradient of each round, where contributions are measured on holders' records.
         standardisation: How records were standardised, if by private statistics.
         bytes_up: Bytes that all holders together sent in training messages.
         bytes_down: Bytes that they received.
@@ -82,6 +84,7 @@ class TrainedRun:
     contributions: Contributions
     end: str
     histogram: OpenedRelease | None
+    gradients: tuple[OpenedRelease, ...]
     standardisation: Standardisation | None
     bytes_up: int
     bytes_down: int
@@ -93,7 +96,9 @@ class TrainedRun:
 
     @property
     def utility_gain(self) -> float:
-        """Reference loss at the start minus at the end."""
+        """Reference loss at the start minus at the end; on holders' records what their gradients say of it."""
+        if self.gradients:
+            return sum(self.contributions.gains)
         return self.losses[0] - self.losses[-1]
 
 
@@ -135,7 +140,13 @@ def train_inline(
     terms, ended = session.terms, list[_Ended]()
 
     def run(channel: Channel) -> None:
-        valuation = valuation_of(session, reference)
+        gradients: list[OpenedRelease] = []
+
+        def ask(number: int) -> OpenedRelease:
+            gradients.append(coordinator.release_once("validation", number=number))
+            return gradients[-1]
+
+        valuation = valuation_of(session, reference, ask=ask)
         coordinator = Coordinator(
             parties.coordinator,
             session,
@@ -150,7 +161,7 @@ def train_inline(
         try:
             if terms.releases.statistics_noise_multiplier is not None:
                 with stopwatch.stage("statistics"):
-                    opened = coordinator.release_once("statistics", slot=slot_of(terms, "statistics"))
+                    opened = coordinator.release_once("statistics")
                     reference.standardise(standardisation_from(terms, opened.values, opened.contributors))
                 losses[0] = reference.loss(start)
                 log("run.standardised", {"loss": losses[0], "metrics": dict(reference.metrics(start))})
@@ -163,14 +174,21 @@ def train_inline(
             histograms = []
             if terms.releases.metrics_noise_multiplier is not None:
                 with stopwatch.stage("metrics"):
-                    histograms.append(coordinator.release_once("metrics", slot=slot_of(terms, "metrics")))
+                    histograms.append(coordinator.release_once("metrics"))
             with stopwatch.stage("contributions"):
                 contributions = valuation.open(
                     channel, coordinator.key_id, coordinator=parties.coordinator, holders=coordinator.holders, log=log
                 )
         finally:  # also where a round was refused: others have reserved for it
             coordinator.finish()
-        ended.append(_Ended(contributions=contributions, end=coordinator.end, histogram=(*histograms, None)[0]))
+        ended.append(
+            _Ended(
+                contributions=contributions,
+                end=coordinator.end,
+                histogram=(*histograms, None)[0],
+                gradients=tuple(gradients),
+            )
+        )
 
     log("run.opened", _opening_facts(session, losses[0], reference.metrics(start)))
     run_inline(make_server_app(run, lambda _: grid.nodes, timeout_s=_TIMEOUT_S), grid)
@@ -183,6 +201,7 @@ def train_inline(
         contributions=ended[0].contributions,
         end=ended[0].end,
         histogram=ended[0].histogram,
+        gradients=ended[0].gradients,
         standardisation=reference.standardisation,
         bytes_up=traffic["up"],
         bytes_down=traffic["down"],

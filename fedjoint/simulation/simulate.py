@@ -27,6 +27,7 @@ from fedjoint.privacy.ledger_file import LifetimeLedger
 from fedjoint.record.log import CLOSED, RunRecord, origin_of
 from fedjoint.runs.folder import (
     AGREEMENT,
+    GRADIENTS,
     LEDGER,
     MODEL,
     RECORD,
@@ -37,7 +38,7 @@ from fedjoint.runs.folder import (
     NewRunFolder,
     file_hashes,
 )
-from fedjoint.runs.replay import keeps_sums, sums_to_bytes
+from fedjoint.runs.replay import gradients_to_bytes, keeps_sums, sums_to_bytes
 from fedjoint.runs.report import Report
 from fedjoint.runs.report_html import render_report
 from fedjoint.runs.settling import Revenue, SettledRun, settle_run
@@ -251,6 +252,8 @@ def _write_files(
     }
     if keeps_sums(session.terms):
         folder.write(sums_to_bytes(trained.models[0], [summary.levels for summary in trained.rounds]), SUMS)
+        if trained.gradients:
+            folder.write(gradients_to_bytes([opened.values for opened in trained.gradients]), GRADIENTS)
     save_model(folder.path(MODEL), trained.model, module=module, metadata=words)
     for holder, statement in settled.statements.items():
         document = sign_statement(statement, parties.coordinator)

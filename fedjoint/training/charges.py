@@ -29,6 +29,7 @@ class RunCharges:
         self._session, self._lifetime, self._terms = session, lifetime, session.terms
         self._reservation = ""
         self._budget, self._steps = _budget(session), 0
+        self._charged: set[Purpose] = set()
 
     @property
     def releases(self) -> Releases:
@@ -71,15 +72,21 @@ class RunCharges:
     def charge_once(self, purpose: Purpose) -> None:
         """Charge what the holder itself releases once; the run's budget has it from the start.
 
+        Validation gradients of all rounds are charged with the first one.
+
         Raises:
             BudgetExhausted: the run would cost more than is left of the lifetime budget.
             PrivacyError: it was not agreed, or was charged before this process began, or the ledger refuses.
         """
+        if self._budget is None and purpose == "validation" and self._terms.validated_by_holders:
+            self._require_no_lifetime()
+            return
         for release in once_released(self._terms):
             if release.purpose == purpose:
-                if self._lifetime is not None:
+                if self._lifetime is not None and purpose not in self._charged:
                     self._reserved(self._lifetime)
                     self._commit(self._lifetime, purpose, release)
+                self._charged.add(purpose)
                 return
         raise PrivacyError(f"no {purpose} were agreed to be released", remedy="Agree on them first.")
 
@@ -100,8 +107,8 @@ class RunCharges:
         """Reserve the whole run before its first release."""
         if not self._reservation:
             releases = worst_case(self._terms)
-            # gradients, statistics and metrics may each be cut off with that probability; full noise is never missing
-            cut_off = 3 * CUT_OFF if self._terms.privacy.mode == "joint" else 0.0
+            # each kind of sums but contributions may be cut off with that probability; full noise is never missing
+            cut_off = 4 * CUT_OFF if self._terms.privacy.mode == "joint" else 0.0
             self._reservation = lifetime.reserve(
                 self._session.run_id,
                 agreement_sha256=self._session.agreement.sha256,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.agreement.slots import slot_of
 from fedjoint.data.records import Examples
 from fedjoint.encryption.ceremony import acknowledge, make_offers, take_key
 from fedjoint.encryption.decryption import decrypt_sum, open_sample
@@ -26,7 +27,7 @@ from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.training.aggregate import ServerState, apply_sum, model_bytes, state_from_bytes, sum_bytes
 from fedjoint.training.charges import RunCharges
-from fedjoint.training.holder_release import HolderRecords, plan_of, slot_of, standardisation_from
+from fedjoint.training.holder_release import HolderRecords, plan_of, standardisation_from
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.optimizer import start_state
 from fedjoint.training.plan import (
@@ -85,12 +86,13 @@ class HolderRun:
         self._terms, self._parameters = session.terms, session.parameters
         terms = session.terms
         noise = noise_source(terms.privacy, identity.id)
-        self._records, self._noise = HolderRecords(terms, examples, noise), noise
-        self._released: set[OncePurpose] = set()
-        self._opened: set[OncePurpose] = set()
+        self._records, self._noise = HolderRecords(terms, identity.id, examples, noise=noise), noise
+        self._released: set[tuple[OncePurpose, int]] = set()
+        self._opened: set[tuple[OncePurpose, int]] = set()
         self._key: SecretKey | None = None
         self._encryptor: Encryptor | None = None
         self._state = start_state(parameters_to_vector(agreed_module(terms)), terms.training)
+        self._before = self._state.model  # before the last round in self._state
         self._model_round = 0  # rounds whose sum is in self._state
         self._trained_round = 0
         self._last_opening: tuple[str, OpenReply, bytes] | None = None  # frame's hash, what was said, the sum
@@ -207,7 +209,7 @@ class HolderRun:
             self._key.close()
 
     def release(self, task: ReleaseTask) -> Parcel:
-        """Release statistics before round 1, or a histogram for metrics after a sum was opened, encrypted, once.
+        """Release statistics before round 1, a validation gradient after a sum was opened, or a histogram then, once.
 
         Raises:
             BudgetExhausted: the run would cost more than is left of the lifetime budget; nothing is released.
@@ -216,18 +218,18 @@ class HolderRun:
             EncryptionError: no key yet.
         """
         self._require_key()
-        in_time = not self._trained_round if task.purpose == "statistics" else self._model_round > 0
-        if task.purpose in self._released or self._is_over or not in_time:
+        what = (task.purpose, task.round)
+        if what in self._released or self._is_over or not self._is_due(task):
             raise TrainingError(
                 f"the {task.purpose} are not released now", remedy="Each is released once, in its time."
             )
         self._charges.charge_once(task.purpose)
-        self._released.add(task.purpose)
-        steps = self._records.noisy_sums(task.purpose, self._state.model)
+        self._released.add(what)
+        steps = self._records.noisy_sums(task.purpose, self._state.model, before=self._before)
         offset = self._parameters.offset
         levels = np.full(self._parameters.num_parameters, offset, dtype=np.int64)
         levels[: len(steps)] += np.clip(steps, -offset, offset)  # what is cut off is paid for out of delta
-        frame = self._encrypted(levels.astype(np.uint64), slot_of(self._terms, task.purpose))
+        frame = self._encrypted(levels.astype(np.uint64), slot_of(self._terms, task.purpose, task.round))
         facts = {"purpose": task.purpose, "frame_sha256": sha256_hex(frame)}
         return Parcel(body=ReleaseReply(signature=self._sign("release", facts)), blobs={"frame": frame})
 
@@ -238,17 +240,22 @@ class HolderRun:
             EncryptionError: it was opened before, or must not be opened.
             PrivacyError: it was not agreed.
         """
-        if task.purpose in self._opened:
+        if (task.purpose, task.round) in self._opened:
             raise EncryptionError(f"the {task.purpose} of this run were opened before", remedy="They are opened once.")
-        plan, slot = plan_of(self._terms, task.purpose), slot_of(self._terms, task.purpose)
+        plan, slot = plan_of(self._terms, task.purpose), slot_of(self._terms, task.purpose, task.round)
         levels = self._decrypted_sum(slot, task.contributors, blobs.get("sum", b""))
-        self._opened.add(task.purpose)
+        self._opened.add((task.purpose, task.round))
         steps = levels[: plan.length].astype(np.int64) - len(task.contributors) * self._parameters.offset
         values = tuple(str(int(step)) for step in steps)
         if task.purpose == "statistics":
             self._records.standardise(standardisation_from(self._terms, steps.tolist(), task.contributors))
         signature = self._sign("opened release", task.facts(values))
         return Parcel(body=OpenReleaseReply(values=values, signature=signature))
+
+    def _is_due(self, task: ReleaseTask) -> bool:
+        if task.purpose == "validation":
+            return 0 < task.round == self._model_round
+        return not task.round and (self._model_round > 0 if task.purpose == "metrics" else not self._trained_round)
 
     def finish(self) -> Parcel:
         """Take note that the run is over: what it has not released of its reservation is free again.
@@ -278,7 +285,7 @@ class HolderRun:
         if self._observer is not None:
             values = dequantise_sum(levels, 1, self._parameters)
             self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
-        return self._encrypted(levels, round_number)
+        return self._encrypted(levels, slot_of(self._terms, "training", round_number))
 
     @property
     def _trainer(self) -> LocalTrainer:
@@ -351,7 +358,9 @@ class HolderRun:
         )
 
     def _decrypt(self, opening: Opening, frame: bytes, before: ServerState) -> tuple[OpenReply, bytes]:
-        levels = self._decrypted_sum(opening.round, opening.contributors, frame)
+        slot = slot_of(self._terms, "training", opening.round)
+        levels = self._decrypted_sum(slot, opening.contributors, frame)
+        self._before = before.model
         self._state = apply_sum(before, levels, opening.contributors, self._terms)
         self._model_round, plain_sum = opening.round, sum_bytes(levels)
         facts: dict[str, Any] = {
