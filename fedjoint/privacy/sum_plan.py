@@ -20,12 +20,10 @@ from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.joint_plan import CUT_OFF
 
-__all__ = ["SumPlan", "finest_plan", "metrics_plan", "validation_count", "validation_plan"]
+__all__ = ["SumPlan", "finest_plan", "metrics_plan"]
 
 _LEAST_SD, _SMOOTHING = 4, 4
 _MOST_STEPS = 4096
-#: Without privacy a coordinate of a record's gradient counts up to this: far above any of a scaled table.
-_PLAIN_GRADIENT = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,34 +112,3 @@ def metrics_plan(terms: Terms) -> SumPlan:
         offset=agreed_parameters(terms).offset,
         holders=len(terms.holders),
     )
-
-
-def validation_plan(terms: Terms) -> SumPlan:
-    """Of the holders' gradients along a round's path, each record's clipped: one number a parameter.
-
-    Raises:
-        PrivacyError: contributions are measured otherwise, or the gradients do not fit the encryption.
-    """
-    clip_norm, noise = terms.privacy.clip_norm, terms.releases.validation_noise_multiplier
-    if not terms.validated_by_holders:
-        raise PrivacyError("no gradients of the holders were agreed to be released", remedy="Agree on them first.")
-    held_out = max(holder.num_examples for holder in terms.holders)  # by a secret coin: all of them could be
-    if clip_norm is None or noise is None:
-        held_out, clip_norm = max(validation_count(terms, holder) for holder in terms.holder_ids), _PLAIN_GRADIENT
-    return finest_plan(
-        terms.num_parameters,
-        clip_norm,
-        noise_multiplier=noise or 0.0,
-        whole=False,
-        largest=held_out * clip_norm,
-        offset=agreed_parameters(terms).offset,
-        holders=len(terms.holders) * terms.training.rounds,
-    )
-
-
-def validation_count(terms: Terms, holder_id: str) -> int:
-    """How many records a holder is counted with in the mean gradient: what is expected, and without privacy all there.
-
-    Public, unlike the number that a secret coin really holds out.
-    """
-    return max(1, round(terms.releases.held_out * terms.holder(holder_id).num_examples))

@@ -12,12 +12,11 @@ from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.agreement.terms import Terms
 from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.errors import RecordError
+from fedjoint.privacy.validation_plan import gradient_sha256, read_gradient
 from fedjoint.runs.folder import GRADIENTS, SUMS
 from fedjoint.runs.recompute import require_signed
 from fedjoint.runs.recorded import OpenedGradient, RecordedRun
 from fedjoint.runs.replay import keeps_sums, replay_sums
-from fedjoint.training.plan import gradient_sha256
-from fedjoint.training.validation import read_gradient
 
 __all__ = ["check_validation"]
 

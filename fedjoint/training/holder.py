@@ -17,7 +17,7 @@ from fedjoint.errors import AgreementError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.ledger_file import Lifetime
-from fedjoint.privacy.sum_plan import validation_plan
+from fedjoint.privacy.validation_plan import validation_plan
 from fedjoint.training.holder_run import HolderRun, Observer
 from fedjoint.training.plan import (
     ContributionsTask,

@@ -25,7 +25,8 @@ from fedjoint.errors import PrivacyError, TrainingError
 from fedjoint.models.evaluate import outputs_at
 from fedjoint.privacy.noise import NoiseSource
 from fedjoint.privacy.noisy_sums import noisy_sums
-from fedjoint.privacy.sum_plan import SumPlan, finest_plan, metrics_plan, validation_count, validation_plan
+from fedjoint.privacy.sum_plan import SumPlan, finest_plan, metrics_plan
+from fedjoint.privacy.validation_plan import validation_count, validation_plan
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.plan import OncePurpose
 from fedjoint.training.validation import path_gradient_sum

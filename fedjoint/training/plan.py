@@ -10,13 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-import numpy as np
-
-from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
 from fedjoint.encryption.opened import OpenReply
 from fedjoint.errors import FedjointError, InvalidValue
 from fedjoint.privacy.receipts import RoundReceipt
+from fedjoint.privacy.validation_plan import gradient_sha256
 from fedjoint.strict import strict
 
 __all__ = [
@@ -45,7 +43,6 @@ __all__ = [
     "SampleToOpen",
     "TakeKeyTask",
     "Task",
-    "gradient_sha256",
     "released_facts",
 ]
 
@@ -272,11 +269,6 @@ def released_facts(purpose: str, number: int, contributors: Sequence[str], value
         digest = gradient_sha256(values)
         return {"purpose": purpose, "round": number, "contributors": list(contributors), "gradient_sha256": digest}
     return {"purpose": purpose, "contributors": list(contributors), "values": list(values)}
-
-
-def gradient_sha256(values: Sequence[str]) -> str:
-    """SHA-256 of whole numbers as they stand in a file: little-endian int64."""
-    return sha256_hex(np.array([int(value) for value in values], dtype="<i8").tobytes())
 
 
 def _is_whole(value: str) -> bool:

@@ -20,7 +20,6 @@ Source: our own; Abadi et al. 2016 for clipping.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +30,11 @@ from fedjoint.models.evaluate import loss_gradient
 from fedjoint.models.vector import load_vector
 from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.clipped_sum import clipped_gradient_sum
-from fedjoint.privacy.sum_plan import validation_count, validation_plan
 from fedjoint.privacy.update_noise import update_noise_sd
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.valuation.aumann_shapley import path_nodes
 
-__all__ = ["gradient_noise_sd", "longest_update", "path_gradient_sum", "read_gradient"]
+__all__ = ["longest_update", "path_gradient_sum"]
 
 Model = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
@@ -81,27 +79,6 @@ def _gradient_sum(terms: Terms, records: Examples, model: Vector) -> Vector:
     batch = Batch(features=records.features, targets=records.targets, groups=groups)
     found = clipped_gradient_sum(module, batch, per_example_loss=task.per_example_loss, clip_norm=clip_norm)
     return np.asarray(found.total.numpy(), dtype=np.float64)
-
-
-def read_gradient(terms: Terms, values: Sequence[int] | npt.NDArray[np.int64], contributors: Sequence[str]) -> Vector:
-    """The path gradient that an opened sum stands for, the same at every party.
-
-    Args:
-        terms: The agreement.
-        values: The opened sum in steps, [D].
-        contributors: Whose sums are in it.
-
-    Returns:
-        ``g``, float64 [D]: the mean over the public number of held-out records.
-    """
-    count = sum(validation_count(terms, holder) for holder in contributors)
-    return validation_plan(terms).read(np.asarray(values, dtype=np.int64)) / count
-
-
-def gradient_noise_sd(terms: Terms, contributors: Sequence[str]) -> float:
-    """Standard deviation of the noise in a coordinate of :func:`read_gradient`; 0 without privacy."""
-    count = sum(validation_count(terms, holder) for holder in contributors)
-    return validation_plan(terms).sd(len(contributors)) / count
 
 
 def longest_update(terms: Terms, holder_id: str) -> float:

@@ -19,7 +19,7 @@ from fedjoint.privacy.events import costs
 from fedjoint.privacy.ledger_file import LifetimeLedger, create_ledger
 from fedjoint.privacy.lifetime import lifetime_budget
 from fedjoint.privacy.releases import itemised, worst_case
-from fedjoint.privacy.sum_plan import validation_count, validation_plan
+from fedjoint.privacy.validation_plan import validation_count, validation_plan
 from fedjoint.runs.replay import gradients_to_bytes, sums_to_bytes
 from fedjoint.runs.validated import check_validation
 from fedjoint.simulation.exact import holder_steps
