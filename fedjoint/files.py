@@ -6,15 +6,15 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["replace_file"]
+__all__ = ["replace_file", "sync_folder"]
 
 
-def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def replace_file(path: Path, *content: bytes | memoryview, mode: int = 0o644) -> None:
     """Write beside the file, have it reach the disk, then take its name.
 
     Args:
         path: Where; a file there is replaced.
-        content: All of it.
+        content: All of it, in one piece or several.
         mode: Its permissions.
 
     Raises:
@@ -27,10 +27,19 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(content)
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, as its files are."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
