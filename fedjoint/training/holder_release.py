@@ -45,16 +45,34 @@ class HolderRecords:
         holder_id: Whose they are.
         examples: All its records, encoded with the schema's public constants.
         noise: Where noise and secret choices come from.
+        held_out: What :attr:`held_out` was before the process was killed; None: the choice is made now.
+
+    Raises:
+        TrainingError: the choice was made for another number of records.
     """
 
-    def __init__(self, terms: Terms, holder_id: str, examples: Examples, *, noise: NoiseSource) -> None:
+    def __init__(
+        self, terms: Terms, holder_id: str, examples: Examples, *, noise: NoiseSource, held_out: bytes | None = None
+    ) -> None:
         self._terms, self._all, self._noise = terms, examples, noise
         if terms.privacy.mode == "none":
             self._held_out = _chosen_openly(terms, holder_id, len(examples))
         else:  # secret and for each record alone, so that one record more changes nothing for the others
             self._held_out = noise.uniform(len(examples)) < terms.releases.held_out
+        if held_out is not None:
+            if len(held_out) != len(examples):
+                raise TrainingError(
+                    f"the run was begun with {len(held_out)} records and there are {len(examples)}",
+                    expected="the same records until the run is over",
+                )
+            self._held_out = np.frombuffer(held_out, dtype=np.bool_)
         self._standardisation: Standardisation | None = None
         self._training: Examples | None = None  # standardised once, not in every round
+
+    @property
+    def held_out(self) -> bytes:
+        """Which records are held out, a byte each: secret."""
+        return self._held_out.tobytes()
 
     @property
     def training(self) -> Examples:
@@ -72,8 +90,8 @@ class HolderRecords:
         self._standardisation = standardisation
 
     @property
-    def held_out(self) -> Examples:
-        """The records that are kept out of training.
+    def validation(self) -> Examples:
+        """The records that are held out.
 
         Raises:
             TrainingError: they are to be standardised by statistics that were not opened yet.
@@ -97,11 +115,11 @@ class HolderRecords:
         elif purpose == "metrics":
             sums = self._histogram(model)
         else:
-            sums = path_gradient_sum(self._terms, self.held_out, before, model)
+            sums = path_gradient_sum(self._terms, self.validation, before, model)
         return noisy_sums(sums, plan_of(self._terms, purpose), self._noise)
 
     def _histogram(self, model: Model) -> npt.NDArray[np.float64]:
-        held_out = self.held_out
+        held_out = self.validation
         if not len(held_out):
             return np.zeros(2 * SCORE_BINS)
         with torch.no_grad():

@@ -211,6 +211,11 @@ class ReleaseTask(Task):
     purpose: OncePurpose
     round: int = 0
 
+    @property
+    def label(self) -> str:
+        """What a holder remembers it by."""
+        return _label(self.purpose, self.round)
+
 
 @strict
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +246,11 @@ class OpenReleaseTask(Task):
         if list(self.contributors) != sorted(set(self.contributors)):
             raise InvalidValue("the contributors of a sum are not sorted and distinct")
 
+    @property
+    def label(self) -> str:
+        """What a holder remembers it by."""
+        return _label(self.purpose, self.round)
+
     def facts(self, values: tuple[str, ...]) -> dict[str, object]:
         """What whoever opens it signs for."""
         return released_facts(self.purpose, self.round, self.contributors, values)
@@ -261,6 +271,10 @@ class OpenReleaseReply:
     def __post_init__(self) -> None:
         if len(self.values) > _MAX_VALUES or not all(map(_is_whole, self.values)):
             raise InvalidValue("an opened release that is not a list of whole numbers")
+
+
+def _label(purpose: OncePurpose, number: int) -> str:
+    return f"{purpose} {number}" if number else purpose
 
 
 def released_facts(purpose: str, number: int, contributors: Sequence[str], values: Sequence[str]) -> dict[str, object]:

@@ -55,7 +55,7 @@ JOINT = {"privacy": JOINT_PRIVACY, "encryption": JOINT_ENCRYPTION, "valuation": 
 
 def held_out(parties):
     """What the holders kept out of training, together: only a test sees it."""
-    parts = [holder._runs[parties.agreement.sha256]._records.held_out for holder in parties.holders.values()]
+    parts = [holder._runs[parties.agreement.sha256]._records.validation for holder in parties.holders.values()]
     return Examples(
         features=np.concatenate([part.features for part in parts]),
         targets=np.concatenate([part.targets for part in parts]),
@@ -114,7 +114,7 @@ def test_the_account_has_a_line_of_its_own_for_every_rounds_gradient(agreed):
     assert [facts["round"] for facts in run.facts("validation.opened")] == [1, 2, 3]
 
 
-def test_a_lifetime_ledger_is_charged_for_all_rounds_with_the_first(tmp_path):
+def test_a_lifetime_ledger_is_charged_for_each_rounds_gradient(tmp_path):
     parties, limit, path = make_consortium(**LOCAL), lifetime_budget(40.0, 1e-5), tmp_path / "ledger"
     create_ledger(path, limit, if_opened=limit, cohort="c", unit="record", now=lambda: "2026-01-01T00:00:00Z")
     ledger = LifetimeLedger(path, now=lambda: "2026-01-01T00:00:00Z")
@@ -123,8 +123,8 @@ def test_a_lifetime_ledger_is_charged_for_all_rounds_with_the_first(tmp_path):
     run = train(parties, DirectChannel(holders={**parties.holders, "ahus": ahus}))
     assert run.contributors[-1] == ("ahus", "bern", "cork")
     run.coordinator.finish()
-    spent = {release.purpose: release.event.count for release in ledger.account().spent}
-    assert spent["validation"] == 3
+    spent = [release.event.count for release in ledger.account().spent if release.purpose == "validation"]
+    assert sum(spent) == 3 and ledger.account().spent == ledger.account().charged
 
 
 def test_without_noise_no_gradient_leaves_records_that_have_a_lifetime_budget(tmp_path):
@@ -174,11 +174,11 @@ def test_a_gradient_is_released_once_for_the_round_just_opened_and_only_where_it
         return holder.answer("release", Parcel(body=ReleaseTask(**address, purpose="validation", round=number)))
 
     for number in (0, 1):
-        with pytest.raises(TrainingError, match="validation are not released now"):
+        with pytest.raises(TrainingError, match=r"validation.* are not released now"):
             release(number)
     next(iter(run.coordinator.rounds()))
     for number in (0, 1, 2):
-        with pytest.raises(TrainingError, match="validation are not released now"):
+        with pytest.raises(TrainingError, match=r"validation.* are not released now"):
             release(number)
     other = make_consortium()
     run = begin(other, DirectChannel(holders=other.holders))
