@@ -10,7 +10,7 @@ from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.releases import epsilon_if_opened, once_released, releases_of, round_release, worst_case
 from fedjoint.training.session import Session
 
-__all__ = ["RunCharges"]
+__all__ = ["RunCharges", "charged_before"]
 
 
 class RunCharges:
@@ -132,6 +132,15 @@ class RunCharges:
                 cut_off=cut_off,
             )
         return self._reservation
+
+
+def charged_before(what: str, run_id: str) -> PrivacyError:
+    """What to say of a release whose cost a killed process had already counted."""
+    return PrivacyError(
+        f"{what} of run {run_id} was charged before this process began",
+        expected="a release that was never computed",
+        remedy="Computed again it would be another release: go on with the next.",
+    )
 
 
 def _budget(session: Session) -> RunBudget | None:

@@ -14,13 +14,13 @@ from fedjoint.data.records import Examples
 from fedjoint.encryption.decryption import open_sample
 from fedjoint.encryption.fixed_point import dequantise_sum
 from fedjoint.encryption.frames import parse_sample_frame
-from fedjoint.errors import EncryptionError, PrivacyError, TrainingError
+from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.training.aggregate import ServerState, apply_sum, model_bytes, state_bytes, state_from_bytes, sum_bytes
-from fedjoint.training.charges import RunCharges
+from fedjoint.training.charges import RunCharges, charged_before
 from fedjoint.training.holder_key import HolderKey
 from fedjoint.training.holder_release import HolderRecords, plan_of, standardisation_from
 from fedjoint.training.holder_state import OpenedOnce, OpenedSum, RunMemory, RunStore, SentUpdate
@@ -174,7 +174,7 @@ class HolderRun:
         rounds = self._memory.facts.rounds_charged + 1
         self._memory.remember(trained_round=number, rounds_charged=rounds, update=None)
         if not first:
-            raise _charged_before(f"round {number}", self.run_id)
+            raise charged_before(f"round {number}", self.run_id)
         frame = self._encrypted_update(number)
         receipt = self._receipt(number, frame)
         update = SentUpdate(receipt=receipt, signature=self._sign("receipt", receipt))
@@ -268,7 +268,7 @@ class HolderRun:
         first = self._charges.charge_once(task.purpose, number=task.round)
         self._memory.remember(begun=(*known.begun, what))
         if not first:
-            raise _charged_before(what, self.run_id)
+            raise charged_before(what, self.run_id)
         steps = self._records.noisy_sums(task.purpose, self._state.model, before=self._before)
         offset = self._parameters.offset
         levels = np.full(self._parameters.num_parameters, offset, dtype=np.int64)
@@ -395,11 +395,3 @@ class HolderRun:
             model_round=opening.round,
             opened_sum=OpenedSum(frame_sha256=sha256_hex(frame), reply=reply),
         )
-
-
-def _charged_before(what: str, run_id: str) -> PrivacyError:
-    return PrivacyError(
-        f"{what} of run {run_id} was charged before this process began",
-        expected="a release that was never computed",
-        remedy="Computed again it would be another release: go on with the next.",
-    )
