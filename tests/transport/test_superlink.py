@@ -11,13 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Context, RecordDict
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
 
+from fedjoint.errors import TrainingError
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.transport.grpc_grid import GrpcGrid, make_answer
-from fedjoint.transport.inline import HOLDER_KEY
+from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
 from fedjoint.transport.link.door import ExchangeDoor, HolderDoor
+from fedjoint.transport.superlink import client_app, find_holders
+from fedjoint.transport.touch_points import begin_run
 from tests.fakes import complete_over_grid, make_consortium, open_contributions, train
 
 SCRIPTS = Path(sys.executable).parent
@@ -137,3 +141,32 @@ def test_a_run_through_a_stock_federation_gives_the_model_of_one_in_process(priv
     direct, _ = complete_over_grid(make_consortium(SIZES, rounds=1))
     np.testing.assert_array_equal(run.models[-1], direct.models[-1])
     assert run.contributions.by_holder == pytest.approx(direct.contributions.by_holder, rel=1e-9)
+
+
+def asked(kind, **configured):
+    """What the app of a SuperNode so configured replies to a message of some kind."""
+    begin_run()
+    message = Message(RecordDict(), dst_node_id=1, message_type=kind)
+    return client_app(message, Context(1, 1, configured, RecordDict(), {}))
+
+
+def test_a_node_without_a_door_or_with_nobody_behind_it_replies_with_an_error(private):
+    assert "no 'door'" in asked("query.join", holder="ahus").error.reason
+    assert "did not answer" in asked("train", holder="ahus", door=str(private / "shut")).error.reason
+
+
+def test_nodes_say_whom_they_serve_and_are_found(private):
+    grid = InlineGrid(client_app, ["ahus", "bern", "cork"])
+    assert find_holders(grid, ["bern", "ahus"], wait_s=0) == {holder: grid.nodes[holder] for holder in ("ahus", "bern")}
+    assert find_holders(grid, ["oslo"], wait_s=0) == {}
+
+
+def test_two_nodes_that_say_they_serve_one_holder_are_refused():
+    liar = ClientApp()
+
+    @liar.query("who")
+    def who(message, context):
+        return client_app(message, Context(1, 1, {"holder": "ahus"}, RecordDict(), {}))
+
+    with pytest.raises(TrainingError, match="both say that they serve 'ahus'"):
+        find_holders(InlineGrid(liar, ["ahus", "bern"]), ["ahus"], wait_s=0)
