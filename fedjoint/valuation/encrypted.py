@@ -3,16 +3,16 @@
 It is the same ciphertext that was added to the sum, so a holder is valued for what it really sent. One number for each
 holder is opened, once, at the end of the run, under a mask that hides it from the holders who open it.
 
-**What is lost.** Weights ``a_t`` are rounded to integers at a scale f: with G_t for the integers and ``e_t = a_t -
-G_t / f`` for what rounding leaves, a contribution is off by ``sum_t <e_t, d_t>``. Each coordinate of ``e_t`` is about uniform
-within 1 / (2 f), so that the deviation is ``sqrt(sum_t |d_t|^2 / 12) / f``; and f is at most the norm that the
-ciphertext's noise and plaintext leave room for (``weight_norm_budget``) over ``H sqrt(T) |a_1|`` with a headroom H.
-Relative to a contribution ``|a| |d| cos`` in each of T rounds that is ``H / (budget cos sqrt(12))``, which is worst
-where holders pull apart and cos is small. Two things keep it down. The headroom is no larger than gradients grow. And
-what a round leaves is carried to the next, ``G_t = rint(f (a_t + e_{t-1}))``: then ``sum_t <e_t - e_{t-1}, d_t> = <e_T,
-d_T> + sum_t <e_t, d_t - d_{t+1}>``, and a holder's updates resemble each other from round to round (correlation 0.9 and
-more on digits with two local epochs, where the error falls to a third). With unrelated updates it would be sqrt(2)
-times larger; with privacy noise in them it is far below that noise.
+**What is lost.** Weights ``a_t`` are rounded to integers ``G_t`` at a scale f. With ``e_t = a_t - G_t / f`` for what
+rounding leaves, a contribution is off by ``sum_t <e_t, d_t>``. Each coordinate of ``e_t`` is about uniform within 1 /
+(2 f), so that the deviation is ``sqrt(sum_t |d_t|^2 / 12) / f``; and f is at most the norm that the ciphertext's noise
+and plaintext leave room for (``weight_norm_budget``) over ``H sqrt(T) |a_1|`` with a headroom H. Relative to a
+contribution ``|a| |d| cos`` in each of T rounds that is ``H / (budget cos sqrt(12))``: worst where holders pull apart
+and cos is small. Two things keep it down. The headroom is no larger than gradients usually grow. And what a round
+leaves is carried to the next, ``G_t = rint(f (a_t + e_{t-1}))``; then ``sum_t <e_t - e_{t-1}, d_t> = <e_T, d_T> +
+sum_{t<T} <e_t, d_t - d_{t+1}>``, and a holder's updates resemble each other from round to round (correlation 0.9 and
+more on digits with two local epochs). With unrelated updates it would be sqrt(2) times larger than without; with
+privacy noise in them it is far below that noise.
 """
 
 from __future__ import annotations
