@@ -4,8 +4,8 @@
 
 Ten holders, 2^10 models, one thread, seconds of processor time, medians; the two take turns within each repetition.
 A loop takes a model's parameters, runs the module on all records, takes the mean loss; both have the same precision, and
-the losses of all are compared before anything is timed. ``loop`` is what PyTorch's documentation has for models that
-are not the module's own, ``torch.func.functional_call``; beside it stand ``load_state_dict`` and the fastest plain way,
+the losses of all are compared before anything is timed. ``loop`` is what PyTorch documents for models that
+are not in the module, ``torch.func.functional_call``; beside it stand ``load_state_dict`` and the fastest plain way,
 ``vector_to_parameters``. The ratio that is aimed at is to the first.
 """
 
@@ -147,7 +147,7 @@ def main() -> None:
                 word,
             )
     table.title = f"{1 << HOLDERS:,} models of {HOLDERS} holders' coalitions"
-    Console().print(table)
+    Console(width=max(Console().width, 120)).print(table)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
 
