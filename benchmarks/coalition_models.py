@@ -3,7 +3,7 @@
     python benchmarks/coalition_models.py [--quick] [--json FILE]
 
 Ten holders, 2^10 models, one thread, seconds of processor time, medians; the two take turns within each repetition.
-A loop takes a model's parameters, runs the module on all records, takes the mean loss; both have the same precision, and
+A loop takes a model's parameters, runs the module on all records and takes the mean loss, in the same precision;
 the losses of all are compared before anything is timed. ``loop`` is what PyTorch documents for models that
 are not in the module, ``torch.func.functional_call``; beside it stand ``load_state_dict`` and the fastest plain way,
 ``vector_to_parameters``. The ratio that is aimed at is to the first.
