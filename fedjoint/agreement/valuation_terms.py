@@ -22,7 +22,7 @@ class ValuationTerms:
         utility: ``negative_loss``: minus the mean loss on the exchange's reference set; ``soft_auc``: the area under
             the ROC curve with the step between two scores smoothed to a sigmoid (two classes only).
         quadrature_points: Gauss-Legendre nodes a round, 1 to 32.
-        unmeasured: Shares under ``none``: ``by_size`` (certified number of examples) or ``equal``.
+        unmeasured: Shares under ``none``: ``by_size`` (stated number of examples) or ``equal``.
         reference_sha256: Commits the coordinator to the reference set.
         reference_num_examples: Its size.
         keep_updates: Whether all consent to updates in the clear in the run's folder, to value it by other methods.

@@ -112,7 +112,7 @@ def _holder_columns(report: Report, *, wide: bool) -> list[tuple[str, Callable[[
     decimals, currency = sentences.contribution_decimals(report), report.money.currency
     exact = ("exact\nvalue", lambda holder: contribution_text(holder.contribution_exact, decimals))
     columns: list[tuple[str, Callable[[HolderReport], str]]] = [
-        (f"{report.privacy.unit}s", lambda holder: f"{holder.num_examples:,}"),
+        (sentences.units_heading(report), lambda holder: f"{holder.num_examples:,}"),
         *(column for key in _metrics_shown(report, wide=wide) for column in _metric_columns(key)),
         ("epsi-\nlon", lambda holder: epsilon_text(holder.epsilon)),
         ("contri-\nbution", lambda holder: contribution_text(holder.contribution, decimals)),

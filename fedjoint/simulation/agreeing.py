@@ -24,7 +24,7 @@ from fedjoint.agreement.terms import (
 from fedjoint.agreement.weights import most_counted
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
-from fedjoint.data.division import Division
+from fedjoint.data.division import Division, HolderRecords
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.encryption.precision import most_values_per_word
 from fedjoint.errors import PrivacyError
@@ -33,6 +33,7 @@ from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
 from fedjoint.privacy.ledger_file import Lifetime
+from fedjoint.privacy.sum_plan import most_examples
 from fedjoint.record.checkpoint import SignedCheckpoint
 from fedjoint.record.log import AskWitnesses
 from fedjoint.record.witness import Prove, Witness
@@ -41,6 +42,7 @@ from fedjoint.strict import build, plain
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
 from fedjoint.training.local_update import update_noise
+from fedjoint.training.size_release import ReleasedSize
 
 __all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "holders_as_witnesses", "sign_by_all"]
 
@@ -58,11 +60,12 @@ _MOST_BITS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Parties:
-    """The coordinator's keys and the holders, as a simulation has them side by side."""
+    """The coordinator's keys and the holders, as a simulation has them side by side, and what they say of sizes."""
 
     coordinator: Identity
     holders: tuple[Holder, ...]
     identities: tuple[Identity, ...]
+    sizes: Mapping[str, ReleasedSize]
 
     def close(self) -> None:
         """Wipe the keys of every holder's runs."""
@@ -71,7 +74,11 @@ class Parties:
 
 
 def bring_together(
-    division: Division, *, observer: Observer, lifetimes: Mapping[str, Lifetime] | None = None
+    division: Division,
+    *,
+    observer: Observer,
+    lifetimes: Mapping[str, Lifetime] | None = None,
+    sizes: Mapping[str, ReleasedSize] | None = None,
 ) -> Parties:
     """Make fresh keys for everybody, and holders whose policies allow what a simulation may do.
 
@@ -79,6 +86,7 @@ def bring_together(
         division: Whose records are whose.
         observer: Hears every update in the clear.
         lifetimes: Lifetime budgets of the holders that have one.
+        sizes: How many examples each holder says it has; None: as many as there are, public constants.
     """
     identities = tuple(Identity.create(records.id, records.name) for records in division.holders)
     policy = HolderPolicy(
@@ -90,14 +98,27 @@ def bring_together(
         allow_insecure_noise=True,
         allow_inferred_schema=True,
         allow_kept_updates=True,
+        allow_exact_size=True,
     )
     holders = tuple(
-        Holder(identity, records.examples, policy, observer=observer, lifetime=(lifetimes or {}).get(records.id))
+        Holder(
+            identity,
+            records.examples,
+            policy,
+            observer=observer,
+            lifetime=(lifetimes or {}).get(records.id),
+            size=(sizes or {}).get(records.id),
+        )
         for identity, records in zip(identities, division.holders, strict=True)
     )
     taken = {records.id for records in division.holders}
     coordinator = COORDINATOR if COORDINATOR not in taken else f"{COORDINATOR}-coordinator"
-    return Parties(coordinator=Identity.create(coordinator, "Exchange"), holders=holders, identities=identities)
+    return Parties(
+        coordinator=Identity.create(coordinator, "Exchange"),
+        holders=holders,
+        identities=identities,
+        sizes=sizes or {},
+    )
 
 
 def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division, parties: Parties) -> Terms:
@@ -106,7 +127,7 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
     Raises:
         FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
     """
-    sizes = [records.examples.num_units(config.privacy.unit) for records in division.holders]
+    sizes = [_stated(records, config.privacy, parties) for records in division.holders]
     training = TrainingTerms(
         rounds=config.training.rounds,
         local_steps=config.training.local_steps,
@@ -190,6 +211,13 @@ def holders_as_witnesses(parties: Parties, origin: str) -> AskWitnesses:
     return ask
 
 
+def _stated(records: HolderRecords, privacy: PrivacyConfig, parties: Parties) -> int:
+    """What the agreement says of how many examples a holder has."""
+    if records.id in parties.sizes:
+        return parties.sizes[records.id].num_examples
+    return records.examples.num_units(privacy.unit)
+
+
 def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
     if config.training.minimum_holders is not None:
         return config.training.minimum_holders
@@ -234,13 +262,13 @@ def _packed(terms: Terms) -> EncryptionTerms:
 
 def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
     """The fewest bits, from the configured ones up, on which the noise is neither rounded off nor cut off."""
-    privacy, sizes = terms.privacy, [holder.num_examples for holder in terms.holders]
+    privacy, largest = terms.privacy, most_examples(terms)
     clip_norm, share, blur = privacy.clip_norm, privacy.noise_multiplier, privacy.contributions_noise_multiplier
     assert clip_norm is not None and share is not None and blur is not None  # PrivacyTerms made sure
     step = coarsest_step(clip_norm, terms.num_parameters)
     plan = JointPlan(
         num_parameters=terms.num_parameters,
-        num_holders=len(sizes),
+        num_holders=len(terms.holders),
         rounds=terms.training.rounds,
         sampling_rate=terms.training.sampling_rate,
         clip_norm=clip_norm,
@@ -248,11 +276,11 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
         noise_multiplier=share,
         contributions_noise_multiplier=blur,
     )
-    wide = bound or noise_bound(plan, privacy, largest_holder=max(sizes)) * (1 + 1e-9)
+    wide = bound or noise_bound(plan, privacy, largest_holder=largest) * (1 + 1e-9)
     bits = max(terms.encryption.value_bits, math.ceil(math.log2(wide / step + 2)) + 1)
     if bits > _MOST_BITS:
         raise PrivacyError(
-            f"mode joint needs {bits} bits a value for {terms.num_parameters} parameters and {max(sizes)} examples",
+            f"mode joint needs {bits} bits a value for {terms.num_parameters} parameters and {largest} examples",
             expected=f"at most {_MOST_BITS}",
             remedy="Take a smaller model, or choose privacy=local.",
         )

@@ -121,9 +121,7 @@ def describe_data(dataset: Dataset, division: Division) -> DataReport:
         licence=dataset.licence,
         citation=dataset.citation,
         notes=tuple(dict.fromkeys(notes)),
-        left_out=tuple(
-            LeftOutReport(name=one.name, num_examples=one.num_examples, reason=one.reason) for one in division.left_out
-        ),
+        left_out=tuple(LeftOutReport(name=one.name, reason=one.reason) for one in division.left_out),
     )
 
 
@@ -146,7 +144,14 @@ def make_report(
         fedjoint_version=__version__,
         dataset=head.dataset,
         data=data,
-        privacy=build(PrivacyReport, plain(privacy) | {"account": plain(_account(session.terms, trained))}),
+        privacy=build(
+            PrivacyReport,
+            plain(privacy)
+            | {
+                "account": plain(_account(session.terms, trained)),
+                "sizes_noise_sd": session.terms.releases.sizes_noise_multiplier,
+            },
+        ),
         encryption=f"BFV, scheme '{session.terms.encryption.scheme}': {SECURITY}",
         end=trained.end,
         metrics=_metrics(comparison),

@@ -1,4 +1,4 @@
-"""How much of a run's epsilon goes to what is released beside updates and contributions: statistics and metrics."""
+"""How much of a run's epsilon goes to what is released beside updates and contributions: statistics, metrics, sizes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from fedjoint.agreement.terms import TAILS_OF_DELTA, TrainingTerms
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.accounting import noise_multiplier_for
-from fedjoint.privacy.events import GaussianEvent, Ledger
+from fedjoint.privacy.events import GaussianEvent, Ledger, costs
+from fedjoint.privacy.releases import size_release
 
-__all__ = ["agreed_releases", "honest_holders", "spent_on"]
+__all__ = ["agreed_releases", "honest_holders", "sizes_noise", "spent_on"]
 
 #: The part of 1 / noise², summed over releases, that each of them gets.
 _PART = 0.1
+#: The same for the number of a holder's examples: some per cent of it are enough for a weight or a divisor.
+_SIZES_PART = 0.02
 
 
 def agreed_releases(config: SimulationConfig, training: TrainingTerms) -> ReleaseTerms:
-    """The releases that a configuration asks for, each with a tenth of what epsilon allows (in 1 / noise²).
+    """The releases that a configuration asks for, each with its part of what epsilon allows (in 1 / noise²).
 
     Raises:
         PrivacyError: they are asked for without a privacy mode or its epsilon.
     """
     privacy = config.privacy
     statistics, metrics = config.data.standardise == "private", privacy.metrics
+    sizes = sizes_noise(privacy)
     if not (statistics or metrics):
-        return ReleaseTerms()
+        return ReleaseTerms(sizes_noise_multiplier=sizes)
     if privacy.mode == "none" or privacy.epsilon is None or privacy.delta is None:
         raise PrivacyError(
             "data.standardise=private or privacy.metrics=true without an epsilon to charge them to",
@@ -39,14 +43,38 @@ def agreed_releases(config: SimulationConfig, training: TrainingTerms) -> Releas
     return ReleaseTerms(
         statistics_noise_multiplier=share if statistics else None,
         metrics_noise_multiplier=share if metrics else None,
+        sizes_noise_multiplier=sizes,
         held_out=privacy.held_out if metrics else 0.0,
     )
 
 
+def sizes_noise(privacy: PrivacyConfig) -> float | None:
+    """Noise on the number of each holder's examples, in examples; None where that number is a public constant.
+
+    Raises:
+        PrivacyError: sizes are to be released without an epsilon to charge them to.
+    """
+    if privacy.mode == "none" or privacy.sizes == "certified":
+        return None
+    if privacy.epsilon is None or privacy.delta is None:
+        raise PrivacyError(
+            "privacy.sizes=released without an epsilon to charge it to",
+            remedy="Set privacy.epsilon and privacy.delta, or state sizes as they are with privacy.sizes=certified.",
+        )
+    accounted = privacy.delta * (1 - TAILS_OF_DELTA)
+    whole = noise_multiplier_for(privacy.epsilon, accounted, sampling_rate=1.0, steps=1)
+    return whole / math.sqrt(_SIZES_PART)
+
+
 def spent_on(releases: ReleaseTerms, honest: int = 1) -> Ledger:
-    """What they cost with the noise of so many holders; of one: if a holder's ciphertexts were opened."""
+    """What they cost with the noise of so many holders; of one: if a holder's ciphertexts were opened.
+
+    A size is a holder's own release, with all of the noise.
+    """
+    noise = releases.sizes_noise_multiplier
+    own = () if noise is None else costs([size_release(noise)])
     noises = (releases.statistics_noise_multiplier, releases.metrics_noise_multiplier)
-    return tuple(
+    return own + tuple(
         GaussianEvent(sampling_rate=1.0, noise_multiplier=noise * math.sqrt(honest))
         for noise in noises
         if noise is not None
