@@ -38,7 +38,7 @@ _STEPS_OF_A_COUNT = 16
 #: than what is kept for it (:func:`fedjoint.privacy.lifetime.cut_off_allowed`).
 CUT_OFF = 1e-30
 #: So many kinds of noise may each be cut off.
-_KINDS = 4
+_KINDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class SumPlan:
     Args:
         length: How many numbers, at least 1.
         sensitivity: The most that one record changes them by, L2, before rounding.
-        noise_multiplier: Of one holder's noise, in units of what one record can change.
+        noise_multiplier: Of one holder's noise, in units of what one record can change; 0 without privacy.
         steps: Of the grid in a unit, a whole number: sums of whole numbers are not rounded.
         whole: Whether they are.
     """
@@ -61,7 +61,9 @@ class SumPlan:
 
     @property
     def share_sd(self) -> int:
-        """Parameter of a holder's discrete Gaussian, in steps."""
+        """Parameter of a holder's discrete Gaussian, in steps; 0 without privacy."""
+        if not self.noise_multiplier:
+            return 0
         of_one_record = self.sensitivity * self.steps + (0.0 if self.whole else math.sqrt(self.length))
         return max(_LEAST_SD, math.ceil(math.hypot(self.noise_multiplier * of_one_record, math.sqrt(_SMOOTHING))))
 
@@ -161,18 +163,20 @@ def deviations_kept(privacy: PrivacyTerms, draws: int) -> float:
     """How far out noise is still kept, in its standard deviations: P(|x| >= a sd) <= 2 exp(-a² / 2).
 
     Args:
-        privacy: Gives delta and the larger of both epsilons.
+        privacy: Gives delta and the larger of both epsilons; without privacy only :data:`CUT_OFF` counts.
         draws: Of discrete Gaussians, in the whole run.
 
     Returns:
-        a, so that any of them is further out with a probability f of at most :data:`CUT_OFF`, for which four times
-        f (1 + exp(epsilon)) is also at most the part of delta that is kept for it: gradients, statistics, metrics and
-        sizes may each be cut off.
+        a, so that any of them is further out with a probability f of at most :data:`CUT_OFF`, for which five times
+        f (1 + exp(epsilon)) is also at most the part of delta that is kept for it: gradients, statistics, validation,
+        metrics and sizes may each be cut off.
 
     Source:
         Canonne, Kamath, Steinke 2020, corollary 17 (tails of the discrete Gaussian).
     """
-    assert privacy.epsilon is not None and privacy.delta is not None  # modes with noise only
-    epsilon = max(privacy.epsilon, privacy.epsilon_if_opened or 0.0)
-    kept = math.log(TAILS_OF_DELTA * privacy.delta / _KINDS) - float(np.logaddexp(0.0, epsilon))
-    return math.sqrt(2 * (math.log(2 * draws) - min(math.log(CUT_OFF), kept)))
+    log_failure = math.log(CUT_OFF)
+    if privacy.epsilon is not None and privacy.delta is not None:
+        epsilon = max(privacy.epsilon, privacy.epsilon_if_opened or 0.0)
+        kept = math.log(TAILS_OF_DELTA * privacy.delta / _KINDS) - float(np.logaddexp(0.0, epsilon))
+        log_failure = min(log_failure, kept)
+    return math.sqrt(2 * (math.log(2 * draws) - log_failure))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
+from fedjoint.conduct.releasing import sizes_noise
 from fedjoint.config import PrivacyConfig
 from fedjoint.data.division import Division, HolderRecords
 from fedjoint.privacy.ledger_file import LifetimeLedger
 from fedjoint.privacy.noise import NoiseSource
-from fedjoint.simulation.releasing import sizes_noise
 from fedjoint.training.size_release import ReleasedSize, load_size, release_size, save_size
 
 __all__ = ["released_sizes"]

@@ -9,7 +9,7 @@ from fedjoint.agreement.terms import TAILS_OF_DELTA, TrainingTerms
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.accounting import noise_multiplier_for
-from fedjoint.privacy.events import GaussianEvent, Ledger, costs
+from fedjoint.privacy.events import MOST_NOISE, GaussianEvent, Ledger, costs
 from fedjoint.privacy.releases import size_release
 
 __all__ = ["agreed_releases", "honest_holders", "sizes_noise", "spent_on"]
@@ -18,18 +18,24 @@ __all__ = ["agreed_releases", "honest_holders", "sizes_noise", "spent_on"]
 _PART = 0.1
 #: The same for the number of a holder's examples: some per cent of it are enough for a weight or a divisor.
 _SIZES_PART = 0.02
+#: The same of all validation gradients together.
+_VALIDATION_PART = 0.2
 
 
 def agreed_releases(config: SimulationConfig, training: TrainingTerms) -> ReleaseTerms:
     """The releases that a configuration asks for, each with its part of what epsilon allows (in 1 / noise²).
+
+    A tenth is for statistics, a tenth for metrics, a fifth for the holders' validation gradients of all rounds.
 
     Raises:
         PrivacyError: they are asked for without a privacy mode or its epsilon.
     """
     privacy = config.privacy
     statistics, metrics = config.data.standardise == "private", privacy.metrics
-    sizes = sizes_noise(privacy)
-    if not (statistics or metrics):
+    by_holders, sizes = config.valuation.reference == "holders", sizes_noise(privacy)
+    if privacy.mode == "none" and by_holders and not (statistics or metrics):
+        return ReleaseTerms(held_out=privacy.held_out)
+    if not (statistics or metrics or by_holders):
         return ReleaseTerms(sizes_noise_multiplier=sizes)
     if privacy.mode == "none" or privacy.epsilon is None or privacy.delta is None:
         raise PrivacyError(
@@ -37,14 +43,16 @@ def agreed_releases(config: SimulationConfig, training: TrainingTerms) -> Releas
             remedy="Choose a privacy mode, with epsilon and delta.",
         )
     accounted = privacy.delta * (1 - TAILS_OF_DELTA)
-    noise = noise_multiplier_for(privacy.epsilon, accounted, sampling_rate=1.0, steps=1) * _PART**-0.5
+    whole = noise_multiplier_for(privacy.epsilon, accounted, sampling_rate=1.0, steps=1)
     # a hair more: the root must not round below what the whole needs
-    share = noise / math.sqrt(honest_holders(privacy, training)) * (1 + 1e-12)
+    of_a_holder = whole / math.sqrt(honest_holders(privacy, training)) * (1 + 1e-12)
+    share = of_a_holder * _PART**-0.5
     return ReleaseTerms(
         statistics_noise_multiplier=share if statistics else None,
         metrics_noise_multiplier=share if metrics else None,
         sizes_noise_multiplier=sizes,
-        held_out=privacy.held_out if metrics else 0.0,
+        validation_noise_multiplier=of_a_holder * (training.rounds / _VALIDATION_PART) ** 0.5 if by_holders else None,
+        held_out=privacy.held_out if metrics or by_holders else 0.0,
     )
 
 
@@ -63,20 +71,31 @@ def sizes_noise(privacy: PrivacyConfig) -> float | None:
         )
     accounted = privacy.delta * (1 - TAILS_OF_DELTA)
     whole = noise_multiplier_for(privacy.epsilon, accounted, sampling_rate=1.0, steps=1)
-    return whole / math.sqrt(_SIZES_PART)
+    noise = whole / math.sqrt(_SIZES_PART)
+    if noise > MOST_NOISE:
+        raise PrivacyError(
+            f"privacy.epsilon = {privacy.epsilon:g} would take noise of {noise:.3g} examples on each holder's number",
+            expected=f"at most {MOST_NOISE:g}",
+            remedy="Raise privacy.epsilon.",
+        )
+    return noise
 
 
-def spent_on(releases: ReleaseTerms, honest: int = 1) -> Ledger:
-    """What they cost with the noise of so many holders; of one: if a holder's ciphertexts were opened.
+def spent_on(releases: ReleaseTerms, rounds: int, honest: int = 1) -> Ledger:
+    """What they cost over so many rounds with the noise of so many holders; of one: if its ciphertexts were opened.
 
     A size is a holder's own release, with all of the noise.
     """
     noise = releases.sizes_noise_multiplier
     own = () if noise is None else costs([size_release(noise)])
-    noises = (releases.statistics_noise_multiplier, releases.metrics_noise_multiplier)
+    noises = (
+        (releases.statistics_noise_multiplier, 1),
+        (releases.metrics_noise_multiplier, 1),
+        (releases.validation_noise_multiplier, rounds),
+    )
     return own + tuple(
-        GaussianEvent(sampling_rate=1.0, noise_multiplier=noise * math.sqrt(honest))
-        for noise in noises
+        GaussianEvent(sampling_rate=1.0, noise_multiplier=noise * math.sqrt(honest), count=count)
+        for noise, count in noises
         if noise is not None
     )
 
