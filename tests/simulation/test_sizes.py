@@ -69,3 +69,8 @@ def test_a_size_is_charged_once_and_told_again_in_later_runs(tmp_path):
     assert spent("north") == [("sizes", 1)]
     prepare(configured(tmp_path, f"run.budgets={tmp_path / 'budgets'}", "privacy.epsilon=1"), spending=True)
     assert sum(count for _, count in spent("north")) == 2  # with other noise it is another release
+
+
+def test_an_epsilon_so_small_that_no_count_would_tell_anything_is_refused(tmp_path):
+    with pytest.raises(PrivacyError, match=r"privacy\.epsilon = 1e-06 would take noise of .* examples"):
+        prepare(configured(tmp_path, "privacy=local", "privacy.epsilon=1e-6"))
