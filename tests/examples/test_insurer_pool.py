@@ -10,7 +10,7 @@ from fedjoint.agreement.canonical import parse_canonical
 from fedjoint.errors import FedjointError, PoolError
 from fedjoint.identity.keys import Identity
 from fedjoint.pool.exported import POOL_LEDGER, POOL_RECORD, verify_pool
-from fedjoint.pool.year_statement import verify_document
+from fedjoint.pool.statement_document import verify_document
 
 STORY = Path(__file__).parents[2] / "examples/insurer_pool/story.py"
 FLIPS = 12
