@@ -241,8 +241,8 @@ class Year:
         export_pool(self.store, self.folder / "export", self.people["exchange"])
         verify_pool(self.folder / "export", self.people["exchange"].public)
         self.say(
-            f"Year's end. {len(documents)} statements, {self.state().size} events and every ledger entry are done again "
-            "from the record and found right, with public keys alone."
+            f"Year's end. {len(documents)} statements, {self.state().size} events and every ledger entry are done "
+            "again from the record and found right, with public keys alone."
         )
         return documents
 

@@ -30,7 +30,11 @@ def read_revenues(path: Path, *, currency: str) -> Iterator[Received]:
     """
     with path.open("rb") as file:
         lines = enumerate(iter(lambda: file.readline(_MAX_LINE_BYTES + 1), b""), start=1)
-        found = (_revenue(line, f"{path.name} line {number}") for number, line in lines if line.strip())
+        found = (
+            _revenue(line, f"{path.name} line {number}")
+            for number, line in lines
+            if line.strip() or len(line) > _MAX_LINE_BYTES
+        )
         while part := tuple(itertools.islice(found, MAX_RECEIVED)):
             yield Received(
                 currency=currency,

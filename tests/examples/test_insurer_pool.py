@@ -98,6 +98,15 @@ def test_a_changed_byte_of_a_statement_is_found(year):
             verify_document(document, coordinator)
 
 
+def test_a_refund_was_taken_from_everybody_who_was_paid(year):
+    data = (year.folder / "scans-north.json").read_bytes()
+    document = parse_canonical(data, error=PoolError, where="scans-north")
+    statement = verify_document(document, year.people["exchange"].public)
+    assert statement.given_back_minor == 217_500  # half of 87 % of 5,000.00, as of everything
+    assert year.state().gross_of("settlement-1") == 9_500_000
+    assert (year.folder / "scans-north.html").read_bytes().startswith(b"<!DOCTYPE html>")
+
+
 def test_what_a_holder_was_paid_is_in_its_statement_and_in_the_bank(year):
     paid = 0
     for holder in ("north", "south", "coast"):

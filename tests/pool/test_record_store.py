@@ -1,5 +1,5 @@
-import multiprocessing
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -107,13 +107,9 @@ def write(url: str, first: int, count: int) -> None:
 
 def test_writers_at_the_same_time_number_their_events_without_a_gap(url):
     PoolStore.open(url).close()
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=write, args=(url, 100 * writer, 25)) for writer in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(write, url, 100 * writer, 25) for writer in range(4)]:
+            done.result()
     with PoolStore.open(url) as store:
         events = list(store.events())
         assert [event.seq for event in events] == list(range(100))
