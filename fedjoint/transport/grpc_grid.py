@@ -6,19 +6,31 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from flwr.app import Error, Message
 
 from fedjoint.errors import TransportError
 from fedjoint.transport.holder_grid import HolderGrid
-from fedjoint.transport.link.codec import Buffers, from_bytes, to_buffers
-from fedjoint.transport.link.server import LinkServer
+from fedjoint.transport.link.codec import Buffers, from_bytes, message_size, to_buffers
 from fedjoint.transport.touch_points import give_id
 
-__all__ = ["GrpcGrid", "make_answer"]
+__all__ = ["Carrier", "GrpcGrid", "make_answer"]
 
 #: Flower error code of ours: a reply that could not be read.
 _UNREADABLE = 7_004
+
+
+class Carrier(Protocol):
+    """Carries tasks to holders: a LinkServer, or the door to a stock Flower federation."""
+
+    def submit(self, holder: str, key: str, buffers: Buffers) -> None:
+        """Send a task."""
+        ...
+
+    def withdraw(self, holder: str, key: str) -> None:
+        """Expect no reply to a task any more."""
+        ...
 
 
 class GrpcGrid(HolderGrid):
@@ -36,9 +48,9 @@ class GrpcGrid(HolderGrid):
         self._tasks: dict[str, Message] = {}
         self._replies: dict[str, bytes | bytearray] = {}
         self._news = threading.Condition()
-        self._server: LinkServer | None = None
+        self._server: Carrier | None = None
 
-    def serve_through(self, server: LinkServer) -> None:
+    def serve_through(self, server: Carrier) -> None:
         """Send tasks through a server whose replies come to :meth:`on_reply`."""
         self._server = server
 
@@ -60,7 +72,9 @@ class GrpcGrid(HolderGrid):
             give_id(message, key)
             with self._news:
                 self._tasks[key] = message
-            self._server.submit(self._holders[message.metadata.dst_node_id], key, to_buffers(message))
+            buffers = to_buffers(message)
+            self._count("down", message.metadata.message_type, message_size(buffers))
+            self._server.submit(self._holders[message.metadata.dst_node_id], key, buffers)
             keys.append(key)
         return keys
 
@@ -71,6 +85,7 @@ class GrpcGrid(HolderGrid):
                 data = self._replies.pop(key, None)
                 task = self._tasks.pop(key) if data is not None else None
             if data is not None and task is not None:
+                self._count("up", task.metadata.message_type, len(data))
                 yield _reply(task, data)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
