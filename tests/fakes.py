@@ -21,6 +21,7 @@ from fedjoint.agreement.terms import (
     TrainingTerms,
     ValuationTerms,
 )
+from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.data.records import Examples
 from fedjoint.encryption.ciphertext import add
 from fedjoint.encryption.frames import pack_frame, parse_frame
@@ -31,14 +32,14 @@ from fedjoint.flower.server_app import GridChannel, make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.exact import UpdateLog
-from fedjoint.simulation.reference import ReferenceSet
 from fedjoint.training.contributions import Contributions, Valuation, valuation_of
 from fedjoint.training.coordinator import Coordinator, RoundSummary
 from fedjoint.training.holder import Holder
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.training.plan import Channel, Kind, Parcel, Refusal, Task
 from fedjoint.training.session import Session
-from fedjoint.transport.inline import HOLDER_KEY, InlineGrid, run_inline
+from fedjoint.transport.holder_grid import run_server_app
+from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
 
 WIDTH = 3
 #: Of the linear model: three weights and a bias.
@@ -177,7 +178,6 @@ def make_consortium(
     agreement = sign_by_all(terms, coordinator, holders)
     reference = ReferenceSet(
         examples=held_out,
-        holder_of=np.full(len(held_out), "", dtype=object),
         module=agreed_module(terms),
         task=agreed_task(terms),
     )
@@ -313,7 +313,7 @@ def complete_over_grid(
         open_contributions(consortium, run, channel)
         done.append((run, channel))
 
-    run_inline(make_server_app(coordinate, lambda found: found.nodes, timeout_s=60), carrier)
+    run_server_app(make_server_app(coordinate, lambda found: found.nodes, timeout_s=60), carrier)
     return done[0]
 
 
