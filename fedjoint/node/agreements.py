@@ -59,7 +59,7 @@ def find(client: ExchangeClient, start: str) -> str:
             expected=f"at least the first {_LEAST_LETTERS} letters of one",
             remedy="List them: fedjoint holder review --pending",
         )
-    return found[0]
+    return str(found[0])
 
 
 def fetch(client: ExchangeClient, sha256: str, identity: Identity, exchange_key: str) -> SignedAgreement:

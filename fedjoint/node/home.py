@@ -123,6 +123,11 @@ class Home:
         """Note the exchange that was joined."""
         replace_file(self.joined, canonical_bytes(membership), mode=0o600)
 
+    def forget_membership(self) -> None:
+        """Have joined no exchange, and hold no certificate."""
+        self.joined.unlink(missing_ok=True)
+        self.tls.unlink(missing_ok=True)
+
 
 def create_home(folder: Path, identity: Identity, *, policy: str, settings: str) -> Home:
     """Make a holder's folder, once.

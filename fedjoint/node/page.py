@@ -116,7 +116,8 @@ def _training(terms: Terms, holder_id: str) -> Iterator[str]:
     )
     yield f"A round counts with the updates of at least {counted(training.minimum_holders, 'holder')}."
     if terms.valuation.method == "none":
-        yield f"What each holder adds is not measured; shares are agreed {terms.valuation.unmeasured.replace('_', ' ')}."
+        shares = terms.valuation.unmeasured.replace("_", " ")
+        yield f"What each holder adds is not measured; shares are agreed {shares}."
     else:
         yield (
             f"What your data add is measured on your encrypted updates ({terms.valuation.method}, by "
