@@ -39,14 +39,30 @@ class HolderRecords:
         terms: The agreement.
         examples: All its records, encoded with the schema's public constants.
         noise: Where noise and secret choices come from.
+        held_out: What :attr:`held_out` was before the process was killed; None: the choice is made now.
+
+    Raises:
+        TrainingError: the choice was made for another number of records.
     """
 
-    def __init__(self, terms: Terms, examples: Examples, noise: NoiseSource) -> None:
+    def __init__(self, terms: Terms, examples: Examples, noise: NoiseSource, *, held_out: bytes | None = None) -> None:
         self._terms, self._all, self._noise = terms, examples, noise
         # secret and for each record alone, so that one record more changes nothing for the others
         self._held_out = noise.uniform(len(examples)) < terms.releases.held_out
+        if held_out is not None:
+            if len(held_out) != len(examples):
+                raise TrainingError(
+                    f"the run was begun with {len(held_out)} records and there are {len(examples)}",
+                    expected="the same records until the run is over",
+                )
+            self._held_out = np.frombuffer(held_out, dtype=np.bool_)
         self._standardisation: Standardisation | None = None
         self._training: Examples | None = None  # standardised once, not in every round
+
+    @property
+    def held_out(self) -> bytes:
+        """Which records are held out, a byte each: secret."""
+        return self._held_out.tobytes()
 
     @property
     def training(self) -> Examples:
