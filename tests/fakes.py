@@ -44,8 +44,9 @@ from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.training.plan import Channel, Kind, Parcel, Refusal, Task
 from fedjoint.training.release_round import OpenedRelease
 from fedjoint.training.session import Session
+from fedjoint.transport.app_node import HOLDER_KEY
 from fedjoint.transport.holder_grid import run_server_app
-from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
+from fedjoint.transport.inline import InlineGrid
 
 WIDTH = 3
 #: Of the linear model: three weights and a bias.
