@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.review import HolderPolicy
 from fedjoint.agreement.schema import Column, Schema, Target
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
@@ -23,23 +24,29 @@ from fedjoint.agreement.terms import (
 )
 from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.data.records import Examples
+from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.ciphertext import add
 from fedjoint.encryption.frames import pack_frame, parse_frame
 from fedjoint.encryption.keys import SecretKey
+from fedjoint.encryption.parameters import Parameters
 from fedjoint.errors import FedjointError
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import GridChannel, make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.exact import UpdateLog
+from fedjoint.training.checkpoint import MemoryStore
 from fedjoint.training.contributions import Contributions, Valuation, valuation_of
 from fedjoint.training.coordinator import Coordinator, RoundSummary
 from fedjoint.training.holder import Holder
+from fedjoint.training.holder_state import RunStore
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.training.plan import Channel, Kind, Parcel, Refusal, Task
+from fedjoint.training.release_round import OpenedRelease
 from fedjoint.training.session import Session
+from fedjoint.transport.app_node import HOLDER_KEY
 from fedjoint.transport.holder_grid import run_server_app
-from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
+from fedjoint.transport.inline import InlineGrid
 
 WIDTH = 3
 #: Of the linear model: three weights and a bias.
@@ -111,7 +118,7 @@ class Consortium:
 
     def secret_key(self, holder: str) -> SecretKey:
         """The key as one holder has it: nobody else may ask."""
-        key = self.holders[holder]._runs[self.agreement.sha256]._key
+        key = self.holders[holder]._runs[self.agreement.sha256]._key.secret
         assert key is not None
         return key
 
@@ -133,8 +140,12 @@ def make_terms(
     encryption: EncryptionTerms | None = None,
     hidden: tuple[int, ...] = (),
     valuation: Mapping[str, Any] | None = None,
+    releases: ReleaseTerms | None = None,
     **training: Any,
 ) -> Terms:
+    committed: Any = {"reference_sha256": reference.sha256(), "reference_num_examples": len(reference)}
+    if (valuation or {}).get("reference") == "holders":
+        committed = {}
     return Terms(
         title="A study",
         purpose="Tests",
@@ -147,10 +158,9 @@ def make_terms(
         training=TrainingTerms(**({"rounds": 3, "learning_rate": 1.0} | training)),
         privacy=privacy,
         encryption=encryption or EncryptionTerms(scheme="seeded", bound=8.0, value_bits=20),
-        valuation=ValuationTerms(
-            reference_sha256=reference.sha256(), reference_num_examples=len(reference), **(valuation or {})
-        ),
+        valuation=ValuationTerms(**committed | (valuation or {})),
         money=MoneyTerms(),
+        releases=releases or ReleaseTerms(),
     )
 
 
@@ -257,7 +267,11 @@ class Run:
 def begin(consortium: Consortium, channel: Channel) -> Run:
     """A coordinator that has done nothing yet."""
     events: Events = []
-    valuation = valuation_of(consortium.session, consortium.reference)
+
+    def ask(number: int) -> OpenedRelease:
+        return coordinator.release_once("validation", number=number)
+
+    valuation = valuation_of(consortium.session, consortium.reference, ask=ask)
     coordinator = Coordinator(
         consortium.coordinator,
         consortium.session,
@@ -355,3 +369,53 @@ def fedavg_by_hand(consortium: Consortium, rounds: Sequence[Sequence[str]]) -> l
         model = model + terms.training.server_learning_rate * heard.sum(axis=0) / present
         models.append(model)
     return models
+
+
+class MemoryKey:
+    """A key store that outlives the objects that use it: the packed key, and the rounds begun under it."""
+
+    def __init__(self) -> None:
+        self.packed: bytes | None = None
+        self.rounds: list[int] = []
+
+    def keep(self, key: SecretKey) -> None:
+        assert self.packed is None
+        self.packed = key.pack()
+        key.keep_rounds(self)
+
+    def load(self, parameters: Parameters, binding: Binding) -> SecretKey | None:
+        if self.packed is None:
+            return None
+        key = SecretKey.unpack(self.packed, parameters, binding)
+        key.keep_rounds(self, last_round=max(self.rounds, default=-1))
+        return key
+
+    def erase(self) -> None:
+        self.packed = None
+
+    def write(self, round_number: int) -> None:
+        self.rounds.append(round_number)
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryHolder:
+    """A holder's store in memory, for holders that are killed and come back in one process."""
+
+    def __init__(self, store: Callable[[], Any] = MemoryStore) -> None:
+        self._store, self.checkpoints = store, store()
+        self.signed: set[str] = set()
+        self.runs: dict[Binding, RunStore] = {}
+
+    def mark_signed(self, agreement_sha256: str) -> None:
+        self.signed.add(agreement_sha256)
+
+    def has_signed(self, agreement_sha256: str) -> bool:
+        return agreement_sha256 in self.signed
+
+    def open(self) -> Any:
+        return self.checkpoints
+
+    def run(self, binding: Binding) -> RunStore:
+        return self.runs.setdefault(binding, RunStore(checkpoints=self._store(), key=MemoryKey()))

@@ -69,7 +69,9 @@ def init(folder: Path, *, name: str, party: str, host: str, database_url: str | 
 
 
 @command.command("start")
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("exchange"))
+@click.argument(
+    "folder", type=click.Path(path_type=Path, file_okay=False), envvar="FEDJOINT_EXCHANGE_HOME", default=Path()
+)
 def start(folder: Path) -> None:
     """Serve holders on one port until SIGTERM, SIGINT or `fedjoint exchange stop`.
 

@@ -74,10 +74,9 @@ def exchange_command(function: Callable[..., Any]) -> Callable[..., Any]:
         "--home",
         type=click.Path(path_type=Path, file_okay=False),
         envvar="FEDJOINT_EXCHANGE_HOME",
-        default=Path("exchange"),
-        show_default=True,
-        show_envvar=True,
-        help="The exchange's folder.",
+        default=Path(),
+        metavar="FOLDER",
+        help="The exchange's folder; FEDJOINT_EXCHANGE_HOME, or else the current one.",
     )
     @functools.wraps(function)
     def call(home: Path, **arguments: Any) -> Any:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fedjoint.errors import EncryptionError
+from fedjoint.files import sync_folder
 
-__all__ = ["new_array_file", "read_array_file", "sync_folder"]
+__all__ = ["new_array_file", "read_array_file"]
 
 
 @contextmanager
@@ -77,15 +78,6 @@ def _remove_leftovers(path: Path) -> None:
         with suppress(OSError), leftover.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, as its files are."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _cannot_write(path: Path, problem: OSError) -> EncryptionError:

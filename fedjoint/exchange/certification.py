@@ -18,6 +18,7 @@ from fedjoint.identity.certificates import (
     check_certificate,
     issue_certificate,
     read_certificate,
+    requested_key_sha256,
 )
 from fedjoint.identity.invitation import ENROL, Invitation
 from fedjoint.identity.keys import PublicIdentity
@@ -110,9 +111,9 @@ class Gate:
         identity.verify(ENROL, request, signature)
         pem = self._members.enrol(
             serial,
+            identity,
             token=token,
-            identity=identity,
-            request=request,
+            key_sha256=requested_key_sha256(request),
             issue=lambda: self.issue(identity.id, "holder", request),
             at=timestamp(self._now()),
         )
@@ -125,7 +126,9 @@ class Gate:
             IdentityError: it is no member, or the request is malformed.
         """
         at = timestamp(self._now())
-        return self._members.renew(party, request, issue=lambda: self.issue(party, "holder", request), at=at).encode()
+        return self._members.renew(
+            party, requested_key_sha256(request), issue=lambda: self.issue(party, "holder", request), at=at
+        ).encode()
 
     @property
     def _invitation_lasts(self) -> timedelta:

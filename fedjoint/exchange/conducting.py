@@ -140,7 +140,7 @@ class Conductor:
 
     def _commission(self, run: RunEntry, agreement: SignedAgreement) -> Commission:
         terms, coordinator = agreement.terms, self.home.load_identity()
-        examples = read_reference(reference_path(self.home, terms.valuation.reference_sha256), terms)
+        examples = read_reference(reference_path(self.home, agreement.sha256), terms)
         return Commission(
             session=Session(agreement=agreement, run_id=run.run_id),
             coordinator=coordinator,

@@ -111,21 +111,23 @@ class Members:
         with self._database.read() as connection:
             self._invitation(connection, serial, at=at)
 
-    def enrol(self, serial: str, *, token: str, identity: PublicIdentity, request: bytes, issue: Issue, at: str) -> str:
+    def enrol(
+        self, serial: str, *, token: str, identity: PublicIdentity, key_sha256: str, issue: Issue, at: str
+    ) -> str:
         """Take a party in, in one step: its invitation is used, its keys are noted, its certificate is issued.
 
         Args:
             serial: Of the bootstrap certificate.
-            token: Of the invitation.
             identity: The party's public keys.
-            request: For the certificate; asked with the same again, the same certificate comes.
+            token: Of the invitation.
+            key_sha256: Of the key that a certificate is wanted for; asked with the same again, the same comes.
             issue: Makes the certificate.
             at: The present.
 
         Raises:
             IdentityError: the invitation is another's or has expired, or its token is wrong or was used.
         """
-        asked = sha256_hex(request + sha256_hex(token.encode()).encode() + repr(identity).encode())
+        asked = sha256_hex(f"{key_sha256} {identity.signing_key} {identity.sealing_key}".encode())
 
         def work(connection: sa.Connection) -> str:
             row = self._invitation(connection, serial, at=at, lock=True)
@@ -152,13 +154,12 @@ class Members:
 
         return self._database.write(work)
 
-    def renew(self, party: str, request: bytes, *, issue: Issue, at: str) -> str:
-        """Issue a certificate for a new key; asked with the same request again, give the same.
+    def renew(self, party: str, asked: str, *, issue: Issue, at: str) -> str:
+        """Issue a certificate for a new key; asked for the same key (its SHA-256) again, give the same.
 
         Raises:
             IdentityError: it is no member.
         """
-        asked = sha256_hex(request)
 
         def work(connection: sa.Connection) -> str:
             self._require_member(connection, party)

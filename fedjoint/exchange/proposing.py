@@ -79,22 +79,20 @@ def propose(
     )
     signature = {coordinator.id: sign_terms(terms, coordinator)}
     agreement = SignedAgreement(terms=terms, sha256=terms_sha256(terms), signatures=signature)
-    _keep(home, reference)
+    _keep(reference_path(home, agreement.sha256), reference)
     store.agreements.propose(agreement, at=at)
     return agreement
 
 
-def reference_path(home: ExchangeHome, sha256: str) -> Path:
-    """Where the reference records of that hash are."""
-    return home.references / f"{sha256}.safetensors"
+def reference_path(home: ExchangeHome, agreement_sha256: str) -> Path:
+    """Where the reference records of an agreement are."""
+    return home.references / f"{agreement_sha256}.safetensors"
 
 
-def _keep(home: ExchangeHome, reference: Examples) -> None:
-    path = reference_path(home, reference.sha256())
-    if not path.exists():
-        partial = path.with_suffix(".partial")
-        write_reference(partial, reference)
-        partial.replace(path)
+def _keep(path: Path, reference: Examples) -> None:
+    partial = path.with_suffix(".partial")
+    write_reference(partial, reference)
+    partial.replace(path)
 
 
 def _entries(store: ExchangeStore, wanted: Wanted) -> list[DatasetEntry]:

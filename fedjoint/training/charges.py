@@ -10,7 +10,7 @@ from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.releases import epsilon_if_opened, once_released, releases_of, round_release, worst_case
 from fedjoint.training.session import Session
 
-__all__ = ["RunCharges"]
+__all__ = ["RunCharges", "charged_before"]
 
 
 class RunCharges:
@@ -19,16 +19,19 @@ class RunCharges:
     Args:
         session: The run.
         lifetime: See :class:`~fedjoint.privacy.ledger_file.Lifetime`.
+        rounds: How many rounds were charged before this process began.
 
     Guarantees:
         It lives as long as the run: no round starts a fresh one. What is released once is charged to the run's budget
         from the start, so that it always fits.
     """
 
-    def __init__(self, session: Session, lifetime: Lifetime | None) -> None:
+    def __init__(self, session: Session, lifetime: Lifetime | None, *, rounds: int = 0) -> None:
         self._session, self._lifetime, self._terms = session, lifetime, session.terms
         self._reservation = ""
         self._budget, self._steps = _budget(session), 0
+        if rounds and (release := round_release(self._terms)) is not None:
+            self._spend(release.times(rounds * release.event.count))
 
     @property
     def releases(self) -> Releases:
@@ -45,49 +48,68 @@ class RunCharges:
         """What it would have cost if the holder's ciphertexts were opened; mode ``joint`` only."""
         return epsilon_if_opened(self._terms, self._steps) if self._steps else None
 
-    def charge_round(self, number: int) -> None:
+    def charge_round(self, number: int) -> bool:
         """Charge a round to both budgets, or to neither.
+
+        Returns:
+            False if a process that was killed had charged it: it counts, and must not be computed again.
 
         Raises:
             BudgetExhausted: it would cost more than is left.
-            PrivacyError: updates without noise from records with a lifetime budget, a round that was charged before
-                this process began, or the ledger refuses.
+            PrivacyError: updates without noise from records with a lifetime budget, or the ledger refuses.
         """
         release = round_release(self._terms)
         if self._budget is None or release is None:
             self._require_no_lifetime()
-            return
+            return True
         self._budget.check(release.event)
+        first = True
         if self._lifetime is not None:
             reservation = self._reserved(self._lifetime)
             for once in once_released(self._terms):
                 if once.purpose == "contributions":  # others open them; charged before, they cost nothing more:
                     # their noise is in rounds that are not computed again
                     self._lifetime.commit(reservation, name=once.purpose, release=once)
-            self._commit(self._lifetime, f"round {number}", release)
-        self._budget.spend(release.event)
-        self._steps += release.event.count
+            first = self._lifetime.commit(reservation, name=f"round {number}", release=release)
+        self._spend(release)
+        return first
 
-    def charge_once(self, purpose: Purpose) -> None:
-        """Charge what the holder itself releases once; the run's budget has it from the start.
+    def charge_once(self, purpose: Purpose, *, number: int = 0) -> bool:
+        """Charge what the holder itself releases once, or in each round; the run's budget has it from the start.
+
+        Args:
+            purpose: What is released.
+            number: Of a validation gradient the round; else 0.
+
+        Returns:
+            False if a process that was killed had charged it: it must not be computed again.
 
         Raises:
             BudgetExhausted: the run would cost more than is left of the lifetime budget.
-            PrivacyError: it was not agreed, or was charged before this process began, or the ledger refuses.
+            PrivacyError: it was not agreed, it carries no noise and there is a lifetime budget, or the ledger refuses.
         """
+        if self._budget is None and purpose == "validation" and self._terms.validated_by_holders:
+            self._require_no_lifetime()
+            return True
         for release in once_released(self._terms):
             if release.purpose == purpose:
-                if self._lifetime is not None:
-                    self._reserved(self._lifetime)
-                    self._commit(self._lifetime, purpose, release)
-                return
+                if self._lifetime is None:
+                    return True
+                name = f"{purpose} {number}" if number else purpose
+                one = release.times(1) if number else release
+                return self._lifetime.commit(self._reserved(self._lifetime), name=name, release=one)
         raise PrivacyError(f"no {purpose} were agreed to be released", remedy="Agree on them first.")
 
     def give_back(self) -> None:
-        """End the reservation: what was not released is free again."""
-        if self._lifetime is not None and self._reservation:
-            self._lifetime.give_back(self._reservation)
-            self._reservation = ""
+        """End the run's reservation, whichever process made it: what was not released is free again."""
+        if self._lifetime is not None and (held := self._lifetime.held(self._session.run_id)):
+            self._lifetime.give_back(held)
+        self._reservation = ""
+
+    def _spend(self, release: Release) -> None:
+        assert self._budget is not None  # there is one wherever a round has a cost
+        self._budget.spend(release.event)
+        self._steps += release.event.count
 
     def _require_no_lifetime(self) -> None:
         if self._lifetime is not None:
@@ -100,8 +122,8 @@ class RunCharges:
         """Reserve the whole run before its first release."""
         if not self._reservation:
             releases = worst_case(self._terms)
-            # gradients, statistics and metrics may each be cut off with that probability; full noise is never missing
-            cut_off = 3 * CUT_OFF if self._terms.privacy.mode == "joint" else 0.0
+            # each kind of sums but contributions may be cut off with that probability; full noise is never missing
+            cut_off = 4 * CUT_OFF if self._terms.privacy.mode == "joint" else 0.0
             self._reservation = lifetime.reserve(
                 self._session.run_id,
                 agreement_sha256=self._session.agreement.sha256,
@@ -111,13 +133,14 @@ class RunCharges:
             )
         return self._reservation
 
-    def _commit(self, lifetime: Lifetime, name: str, release: Release) -> None:
-        if not lifetime.commit(self._reservation, name=name, release=release):
-            raise PrivacyError(
-                f"{name} of run {self._session.run_id} was charged before this process began",
-                expected="a release that was never computed",
-                remedy="Computed again it would be another release: go on with the next.",
-            )
+
+def charged_before(what: str, run_id: str) -> PrivacyError:
+    """What to say of a release whose cost a killed process had already counted."""
+    return PrivacyError(
+        f"{what} of run {run_id} was charged before this process began",
+        expected="a release that was never computed",
+        remedy="Computed again it would be another release: go on with the next.",
+    )
 
 
 def _budget(session: Session) -> RunBudget | None:

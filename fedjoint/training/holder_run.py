@@ -8,25 +8,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
+from fedjoint.agreement.slots import slot_of
 from fedjoint.data.records import Examples
-from fedjoint.encryption.ceremony import acknowledge, make_offers, take_key
-from fedjoint.encryption.decryption import decrypt_sum, open_sample
+from fedjoint.encryption.decryption import open_sample
 from fedjoint.encryption.fixed_point import dequantise_sum
-from fedjoint.encryption.frames import FrameWriter, parse_frame, parse_sample_frame
-from fedjoint.encryption.keys import SecretKey
-from fedjoint.encryption.scheme import Encryptor, make_encryptor
-from fedjoint.encryption.tags import Contributors
-from fedjoint.encryption.tenseal_scheme import create_key
-from fedjoint.encryption.words import Words
+from fedjoint.encryption.frames import parse_sample_frame
 from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
-from fedjoint.training.aggregate import ServerState, apply_sum, model_bytes, state_from_bytes, sum_bytes
-from fedjoint.training.charges import RunCharges
-from fedjoint.training.holder_release import HolderRecords, plan_of, slot_of, standardisation_from
+from fedjoint.training.aggregate import ServerState, apply_sum, model_bytes, state_bytes, state_from_bytes, sum_bytes
+from fedjoint.training.charges import RunCharges, charged_before
+from fedjoint.training.holder_key import HolderKey
+from fedjoint.training.holder_release import HolderRecords, plan_of, standardisation_from
+from fedjoint.training.holder_state import OpenedOnce, OpenedSum, RunMemory, RunStore, SentUpdate
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.optimizer import start_state
 from fedjoint.training.plan import (
@@ -34,8 +31,6 @@ from fedjoint.training.plan import (
     ContributionsReply,
     ContributionsTask,
     JoinReply,
-    KeyReply,
-    OncePurpose,
     Opening,
     OpenReleaseReply,
     OpenReleaseTask,
@@ -65,10 +60,15 @@ class HolderRun:
         session: The run.
         observer: See :data:`Observer`.
         lifetime: See :class:`~fedjoint.privacy.ledger_file.Lifetime`.
+        store: Where the run is kept, and taken up again from; None: it ends with the process.
+
+    Raises:
+        TrainingError: what is kept is damaged, or of other records.
 
     Guarantees:
         The account of releases lives as long as the run: no round starts a fresh one, and it is charged before an
-        update leaves. A round is trained at most once, its sum opened at most once, contributions at most once.
+        update leaves. A round is trained at most once, its sum opened at most once, contributions at most once: asked
+        again, a holder that keeps its run says the very same, and one that does not refuses.
     """
 
     def __init__(
@@ -79,22 +79,31 @@ class HolderRun:
         *,
         observer: Observer | None = None,
         lifetime: Lifetime | None = None,
+        store: RunStore | None = None,
     ) -> None:
         self._identity, self._session, self._observer = identity, session, observer
-        self._charges, self._is_over = RunCharges(session, lifetime), False
         self._terms, self._parameters = session.terms, session.parameters
-        terms = session.terms
-        noise = noise_source(terms.privacy, identity.id)
-        self._records, self._noise = HolderRecords(terms, examples, noise), noise
-        self._released: set[OncePurpose] = set()
-        self._opened: set[OncePurpose] = set()
-        self._key: SecretKey | None = None
-        self._encryptor: Encryptor | None = None
-        self._state = start_state(parameters_to_vector(agreed_module(terms)), terms.training)
-        self._model_round = 0  # rounds whose sum is in self._state
-        self._trained_round = 0
-        self._last_opening: tuple[str, OpenReply, bytes] | None = None  # frame's hash, what was said, the sum
-        self._contributions_opened = False
+        self._memory = RunMemory(store.checkpoints if store else None)
+        known, terms = self._memory.facts, session.terms
+        self._charges = RunCharges(session, lifetime, rounds=known.rounds_charged)
+        self._noise = noise_source(terms.privacy, identity.id, after_round=known.trained_round)
+        self._records = HolderRecords(
+            terms, identity.id, examples, noise=self._noise, held_out=self._memory.blob("held_out")
+        )
+        self._key = HolderKey(identity, session, store.key if store else None)
+        before = self._memory.blob("model")
+        self._state = (
+            state_from_bytes(before, terms)
+            if before is not None
+            else start_state(parameters_to_vector(agreed_module(terms)), terms.training)
+        )
+        self._before = self._state.model  # before the last opened round
+        if (path := self._memory.blob("before")) is not None:
+            self._before = np.frombuffer(path, "<f4").astype(np.float32)
+        if statistics := known.opened.get("statistics"):
+            self._standardise(statistics.values, statistics.contributors)
+        if self._memory.lasts:
+            self._memory.remember({"held_out": self._records.held_out})
 
     @property
     def run_id(self) -> str:
@@ -104,7 +113,7 @@ class HolderRun:
     @property
     def has_trained(self) -> bool:
         """Whether a round was trained, or begun to be: what that cost is spent."""
-        return self._trained_round > 0
+        return self._memory.facts.trained_round > 0
 
     def join(self) -> Parcel:
         """Say who takes part, signed."""
@@ -112,29 +121,20 @@ class HolderRun:
         return Parcel(body=JoinReply(holder=self._identity.id, signature=signature))
 
     def make_key(self) -> Parcel:
-        """Make the run's homomorphic key and seal it to each other holder.
+        """Make the run's homomorphic key and seal it to each other holder; asked again, seal the same again.
 
         Raises:
-            EncryptionError: this holder has a key of this run already.
+            EncryptionError: this holder has a key that another made.
         """
-        key = create_key(self._parameters, self._session.binding)
-        self._take(key)
-        others = [holder.identity for holder in self._terms.holders if holder.identity.id != self._identity.id]
-        offers = make_offers(key, maker=self._identity, recipients=others)
-        return Parcel(body=KeyReply(offers=offers, acknowledgement=acknowledge(key, holder=self._identity)))
+        again = self._memory.facts.made_key
+        self._memory.remember(made_key=True)  # before there is one: it may leave as soon as it is kept
+        return self._key.make(again=again)
 
     def take_key(self, task: TakeKeyTask) -> Parcel:
-        """Take the key that another holder made, after checking that it was that holder.
-
-        Raises:
-            EncryptionError: this holder has a key already, or the offer is for another run.
-            IdentityError: the offer is not its maker's, or not sealed to this holder.
-        """
-        maker = self._terms.holder(task.offer.maker).identity
-        binding = self._session.binding
-        key = take_key(task.offer, recipient=self._identity, maker=maker, binding=binding, parameters=self._parameters)
-        self._take(key)
-        return Parcel(body=acknowledge(key, holder=self._identity))
+        """See :meth:`HolderKey.take`."""
+        if self._key.secret is None:
+            self._memory.remember(made_key=False)
+        return self._key.take(task)
 
     def train(self, task: RoundTask, blobs: Blobs) -> Parcel:
         """Open the sum of the round before, train on the own records, and return the encrypted update.
@@ -142,30 +142,52 @@ class HolderRun:
         Raises:
             BudgetExhausted: the round would cost more than the budget, or the run more than is left of the lifetime
                 budget; nothing is released and nothing charged.
-            PrivacyError: updates without noise from records with a lifetime budget, or its ledger refuses.
-            TrainingError: the plan is outside the agreement.
+            PrivacyError: updates without noise from records with a lifetime budget, a round that was charged before
+                this process began, or its ledger refuses.
+            TrainingError: the plan is outside the agreement, or the round was begun before and is not kept.
             EncryptionError: no key yet, a sum that must not be opened, or an update that cannot be encrypted.
         """
-        self._require_key()
-        if self._is_over:
+        known = self._memory.facts
+        if known.is_over:
             raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
-        if not self._trained_round < task.round <= self._terms.training.rounds:
+        self._key.require()
+        again = self._memory.lasts and known.update is not None and task.round == known.trained_round
+        if not again and not known.trained_round < task.round <= self._terms.training.rounds:
             raise TrainingError(
-                f"round {task.round} after round {self._trained_round}",
+                f"round {task.round} after round {known.trained_round}",
                 expected=f"a later one, at most {self._terms.training.rounds}",
                 remedy="No round is trained twice.",
             )
         opened, sum_blob = self._open(task.opening, blobs, catch_up=task.catch_up) if task.opening else (None, {})
-        if self._model_round != task.round - 1:
+        if self._memory.facts.model_round != task.round - 1:
             raise TrainingError(
-                f"round {task.round} and the model is of round {self._model_round}", remedy="Send the sum."
+                f"round {task.round} and the model is of round {self._memory.facts.model_round}",
+                remedy="Send the sum.",
             )
-        self._charges.charge_round(task.round)  # before anything is released: a crash in between charges
-        self._trained_round = task.round
-        frame = self._encrypted_update(task.round)
-        receipt = self._receipt(task.round, frame)
-        reply = RoundReply(receipt=receipt, signature=self._sign("receipt", receipt), opened=opened)
+        update, frame = self._sent(task.round) if again else self._trained(task.round)
+        reply = RoundReply(receipt=update.receipt, signature=update.signature, opened=opened)
         return Parcel(body=reply, blobs={"frame": frame, **sum_blob})
+
+    def _trained(self, number: int) -> tuple[SentUpdate, bytes]:
+        """Charge a round, train in it, and keep the update before it leaves."""
+        first = self._charges.charge_round(number)  # before anything is released: a crash in between charges
+        rounds = self._memory.facts.rounds_charged + 1
+        self._memory.remember(trained_round=number, rounds_charged=rounds, update=None)
+        if not first:
+            raise charged_before(f"round {number}", self.run_id)
+        frame = self._encrypted_update(number)
+        receipt = self._receipt(number, frame)
+        update = SentUpdate(receipt=receipt, signature=self._sign("receipt", receipt))
+        if self._memory.lasts:
+            self._memory.remember({"frame": frame}, update=update)
+        return update, frame
+
+    def _sent(self, number: int) -> tuple[SentUpdate, bytes]:
+        """The update of a round as it was made: never another one under the same key and round."""
+        update, frame = self._memory.facts.update, self._memory.blob("frame")
+        if update is None or frame is None or update.receipt.round != number:
+            raise TrainingError(f"the update of round {number} is not kept", remedy="Go on with the next round.")
+        return update, frame
 
     def open_sum(self, task: OpenTask, blobs: Blobs) -> Parcel:
         """Open a sum outside a round.
@@ -174,6 +196,7 @@ class HolderRun:
             EncryptionError: it must not be opened.
         """
         opened, sum_blob = self._open(task.opening, blobs, catch_up=task.catch_up)
+        self._memory.commit()
         return Parcel(body=opened, blobs=sum_blob)
 
     def open_contributions(self, task: ContributionsTask, blobs: Blobs) -> Parcel:
@@ -184,91 +207,128 @@ class HolderRun:
         """
         if self._terms.valuation.method == "none":
             raise EncryptionError("the agreement has no contributions measured", remedy="Nothing of them is opened.")
-        if self._contributions_opened:
-            raise EncryptionError("the contributions of this run were opened before", remedy="They are opened once.")
         if {sample.holder for sample in task.samples} - set(self._terms.holder_ids):
             raise EncryptionError("a contribution of somebody who is no holder of this agreement")
-        key, values = self._require_key(), []
-        for number, sample in enumerate(task.samples):
-            masked = parse_sample_frame(
-                blobs.get(sample.blob, b""),
-                expected=self._session.frame("sample", number, key.key_id),
-                sender=self._terms.coordinator,
-                parameters=self._parameters,
-            )
-            values.append(str(open_sample(key, masked)))
-        self._contributions_opened = True
-        facts = {"samples": [sample.blob for sample in task.samples], "values": values}
-        return Parcel(body=ContributionsReply(values=tuple(values), signature=self._sign("contributions", facts)))
+        names = [sample.blob for sample in task.samples]
+        frames = {name: blobs.get(name, b"") for name in names}
+        asked = sha256_hex(canonical_bytes([[name, sha256_hex(frames[name])] for name in names]))
+        opened = self._opened_once("contributions", asked)
+        if opened is None:
+            key, values = self._key.require(), []
+            for number, name in enumerate(names):
+                masked = parse_sample_frame(
+                    frames[name],
+                    expected=self._session.frame("sample", number, key.key_id),
+                    sender=self._terms.coordinator,
+                    parameters=self._parameters,
+                )
+                values.append(str(open_sample(key, masked)))
+            signature = self._sign("contributions", {"samples": names, "values": values})
+            opened = OpenedOnce(asked_sha256=asked, values=tuple(values), signature=signature)
+            self._remember_opened("contributions", opened)
+        return Parcel(body=ContributionsReply(values=opened.values, signature=opened.signature))
+
+    def _opened_once(self, what: str, asked_sha256: str) -> OpenedOnce | None:
+        """What was said when this was opened before.
+
+        Raises:
+            EncryptionError: something else was opened in its place.
+        """
+        before = self._memory.facts.opened.get(what)
+        if before is not None and (before.asked_sha256 != asked_sha256 or not self._memory.lasts):
+            raise EncryptionError(f"the {what} of this run were opened before", remedy="They are opened once.")
+        return before
+
+    def _remember_opened(self, what: str, opened: OpenedOnce) -> None:
+        self._memory.remember(opened={**self._memory.facts.opened, what: opened})
 
     def close(self) -> None:
-        """Wipe the run's key, as far as Python can; whatever needs it is refused from now on."""
-        if self._key is not None:
-            self._key.close()
+        """Wipe the run's key from memory, as far as Python can; whatever needs it is refused from now on."""
+        self._key.close()
+        self._memory.close()
 
     def release(self, task: ReleaseTask) -> Parcel:
-        """Release statistics before round 1, or a histogram for metrics after a sum was opened, encrypted, once.
+        """Release statistics before round 1, a histogram or a validation gradient after a sum, encrypted, once.
 
         Raises:
             BudgetExhausted: the run would cost more than is left of the lifetime budget; nothing is released.
             PrivacyError: it was not agreed, or was charged before this process began.
-            TrainingError: it was released before, or at another time than agreed.
+            TrainingError: it was begun before and is not kept, or at another time than agreed.
             EncryptionError: no key yet.
         """
-        self._require_key()
-        in_time = not self._trained_round if task.purpose == "statistics" else self._model_round > 0
-        if task.purpose in self._released or self._is_over or not in_time:
-            raise TrainingError(
-                f"the {task.purpose} are not released now", remedy="Each is released once, in its time."
-            )
-        self._charges.charge_once(task.purpose)
-        self._released.add(task.purpose)
-        steps = self._records.noisy_sums(task.purpose, self._state.model)
+        self._key.require()
+        known, what = self._memory.facts, task.label
+        if known.is_over:
+            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
+        sent = self._memory.blob(f"release.{task.purpose}") if what in known.released else None
+        if sent is not None:
+            return Parcel(body=ReleaseReply(signature=known.released[what]), blobs={"frame": sent})
+        if what in known.begun or not self._is_due(task):
+            raise TrainingError(f"the {what} are not released now", remedy="Each is released once, in its time.")
+        first = self._charges.charge_once(task.purpose, number=task.round)
+        self._memory.remember(begun=(*known.begun, what))
+        if not first:
+            raise charged_before(what, self.run_id)
+        steps = self._records.noisy_sums(task.purpose, self._state.model, before=self._before)
         offset = self._parameters.offset
         levels = np.full(self._parameters.num_parameters, offset, dtype=np.int64)
         levels[: len(steps)] += np.clip(steps, -offset, offset)  # what is cut off is paid for out of delta
-        frame = self._encrypted(levels.astype(np.uint64), slot_of(self._terms, task.purpose))
-        facts = {"purpose": task.purpose, "frame_sha256": sha256_hex(frame)}
-        return Parcel(body=ReleaseReply(signature=self._sign("release", facts)), blobs={"frame": frame})
+        frame = self._key.encrypted(levels.astype(np.uint64), slot_of(self._terms, task.purpose, task.round))
+        signature = self._sign("release", {"purpose": task.purpose, "frame_sha256": sha256_hex(frame)})
+        if self._memory.lasts:
+            self._memory.remember(
+                {f"release.{task.purpose}": frame}, released={**self._memory.facts.released, what: signature}
+            )
+        return Parcel(body=ReleaseReply(signature=signature), blobs={"frame": frame})
 
     def open_release(self, task: OpenReleaseTask, blobs: Blobs) -> Parcel:
         """Open the sum of a release, and standardise the own records by it if it is the statistics.
 
         Raises:
-            EncryptionError: it was opened before, or must not be opened.
+            EncryptionError: another was opened before, or it must not be opened.
             PrivacyError: it was not agreed.
         """
-        if task.purpose in self._opened:
-            raise EncryptionError(f"the {task.purpose} of this run were opened before", remedy="They are opened once.")
-        plan, slot = plan_of(self._terms, task.purpose), slot_of(self._terms, task.purpose)
-        levels = self._decrypted_sum(slot, task.contributors, blobs.get("sum", b""))
-        self._opened.add(task.purpose)
-        steps = levels[: plan.length].astype(np.int64) - len(task.contributors) * self._parameters.offset
-        values = tuple(str(int(step)) for step in steps)
-        if task.purpose == "statistics":
-            self._records.standardise(standardisation_from(self._terms, steps.tolist(), task.contributors))
-        signature = self._sign("opened release", task.facts(values))
-        return Parcel(body=OpenReleaseReply(values=values, signature=signature))
+        frame, what = blobs.get("sum", b""), task.label
+        asked = sha256_hex(canonical_bytes([list(task.contributors), sha256_hex(frame)]))
+        opened = self._opened_once(what, asked)
+        if opened is None:
+            if task.purpose == "validation" and not self._is_due(task):
+                raise EncryptionError(f"the {what} are not opened now", remedy="They are opened before the next round.")
+            plan, slot = plan_of(self._terms, task.purpose), slot_of(self._terms, task.purpose, task.round)
+            levels = self._key.decrypted_sum(slot, task.contributors, frame)
+            steps = levels[: plan.length].astype(np.int64) - len(task.contributors) * self._parameters.offset
+            values = tuple(str(int(step)) for step in steps)
+            if task.purpose == "statistics":
+                self._standardise(values, task.contributors)
+            opened = OpenedOnce(
+                asked_sha256=asked,
+                values=values,
+                signature=self._sign("opened release", task.facts(values)),
+                contributors=task.contributors,
+            )
+            self._remember_opened(what, opened)
+        return Parcel(body=OpenReleaseReply(values=opened.values, signature=opened.signature))
+
+    def _is_due(self, task: ReleaseTask | OpenReleaseTask) -> bool:
+        known = self._memory.facts
+        if task.purpose == "validation":
+            return 0 < task.round == known.model_round
+        return not task.round and (known.model_round > 0 if task.purpose == "metrics" else not known.trained_round)
+
+    def _standardise(self, values: tuple[str, ...], contributors: tuple[str, ...]) -> None:
+        self._records.standardise(standardisation_from(self._terms, [int(value) for value in values], contributors))
 
     def finish(self) -> Parcel:
-        """Take note that the run is over: what it has not released of its reservation is free again.
+        """Take note that the run is over: what it has not released of its reservation is free again, its key is wiped.
 
         Whoever says so falsely gets no further round out of this holder.
         """
-        self._is_over = True
         self._charges.give_back()
+        if self._memory.lasts:
+            self._key.erase()
+        self._memory.end()
         signature = self._sign("finish", {"holder": self._identity.id})
         return Parcel(body=JoinReply(holder=self._identity.id, signature=signature))
-
-    def _take(self, key: SecretKey) -> None:
-        if self._key is not None:
-            raise EncryptionError("this holder has a key of this run already", remedy="A new key needs a new run.")
-        self._key, self._encryptor = key, make_encryptor(key)
-
-    def _require_key(self) -> SecretKey:
-        if self._key is None:
-            raise EncryptionError("this holder has no key of this run yet", remedy="The key ceremony comes first.")
-        return self._key
 
     def _sign(self, purpose: str, facts: object) -> str:
         return self._session.sign(self._identity, purpose, facts)
@@ -278,24 +338,13 @@ class HolderRun:
         if self._observer is not None:
             values = dequantise_sum(levels, 1, self._parameters)
             self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
-        return self._encrypted(levels, round_number)
+        return self._key.encrypted(levels, slot_of(self._terms, "training", round_number))
 
     @property
     def _trainer(self) -> LocalTrainer:
         return LocalTrainer(
             terms=self._terms, holder_id=self._identity.id, examples=self._records.training, noise=self._noise
         )
-
-    def _encrypted(self, levels: Words, slot: int) -> bytes:
-        key = self._require_key()
-        assert self._encryptor is not None  # it comes with the key
-        place = self._terms.holder_ids.index(self._identity.id)
-        frame = FrameWriter(
-            self._session.frame("update", slot, key.key_id), sender=self._identity, parameters=self._parameters
-        )
-        # encrypted right where it travels
-        ciphertext = self._encryptor.encrypt(levels, round_number=slot, place=place, into=frame.body)
-        return frame.finish(ciphertext).tobytes()
 
     def _receipt(self, round_number: int, frame: bytes) -> RoundReceipt:
         return RoundReceipt(
@@ -310,53 +359,39 @@ class HolderRun:
 
     def _open(self, opening: Opening, blobs: Blobs, *, catch_up: bool) -> tuple[OpenReply, Blobs]:
         """Decrypt the sum of a round, move the model on, and say what came out; asked again, say the same."""
-        frame = blobs.get("sum", b"")
-        if self._last_opening is None or self._last_opening[0] != sha256_hex(frame):
-            if opening.round <= self._model_round:
+        frame, known = blobs.get("sum", b""), self._memory.facts
+        if known.opened_sum is None or known.opened_sum.frame_sha256 != sha256_hex(frame):
+            if opening.round <= known.model_round:
                 raise EncryptionError(
                     f"another sum of round {opening.round} was opened before", remedy="One sum a round is opened."
                 )
-            missed = catch_up and self._model_round < opening.round - 1
+            missed = catch_up and known.model_round < opening.round - 1
             before = state_from_bytes(blobs.get("model", b""), self._terms) if missed else self._state
-            if not missed and self._model_round != opening.round - 1:
-                raise TrainingError(f"the sum of round {opening.round} for the model of round {self._model_round}")
-            self._last_opening = (sha256_hex(frame), *self._decrypt(opening, frame, before))
-        _, reply, plain_sum = self._last_opening
-        return reply, {"sum": plain_sum} if opening.reveal else {}
+            if not missed and known.model_round != opening.round - 1:
+                raise TrainingError(f"the sum of round {opening.round} for the model of round {known.model_round}")
+            self._decrypt(opening, frame, before)
+        opened = self._memory.facts.opened_sum
+        assert opened is not None  # now or before
+        return opened.reply, {"sum": self._memory.blob("sum") or b""} if opening.reveal else {}
 
-    def _decrypted_sum(self, slot: int, contributors: tuple[str, ...], frame: bytes) -> Words:
-        """The levels of a sum of enough holders of the agreement, checked to be theirs."""
-        strangers = set(contributors) - set(self._terms.holder_ids)
-        if strangers or len(contributors) < self._terms.training.minimum_holders:
-            raise EncryptionError(
-                f"a sum of {len(contributors)} holders, {len(strangers)} of them strangers",
-                expected=f"at least {self._terms.training.minimum_holders} holders of the agreement",
-                remedy="A sum of fewer could show one holder's update, and is not opened.",
-            )
-        key = self._require_key()
-        ciphertext = parse_frame(
-            frame,
-            expected=self._session.frame("sum", slot, key.key_id),
-            sender=self._terms.coordinator,
-            parameters=self._parameters,
-        )
-        if ciphertext.count != len(contributors):
-            raise EncryptionError(f"a sum of {ciphertext.count} updates said to be of {len(contributors)} holders")
-        places = tuple(self._terms.holder_ids.index(holder) for holder in contributors)
-        return decrypt_sum(
-            key,
-            ciphertext,
-            of=Contributors(round_number=slot, places=places),
-            minimum_holders=self._terms.training.minimum_holders,
-        )
-
-    def _decrypt(self, opening: Opening, frame: bytes, before: ServerState) -> tuple[OpenReply, bytes]:
-        levels = self._decrypted_sum(opening.round, opening.contributors, frame)
+    def _decrypt(self, opening: Opening, frame: bytes, before: ServerState) -> None:
+        slot = slot_of(self._terms, "training", opening.round)
+        levels = self._key.decrypted_sum(slot, opening.contributors, frame)
+        self._before = before.model
         self._state = apply_sum(before, levels, opening.contributors, self._terms)
-        self._model_round, plain_sum = opening.round, sum_bytes(levels)
+        plain_sum = sum_bytes(levels)
         facts: dict[str, Any] = {
             "round": opening.round,
             "sum_sha256": sha256_hex(plain_sum),
             "model_sha256": sha256_hex(model_bytes(self._state.model)),
         }
-        return OpenReply(**facts, signature=self._sign("opened", facts)), plain_sum
+        reply = OpenReply(**facts, signature=self._sign("opened", facts))
+        model = {"model": state_bytes(self._state)} if self._memory.lasts else {}
+        if self._memory.lasts and self._terms.validated_by_holders:
+            model |= {"before": model_bytes(self._before)}
+        self._memory.stage(
+            {"sum": plain_sum, **model},
+            **self._memory.facts.releases_but_gradients,
+            model_round=opening.round,
+            opened_sum=OpenedSum(frame_sha256=sha256_hex(frame), reply=reply),
+        )

@@ -119,10 +119,11 @@ def test_a_malformed_run_id_is_refused(parties):
         join(parties, run_id="first")
 
 
-def test_a_run_is_joined_once(parties):
-    join(parties)
-    with pytest.raises(TrainingError, match="was joined before"):
-        join(parties)
+def test_a_run_that_is_joined_again_goes_on_and_does_not_start_anew(parties):
+    first = join(parties)
+    run = parties.holders["ahus"]._runs[parties.agreement.sha256]
+    assert join(parties) == first
+    assert parties.holders["ahus"]._runs[parties.agreement.sha256] is run
 
 
 def test_a_run_that_never_began_to_train_may_be_started_again_under_another_id(parties):

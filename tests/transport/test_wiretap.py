@@ -188,8 +188,8 @@ def run_of(holder):
 
 
 LEAKS = {
-    "key, packed": lambda holder, number: run_of(holder)._key.pack(),
-    "key, i1": lambda holder, number: run_of(holder)._key.coefficients().tobytes(),
+    "key, packed": lambda holder, number: run_of(holder)._key.secret.pack(),
+    "key, i1": lambda holder, number: run_of(holder)._key.secret.coefficients().tobytes(),
     "update, <f4": lambda holder, number: run_of(holder)._trainer.update(run_of(holder)._state.model, number).tobytes(),
     "rounded update, <f8": lambda holder, number: holder._observer.of_round(number, ["bern"]).tobytes(),
     "record, <f4": lambda holder, number: holder._examples.features.tobytes(),
