@@ -112,7 +112,7 @@ class Members:
             self._invitation(connection, serial, at=at)
 
     def enrol(
-        self, serial: str, *, token: str, identity: PublicIdentity, key_sha256: str, issue: Issue, at: str
+        self, serial: str, identity: PublicIdentity, *, token: str, key_sha256: str, issue: Issue, at: str
     ) -> str:
         """Take a party in, in one step: its invitation is used, its keys are noted, its certificate is issued.
 
