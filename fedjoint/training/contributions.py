@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,7 @@ from fedjoint.privacy.update_noise import update_noise_sd
 from fedjoint.training.aggregate import ServerState, mean_rate
 from fedjoint.training.coordinator import Log, Reference
 from fedjoint.training.optimizer import linear_step
+from fedjoint.training.path_gradients import AskHolders, ExchangeGradients, HolderGradients, PathGradients
 from fedjoint.training.plan import (
     Channel,
     ContributionsReply,
@@ -28,7 +30,6 @@ from fedjoint.training.plan import (
     SampleToOpen,
 )
 from fedjoint.training.session import Session
-from fedjoint.valuation.aumann_shapley import path_gradient
 from fedjoint.valuation.encrypted import (
     EncryptedContributions,
     MaskedContribution,
@@ -49,12 +50,15 @@ class Contributions:
         noise_errors: Holder to the standard error of its contribution by privacy noise.
         numbers_opened: How many numbers of each holder left encryption (1 unless gradients grew a lot).
         openers: The holders that opened them alike.
+        gains: By how much the utility rose in each round, by its gradient along the round's path; empty where it was
+            not measured.
     """
 
     by_holder: Mapping[str, float]
     noise_errors: Mapping[str, float]
     numbers_opened: int
     openers: tuple[str, ...]
+    gains: tuple[float, ...] = ()
 
 
 class Valuation(Protocol):
@@ -96,11 +100,20 @@ class UnmeasuredValuation:
         return contributions
 
 
-def valuation_of(session: Session, reference: Reference) -> Valuation:
-    """The agreed valuation of a run."""
-    if session.terms.valuation.method == "none":
+def valuation_of(session: Session, reference: Reference, *, ask: AskHolders) -> Valuation:
+    """The agreed valuation of a run.
+
+    Args:
+        session: The run.
+        reference: The exchange's reference set; not looked at where the agreement measures on holders' records.
+        ask: Has the holders' gradient along a round's path released and opened; called only where that is agreed.
+    """
+    terms = session.terms
+    if terms.valuation.method == "none":
         return UnmeasuredValuation(session)
-    return PathValuation(session, reference)
+    if terms.validated_by_holders:
+        return PathValuation(session, HolderGradients(terms, ask))
+    return PathValuation(session, ExchangeGradients(reference, points=terms.valuation.quadrature_points))
 
 
 class PathValuation:
@@ -108,11 +121,12 @@ class PathValuation:
 
     Args:
         session: The run.
-        reference: Gives the utility's gradient.
+        gradients: Gives the utility's gradient along each round's path.
     """
 
-    def __init__(self, session: Session, reference: Reference) -> None:
-        self._session, self._reference = session, reference
+    def __init__(self, session: Session, gradients: PathGradients) -> None:
+        self._session, self._gradients = session, gradients
+        self._gains: list[float] = []
         self._plan = JointPlan.of(session.terms) if session.terms.privacy.mode == "joint" else None
         self._encrypted = EncryptedContributions(
             session.parameters, noise_weight=self._plan.largest_weight_norm if self._plan else None
@@ -122,12 +136,9 @@ class PathValuation:
     def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
         """Credit a round's updates with what they move along its path, and earlier ones with what is left of them."""
         terms = self._session.terms
-        gradient = path_gradient(
-            self._reference.gradient,
-            before.model.astype(np.float64),
-            after.model.astype(np.float64),
-            points=terms.valuation.quadrature_points,
-        )
+        gradient = self._gradients.of_round(len(self._gains) + 1, before, after)
+        self._gains.append(float(gradient @ (after.model.astype(np.float64) - before.model)))
+        self._gradients.take_part(sorted(updates), after)
         self._fold(self._carried.add_round(updates, gradient, linear_step(after, terms.training)))
 
     def _fold(self, final: Iterable[tuple[Mapping[str, Ciphertext], npt.NDArray[np.float64]]]) -> None:
@@ -210,16 +221,18 @@ class PathValuation:
         return Contributions(
             by_holder=by_holder,
             noise_errors={holder: self._noise_error(holder) for holder in by_holder},
+            gains=tuple(self._gains),
             numbers_opened=self._encrypted.num_parts,
             openers=openers,
         )
 
     def _noise_error(self, holder: str) -> float:
-        return self._encrypted.noise_error(
+        of_updates = self._encrypted.noise_error(
             holder,
             update_sd=update_noise_sd(self._session.terms, holder) / self._session.parameters.step,
             noise_sd=self._plan.contribution_sd if self._plan else 0.0,
         )
+        return math.hypot(of_updates, self._gradients.noise_error(holder))
 
 
 def _is_number(value: str) -> bool:
@@ -243,4 +256,5 @@ def _facts(
         "openers": {holder: reply.signature for holder, reply in sorted(replies.items())},
         "contributions": dict(contributions.by_holder),
         "noise_errors": dict(contributions.noise_errors),
+        "gains": list(contributions.gains),
     }

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.agreement.slots import slot_of
 from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
 from fedjoint.encryption.frames import pack_frame, parse_frame
 from fedjoint.encryption.opened import MINIMUM_OPENERS
@@ -189,8 +190,8 @@ class Coordinator:
             if self._is_open(pending, openings):
                 yield self._close(pending, openings)
 
-    def release_once(self, purpose: OncePurpose, *, slot: int) -> OpenedRelease:
-        """Have holders release statistics or metrics, and open their sum.
+    def release_once(self, purpose: OncePurpose, *, number: int = 0) -> OpenedRelease:
+        """Have holders release statistics, metrics or the validation gradient of a round, and open their sum.
 
         Raises:
             TrainingError: too few holders took part or opened it, or two opened it differently.
@@ -200,9 +201,10 @@ class Coordinator:
             channel=self._channel,
             coordinator=self._identity,
             key_id=self.key_id,
-            log=self._log,
         )
-        return release.run(purpose, slot=slot, holders=sorted(self._model_round))
+        opened = release.run(purpose, holders=sorted(self._model_round), number=number)
+        self._log("validation.opened" if purpose == "validation" else "release.opened", opened.facts())
+        return opened
 
     def finish(self) -> None:
         """Tell every holder that the run is over, so that it frees what it has not spent of its reservation."""
@@ -255,7 +257,7 @@ class Coordinator:
         steps = check_releases(receipt, self._terms, steps_before=self._steps.get(holder, 0))
         update = parse_frame(
             frame,
-            expected=self._session.frame("update", current.number, self.key_id),
+            expected=self._session.frame("update", self._slot(current.number), self.key_id),
             sender=self._terms.holder(holder).identity,
             parameters=self._session.parameters,
         )
@@ -275,9 +277,12 @@ class Coordinator:
         )
         return pack_frame(
             current.total.total(),
-            header=self._session.frame("sum", current.number, self.key_id),
+            header=self._session.frame("sum", self._slot(current.number), self.key_id),
             sender=self._identity,
         )
+
+    def _slot(self, number: int) -> int:
+        return slot_of(self._terms, "training", number)
 
     def _close(self, pending: _Round, openings: Openings) -> RoundSummary:
         """Take the opened sum of a round, move the model on, account for contributions."""

@@ -9,19 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
+from fedjoint.agreement.slots import slot_of
 from fedjoint.data.records import Examples
 from fedjoint.encryption.decryption import open_sample
 from fedjoint.encryption.fixed_point import dequantise_sum
 from fedjoint.encryption.frames import parse_sample_frame
-from fedjoint.errors import EncryptionError, PrivacyError, TrainingError
+from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.training.aggregate import ServerState, apply_sum, model_bytes, state_bytes, state_from_bytes, sum_bytes
-from fedjoint.training.charges import RunCharges
+from fedjoint.training.charges import RunCharges, charged_before
 from fedjoint.training.holder_key import HolderKey
-from fedjoint.training.holder_release import HolderRecords, plan_of, slot_of, standardisation_from
+from fedjoint.training.holder_release import HolderRecords, plan_of, standardisation_from
 from fedjoint.training.holder_state import OpenedOnce, OpenedSum, RunMemory, RunStore, SentUpdate
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.optimizer import start_state
@@ -86,7 +87,9 @@ class HolderRun:
         known, terms = self._memory.facts, session.terms
         self._charges = RunCharges(session, lifetime, rounds=known.rounds_charged)
         self._noise = noise_source(terms.privacy, identity.id, after_round=known.trained_round)
-        self._records = HolderRecords(terms, examples, self._noise, held_out=self._memory.blob("held_out"))
+        self._records = HolderRecords(
+            terms, identity.id, examples, noise=self._noise, held_out=self._memory.blob("held_out")
+        )
         self._key = HolderKey(identity, session, store.key if store else None)
         before = self._memory.blob("model")
         self._state = (
@@ -94,6 +97,9 @@ class HolderRun:
             if before is not None
             else start_state(parameters_to_vector(agreed_module(terms)), terms.training)
         )
+        self._before = self._state.model  # before the last opened round
+        if (path := self._memory.blob("before")) is not None:
+            self._before = np.frombuffer(path, "<f4").astype(np.float32)
         if statistics := known.opened.get("statistics"):
             self._standardise(statistics.values, statistics.contributors)
         if self._memory.lasts:
@@ -168,7 +174,7 @@ class HolderRun:
         rounds = self._memory.facts.rounds_charged + 1
         self._memory.remember(trained_round=number, rounds_charged=rounds, update=None)
         if not first:
-            raise _charged_before(f"round {number}", self.run_id)
+            raise charged_before(f"round {number}", self.run_id)
         frame = self._encrypted_update(number)
         receipt = self._receipt(number, frame)
         update = SentUpdate(receipt=receipt, signature=self._sign("receipt", receipt))
@@ -242,7 +248,7 @@ class HolderRun:
         self._memory.close()
 
     def release(self, task: ReleaseTask) -> Parcel:
-        """Release statistics before round 1, or a histogram for metrics after a sum was opened, encrypted, once.
+        """Release statistics before round 1, a histogram or a validation gradient after a sum, encrypted, once.
 
         Raises:
             BudgetExhausted: the run would cost more than is left of the lifetime budget; nothing is released.
@@ -251,28 +257,27 @@ class HolderRun:
             EncryptionError: no key yet.
         """
         self._key.require()
-        known, purpose = self._memory.facts, task.purpose
+        known, what = self._memory.facts, task.label
         if known.is_over:
             raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
-        sent = self._memory.blob(f"release.{purpose}") if purpose in known.released else None
+        sent = self._memory.blob(f"release.{task.purpose}") if what in known.released else None
         if sent is not None:
-            return Parcel(body=ReleaseReply(signature=known.released[purpose]), blobs={"frame": sent})
-        in_time = not known.trained_round if purpose == "statistics" else known.model_round > 0
-        if purpose in known.begun or not in_time:
-            raise TrainingError(f"the {purpose} are not released now", remedy="Each is released once, in its time.")
-        first = self._charges.charge_once(purpose)
-        self._memory.remember(begun=(*known.begun, purpose))
+            return Parcel(body=ReleaseReply(signature=known.released[what]), blobs={"frame": sent})
+        if what in known.begun or not self._is_due(task):
+            raise TrainingError(f"the {what} are not released now", remedy="Each is released once, in its time.")
+        first = self._charges.charge_once(task.purpose, number=task.round)
+        self._memory.remember(begun=(*known.begun, what))
         if not first:
-            raise _charged_before(f"{purpose}", self.run_id)
-        steps = self._records.noisy_sums(purpose, self._state.model)
+            raise charged_before(what, self.run_id)
+        steps = self._records.noisy_sums(task.purpose, self._state.model, before=self._before)
         offset = self._parameters.offset
         levels = np.full(self._parameters.num_parameters, offset, dtype=np.int64)
         levels[: len(steps)] += np.clip(steps, -offset, offset)  # what is cut off is paid for out of delta
-        frame = self._key.encrypted(levels.astype(np.uint64), slot_of(self._terms, purpose))
-        signature = self._sign("release", {"purpose": purpose, "frame_sha256": sha256_hex(frame)})
+        frame = self._key.encrypted(levels.astype(np.uint64), slot_of(self._terms, task.purpose, task.round))
+        signature = self._sign("release", {"purpose": task.purpose, "frame_sha256": sha256_hex(frame)})
         if self._memory.lasts:
             self._memory.remember(
-                {f"release.{purpose}": frame}, released={**self._memory.facts.released, purpose: signature}
+                {f"release.{task.purpose}": frame}, released={**self._memory.facts.released, what: signature}
             )
         return Parcel(body=ReleaseReply(signature=signature), blobs={"frame": frame})
 
@@ -283,11 +288,13 @@ class HolderRun:
             EncryptionError: another was opened before, or it must not be opened.
             PrivacyError: it was not agreed.
         """
-        frame = blobs.get("sum", b"")
+        frame, what = blobs.get("sum", b""), task.label
         asked = sha256_hex(canonical_bytes([list(task.contributors), sha256_hex(frame)]))
-        opened = self._opened_once(task.purpose, asked)
+        opened = self._opened_once(what, asked)
         if opened is None:
-            plan, slot = plan_of(self._terms, task.purpose), slot_of(self._terms, task.purpose)
+            if task.purpose == "validation" and not self._is_due(task):
+                raise EncryptionError(f"the {what} are not opened now", remedy="They are opened before the next round.")
+            plan, slot = plan_of(self._terms, task.purpose), slot_of(self._terms, task.purpose, task.round)
             levels = self._key.decrypted_sum(slot, task.contributors, frame)
             steps = levels[: plan.length].astype(np.int64) - len(task.contributors) * self._parameters.offset
             values = tuple(str(int(step)) for step in steps)
@@ -299,8 +306,14 @@ class HolderRun:
                 signature=self._sign("opened release", task.facts(values)),
                 contributors=task.contributors,
             )
-            self._remember_opened(task.purpose, opened)
+            self._remember_opened(what, opened)
         return Parcel(body=OpenReleaseReply(values=opened.values, signature=opened.signature))
+
+    def _is_due(self, task: ReleaseTask | OpenReleaseTask) -> bool:
+        known = self._memory.facts
+        if task.purpose == "validation":
+            return 0 < task.round == known.model_round
+        return not task.round and (known.model_round > 0 if task.purpose == "metrics" else not known.trained_round)
 
     def _standardise(self, values: tuple[str, ...], contributors: tuple[str, ...]) -> None:
         self._records.standardise(standardisation_from(self._terms, [int(value) for value in values], contributors))
@@ -325,7 +338,7 @@ class HolderRun:
         if self._observer is not None:
             values = dequantise_sum(levels, 1, self._parameters)
             self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
-        return self._key.encrypted(levels, round_number)
+        return self._key.encrypted(levels, slot_of(self._terms, "training", round_number))
 
     @property
     def _trainer(self) -> LocalTrainer:
@@ -362,7 +375,9 @@ class HolderRun:
         return opened.reply, {"sum": self._memory.blob("sum") or b""} if opening.reveal else {}
 
     def _decrypt(self, opening: Opening, frame: bytes, before: ServerState) -> None:
-        levels = self._key.decrypted_sum(opening.round, opening.contributors, frame)
+        slot = slot_of(self._terms, "training", opening.round)
+        levels = self._key.decrypted_sum(slot, opening.contributors, frame)
+        self._before = before.model
         self._state = apply_sum(before, levels, opening.contributors, self._terms)
         plain_sum = sum_bytes(levels)
         facts: dict[str, Any] = {
@@ -372,16 +387,11 @@ class HolderRun:
         }
         reply = OpenReply(**facts, signature=self._sign("opened", facts))
         model = {"model": state_bytes(self._state)} if self._memory.lasts else {}
+        if self._memory.lasts and self._terms.validated_by_holders:
+            model |= {"before": model_bytes(self._before)}
         self._memory.stage(
             {"sum": plain_sum, **model},
+            **self._memory.facts.releases_but_gradients,
             model_round=opening.round,
             opened_sum=OpenedSum(frame_sha256=sha256_hex(frame), reply=reply),
         )
-
-
-def _charged_before(what: str, run_id: str) -> PrivacyError:
-    return PrivacyError(
-        f"{what} of run {run_id} was charged before this process began",
-        expected="a release that was never computed",
-        remedy="Computed again it would be another release: go on with the next.",
-    )

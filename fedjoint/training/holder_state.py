@@ -103,7 +103,7 @@ class RunFacts:
         rounds_charged: How many rounds it has accounted for.
         opened_sum: See :class:`OpenedSum`.
         update: Of ``trained_round``; None if it was begun and never made.
-        begun: What is released once and was begun, by purpose.
+        begun: What is released once and was begun, by purpose; of validation gradients by purpose and round.
         released: What was made of these, by purpose to signature. Blobs: ``release.PURPOSE``.
         opened: Releases that it opened, by purpose, and ``contributions``.
         is_over: Whether the coordinator said so.
@@ -121,6 +121,19 @@ class RunFacts:
     released: dict[str, str] = field(default_factory=dict)
     opened: dict[str, OpenedOnce] = field(default_factory=dict)
     is_over: bool = False
+
+    @property
+    def releases_but_gradients(self) -> dict[str, Any]:
+        """``begun``, ``released`` and ``opened`` less validation gradients, whose time ends with the next round."""
+
+        def lasts(what: str) -> bool:
+            return not what.startswith("validation ")
+
+        return {
+            "begun": tuple(what for what in self.begun if lasts(what)),
+            "released": {what: signature for what, signature in self.released.items() if lasts(what)},
+            "opened": {what: opened for what, opened in self.opened.items() if lasts(what)},
+        }
 
 
 class RunMemory:
