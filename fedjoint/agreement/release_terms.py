@@ -15,7 +15,7 @@ __all__ = ["SCORE_BINS", "SIZE_NOISE", "SMALL_CELL", "ReleaseTerms", "statistics
 SCORE_BINS = 10
 #: A count of fewer people, but for none, points at persons and does not leave.
 SMALL_CELL = 10
-#: The usual noise on a holder's number of examples, in examples; in a run of epsilon 1 all other noise is 4 % greater for it.
+#: The usual noise on a holder's number of examples: with it all other noise of a run of epsilon 1 is 4 % greater.
 SIZE_NOISE = 14.0
 
 
