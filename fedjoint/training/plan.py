@@ -266,6 +266,7 @@ class Parcel:
     blobs: Blobs = field(default_factory=dict)
 
 
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
     """A holder's "no", its silence, or an answer that had to be refused: a stable code, and words without a record."""
