@@ -35,7 +35,7 @@ from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.training.checkpoint import MemoryStore
-from fedjoint.training.contributions import Contributions, Valuation, valuation_of
+from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, RoundSummary
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_state import RunStore
@@ -244,7 +244,6 @@ class Run:
     """What a test needs of a run that is over."""
 
     coordinator: Coordinator
-    valuation: Valuation
     models: list[np.ndarray]
     rounds: list[RoundSummary]
     events: Events
@@ -261,17 +260,15 @@ class Run:
 def begin(consortium: Consortium, channel: Channel) -> Run:
     """A coordinator that has done nothing yet."""
     events: Events = []
-    valuation = valuation_of(consortium.session, consortium.reference)
     coordinator = Coordinator(
         consortium.coordinator,
         consortium.session,
         start=consortium.start,
         channel=channel,
         reference=consortium.reference,
-        contributions=valuation,
         log=lambda kind, body: events.append((kind, body)),
     )
-    return Run(coordinator=coordinator, valuation=valuation, models=[consortium.start], rounds=[], events=events)
+    return Run(coordinator=coordinator, models=[consortium.start], rounds=[], events=events)
 
 
 def train(consortium: Consortium, channel: Channel) -> Run:
@@ -285,13 +282,8 @@ def train(consortium: Consortium, channel: Channel) -> Run:
 
 
 def open_contributions(consortium: Consortium, run: Run, channel: Channel) -> Contributions:
-    run.contributions = run.valuation.open(
-        channel,
-        run.coordinator.key_id,
-        coordinator=consortium.coordinator,
-        holders=run.coordinator.holders,
-        log=lambda kind, body: run.events.append((kind, body)),
-    )
+    run.coordinator._channel = channel
+    run.contributions = run.coordinator.value()
     return run.contributions
 
 

@@ -16,7 +16,7 @@ from fedjoint.errors import TrainingError
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
-from fedjoint.training.contributions import Contributions, Valuation, valuation_of
+from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
 from fedjoint.training.holder_release import slot_of, standardisation_from
 from fedjoint.training.local_update import agreed_module
@@ -136,14 +136,12 @@ class _Running:
 
     def __call__(self, channel: Channel) -> None:
         stage = self._conditions.stopwatch.stage
-        valuation = valuation_of(self._session, self._reference)
         coordinator = Coordinator(
             self._identity,
             self._session,
             start=self._start,
             channel=channel,
             reference=self._reference,
-            contributions=valuation,
             log=self._log,
         )
         with stage("keys"):
@@ -151,7 +149,7 @@ class _Running:
         try:
             self._train(coordinator)
             with stage("contributions"):
-                self._ended = self._value(coordinator, valuation, channel), coordinator.end
+                self._ended = coordinator.value(), coordinator.end
         finally:  # also where a round was refused: others have reserved for it
             coordinator.finish()
 
@@ -177,11 +175,6 @@ class _Running:
         self._losses[0] = self._reference.loss(self._start)
         facts = {"loss": self._losses[0], "metrics": dict(self._reference.metrics(self._start))}
         self._log("run.standardised", facts)
-
-    def _value(self, coordinator: Coordinator, valuation: Valuation, channel: Channel) -> Contributions:
-        return valuation.open(
-            channel, coordinator.key_id, coordinator=self._identity, holders=coordinator.holders, log=self._log
-        )
 
     def trained(self, *, bytes_up: int, bytes_down: int) -> TrainedRun:
         if self._ended is None:

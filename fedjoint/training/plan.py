@@ -6,7 +6,7 @@ an encrypted frame). A task names the agreement and the run, so that a holder ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -26,6 +26,7 @@ __all__ = [
     "ContributionsTask",
     "JoinReply",
     "Kind",
+    "Log",
     "OncePurpose",
     "OpenReleaseReply",
     "OpenReleaseTask",
@@ -52,6 +53,8 @@ _MAX_DIGITS = 20
 Blobs = Mapping[str, bytes]
 #: What a holder releases once by a task of its own.
 OncePurpose = Literal["statistics", "metrics"]
+#: Writes an event (type, body) to the run record.
+Log = Callable[[str, Mapping[str, Any]], object]
 Kind = Literal[
     "join", "make_key", "take_key", "train", "open_sum", "open_contributions", "release", "open_release", "finish"
 ]

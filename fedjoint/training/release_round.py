@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
@@ -12,8 +12,10 @@ from fedjoint.encryption.frames import pack_frame, parse_frame
 from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
+from fedjoint.training.coordinator_state import CoordinatorMemory, ReleaseFacts
 from fedjoint.training.plan import (
     Channel,
+    Log,
     OncePurpose,
     OpenReleaseReply,
     OpenReleaseTask,
@@ -25,8 +27,6 @@ from fedjoint.training.plan import (
 from fedjoint.training.session import Session
 
 __all__ = ["OpenedRelease", "ReleaseRound"]
-
-_Log = Callable[[str, Mapping[str, Any]], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +54,15 @@ class ReleaseRound:
         coordinator: Signs the sum's frame.
         key_id: Of the run's key.
         log: Writes the run record.
+        memory: Where the sum is kept before anybody is asked to open it.
     """
 
     session: Session
     channel: Channel
     coordinator: Identity
     key_id: str
-    log: _Log
+    log: Log
+    memory: CoordinatorMemory
 
     def run(self, purpose: OncePurpose, *, slot: int, holders: Sequence[str]) -> OpenedRelease:
         """Have every holder release its noisy sums, and open only their sum.
@@ -73,23 +75,35 @@ class ReleaseRound:
         Raises:
             TrainingError: too few holders took part or opened the sum, or two opened it differently.
         """
+        known = self.memory.facts.releases.get(purpose) or self._summed(purpose, slot, holders)
+        if known.opened is None:
+            frame = self.memory.required(f"release.{purpose}")
+            values, signatures = self._open(purpose, frame, known.contributors, holders)
+            opened = {
+                "purpose": purpose,
+                "contributors": list(known.contributors),
+                "values": list(values),
+                "opened": dict(sorted(signatures.items())),
+                "refusals": dict(sorted(known.refusals.items())),
+            }
+            known = dataclasses.replace(known, opened=opened)
+            self.memory.keep_release(purpose, known)
+        assert known.opened is not None  # now or before
+        self.log("release.opened", known.opened)
+        values = known.opened["values"]
+        return OpenedRelease(purpose=purpose, contributors=known.contributors, values=tuple(map(int, values)))
+
+    def _summed(self, purpose: OncePurpose, slot: int, holders: Sequence[str]) -> ReleaseFacts:
+        """Collect a release, and keep its sum before anybody is asked to open it."""
         total, contributors, refusals = self._collect(purpose, slot, holders)
         if len(contributors) < self.session.terms.training.minimum_holders:
             raise _too_few(purpose, "released by", contributors, refusals)
         header = self.session.frame("sum", slot, self.key_id)
         frame = pack_frame(total.total(), header=header, sender=self.coordinator)
-        values, signatures = self._open(purpose, frame, contributors, holders)
-        self.log(
-            "release.opened",
-            {
-                "purpose": purpose,
-                "contributors": list(contributors),
-                "values": list(values),
-                "opened": dict(sorted(signatures.items())),
-                "refusals": {holder: refusal.code for holder, refusal in sorted(refusals.items())},
-            },
-        )
-        return OpenedRelease(purpose=purpose, contributors=contributors, values=tuple(map(int, values)))
+        codes = {holder: refusal.code for holder, refusal in refusals.items()}
+        facts = ReleaseFacts(contributors=contributors, refusals=codes)
+        self.memory.keep_release(purpose, facts, frame)
+        return facts
 
     def _collect(
         self, purpose: OncePurpose, slot: int, holders: Sequence[str]
