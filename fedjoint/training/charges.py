@@ -48,11 +48,8 @@ class RunCharges:
         """What it would have cost if the holder's ciphertexts were opened; mode ``joint`` only."""
         return epsilon_if_opened(self._terms, self._steps) if self._steps else None
 
-    def charge_round(self, number: int) -> bool:
-        """Charge a round to both budgets, or to neither.
-
-        Returns:
-            False if a process that was killed had charged it: it counts, and must not be computed again.
+    def admit_round(self) -> None:
+        """Refuse a round that does not fit, and reserve the run before its first one; nothing is charged yet.
 
         Raises:
             BudgetExhausted: it would cost more than is left.
@@ -61,9 +58,27 @@ class RunCharges:
         release = round_release(self._terms)
         if self._budget is None or release is None:
             self._require_no_lifetime()
-            return True
+            return
         self._budget.check(release.event)
-        first = True
+        if self._lifetime is not None:
+            self._reserved(self._lifetime)
+
+    def charge_round(self, number: int, *, again: bool = False) -> bool:
+        """Charge a round that was admitted.
+
+        Args:
+            number: From 1.
+            again: Whether it is in this account already, and perhaps not in the ledger: the process was killed.
+
+        Returns:
+            False if the ledger had it already.
+
+        Raises:
+            PrivacyError: the ledger refuses.
+        """
+        release, first = round_release(self._terms), True
+        if self._budget is None or release is None:
+            return first
         if self._lifetime is not None:
             reservation = self._reserved(self._lifetime)
             for once in once_released(self._terms):
@@ -71,24 +86,39 @@ class RunCharges:
                     # their noise is in rounds that are not computed again
                     self._lifetime.commit(reservation, name=once.purpose, release=once)
             first = self._lifetime.commit(reservation, name=f"round {number}", release=release)
-        self._spend(release)
+        if not again:
+            self._spend(release)
         return first
 
-    def charge_once(self, purpose: Purpose) -> bool:
-        """Charge what the holder itself releases once; the run's budget has it from the start.
-
-        Returns:
-            False if a process that was killed had charged it: it must not be computed again.
+    def admit_once(self, purpose: Purpose) -> None:
+        """Refuse to release once what was not agreed, or a run that does not fit; nothing is charged yet.
 
         Raises:
             BudgetExhausted: the run would cost more than is left of the lifetime budget.
             PrivacyError: it was not agreed, or the ledger refuses.
         """
+        self._once(purpose)
+        if self._lifetime is not None:
+            self._reserved(self._lifetime)
+
+    def charge_once(self, purpose: Purpose) -> bool:
+        """Charge what the holder itself releases once; the run's budget has it from the start.
+
+        Returns:
+            False if the ledger had it already.
+
+        Raises:
+            PrivacyError: it was not agreed, or the ledger refuses.
+        """
+        release = self._once(purpose)
+        if self._lifetime is None:
+            return True
+        return self._lifetime.commit(self._reserved(self._lifetime), name=purpose, release=release)
+
+    def _once(self, purpose: Purpose) -> Release:
         for release in once_released(self._terms):
             if release.purpose == purpose:
-                if self._lifetime is None:
-                    return True
-                return self._lifetime.commit(self._reserved(self._lifetime), name=purpose, release=release)
+                return release
         raise PrivacyError(f"no {purpose} were agreed to be released", remedy="Agree on them first.")
 
     def give_back(self) -> None:

@@ -96,7 +96,7 @@ class HolderRun:
         )
         if statistics := known.opened.get("statistics"):
             self._standardise(statistics.values, statistics.contributors)
-        if self._memory.lasts:
+        if self._memory.lasts and self._memory.blob("held_out") is None:
             self._memory.remember({"held_out": self._records.held_out})
 
     @property
@@ -145,7 +145,7 @@ class HolderRun:
         if known.is_over:
             raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
         self._key.require()
-        again = self._memory.lasts and known.update is not None and task.round == known.trained_round
+        again = task.round == known.trained_round and (self._has_sent(task.round) or self._may_make(task.round))
         if not again and not known.trained_round < task.round <= self._terms.training.rounds:
             raise TrainingError(
                 f"round {task.round} after round {known.trained_round}",
@@ -158,17 +158,30 @@ class HolderRun:
                 f"round {task.round} and the model is of round {self._memory.facts.model_round}",
                 remedy="Send the sum.",
             )
-        update, frame = self._sent(task.round) if again else self._trained(task.round)
+        update, frame = self._sent(task.round) if self._has_sent(task.round) else self._trained(task.round)
         reply = RoundReply(receipt=update.receipt, signature=update.signature, opened=opened)
         return Parcel(body=reply, blobs={"frame": frame, **sum_blob})
 
+    def _has_sent(self, number: int) -> bool:
+        """Whether the update of a round is kept, to be sent again."""
+        update = self._memory.facts.update
+        return self._memory.lasts and update is not None and update.receipt.round == number
+
+    def _may_make(self, slot: int, name: str = "") -> bool:
+        """Whether what a killed process began may be made yet: as it was not even encrypted, nothing of it left."""
+        barred = self._memory.facts.barred
+        return self._memory.lasts and self._key.require().last_round < slot and (name or f"round {slot}") not in barred
+
     def _trained(self, number: int) -> tuple[SentUpdate, bytes]:
         """Charge a round, train in it, and keep the update before it leaves."""
-        first = self._charges.charge_round(number)  # before anything is released: a crash in between charges
-        rounds = self._memory.facts.rounds_charged + 1
-        self._memory.remember(trained_round=number, rounds_charged=rounds, update=None)
-        if not first:
-            raise _charged_before(f"round {number}", self.run_id)
+        known = self._memory.facts
+        again = number == known.trained_round
+        if not again:
+            self._charges.admit_round()
+            self._memory.remember(trained_round=number, rounds_charged=known.rounds_charged + 1, update=None)
+        # before anything is released: a crash in between charges
+        if not self._charges.charge_round(number, again=again) and not again:
+            raise self._barred(f"round {number}")
         frame = self._encrypted_update(number)
         receipt = self._receipt(number, frame)
         update = SentUpdate(receipt=receipt, signature=self._sign("receipt", receipt))
@@ -176,10 +189,19 @@ class HolderRun:
             self._memory.remember({"frame": frame}, update=update)
         return update, frame
 
+    def _barred(self, name: str) -> PrivacyError:
+        """What the ledger has, and this memory did not know of: it may have left, and is never made."""
+        self._memory.remember(barred=(*self._memory.facts.barred, name))
+        return PrivacyError(
+            f"{name} of run {self.run_id} was charged before this process began",
+            expected="a release that was never computed",
+            remedy="Computed again it would be another release: go on with the next.",
+        )
+
     def _sent(self, number: int) -> tuple[SentUpdate, bytes]:
         """The update of a round as it was made: never another one under the same key and round."""
         update, frame = self._memory.facts.update, self._memory.blob("frame")
-        if update is None or frame is None or update.receipt.round != number:
+        if update is None or frame is None:
             raise TrainingError(f"the update of round {number} is not kept", remedy="Go on with the next round.")
         return update, frame
 
@@ -258,17 +280,19 @@ class HolderRun:
         if sent is not None:
             return Parcel(body=ReleaseReply(signature=known.released[purpose]), blobs={"frame": sent})
         in_time = not known.trained_round if purpose == "statistics" else known.model_round > 0
-        if purpose in known.begun or not in_time:
+        slot, again = slot_of(self._terms, purpose), purpose in known.begun
+        if not in_time or (again and not self._may_make(slot, purpose)):
             raise TrainingError(f"the {purpose} are not released now", remedy="Each is released once, in its time.")
-        first = self._charges.charge_once(purpose)
-        self._memory.remember(begun=(*known.begun, purpose))
-        if not first:
-            raise _charged_before(f"{purpose}", self.run_id)
+        self._charges.admit_once(purpose)
+        if not again:
+            self._memory.remember(begun=(*known.begun, purpose))
+        if not self._charges.charge_once(purpose) and not again:
+            raise self._barred(purpose)
         steps = self._records.noisy_sums(purpose, self._state.model)
         offset = self._parameters.offset
         levels = np.full(self._parameters.num_parameters, offset, dtype=np.int64)
         levels[: len(steps)] += np.clip(steps, -offset, offset)  # what is cut off is paid for out of delta
-        frame = self._key.encrypted(levels.astype(np.uint64), slot_of(self._terms, purpose))
+        frame = self._key.encrypted(levels.astype(np.uint64), slot)
         signature = self._sign("release", {"purpose": purpose, "frame_sha256": sha256_hex(frame)})
         if self._memory.lasts:
             self._memory.remember(
@@ -377,11 +401,3 @@ class HolderRun:
             model_round=opening.round,
             opened_sum=OpenedSum(frame_sha256=sha256_hex(frame), reply=reply),
         )
-
-
-def _charged_before(what: str, run_id: str) -> PrivacyError:
-    return PrivacyError(
-        f"{what} of run {run_id} was charged before this process began",
-        expected="a release that was never computed",
-        remedy="Computed again it would be another release: go on with the next.",
-    )

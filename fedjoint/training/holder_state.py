@@ -101,8 +101,9 @@ class RunFacts:
         trained_round: The last round that it began.
         rounds_charged: How many rounds it has accounted for.
         opened_sum: See :class:`OpenedSum`.
-        update: Of ``trained_round``; None if it was begun and never made.
+        update: Of ``trained_round``; None if it was begun and not made: nothing of it left, and it may be made yet.
         begun: What is released once and was begun, by purpose.
+        barred: What was begun and is never made: by a memory that was lost it may have been made already.
         released: What was made of these, by purpose to signature. Blobs: ``release.PURPOSE``.
         opened: Releases that it opened, by purpose, and ``contributions``.
         is_over: Whether the coordinator said so.
@@ -117,6 +118,7 @@ class RunFacts:
     opened_sum: OpenedSum | None = None
     update: SentUpdate | None = None
     begun: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
     released: dict[str, str] = field(default_factory=dict)
     opened: dict[str, OpenedOnce] = field(default_factory=dict)
     is_over: bool = False
