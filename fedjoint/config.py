@@ -101,7 +101,7 @@ class PrivacyConfig:
         contributions_noise_multiplier: Of mode ``joint``.
         insecure_seed: Makes the noise reproducible.
         metrics: Whether AUC and accuracy on records that holders keep out of training are released, with noise.
-        held_out: Fraction of records kept out for them.
+        held_out: Fraction of records kept out for them, and for ``valuation.reference=holders``.
     """
 
     mode: Literal["local", "joint", "none"]
@@ -140,6 +140,7 @@ class ValuationConfig:
 
     method: Literal["aumann_shapley", "none"]
     utility: Literal["negative_loss", "soft_auc"]
+    reference: Literal["exchange", "holders"] = "exchange"
     quadrature_points: int = 1
     unmeasured: Literal["by_size", "equal"] = "by_size"
     keep_updates: bool = False

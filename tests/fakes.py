@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.review import HolderPolicy
 from fedjoint.agreement.schema import Column, Schema, Target
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
@@ -42,8 +43,9 @@ from fedjoint.training.holder_state import RunStore
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.training.plan import Channel, Kind, Parcel, Refusal, Task
 from fedjoint.training.session import Session
+from fedjoint.transport.app_node import HOLDER_KEY
 from fedjoint.transport.holder_grid import run_server_app
-from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
+from fedjoint.transport.inline import InlineGrid
 
 WIDTH = 3
 #: Of the linear model: three weights and a bias.
@@ -137,8 +139,12 @@ def make_terms(
     encryption: EncryptionTerms | None = None,
     hidden: tuple[int, ...] = (),
     valuation: Mapping[str, Any] | None = None,
+    releases: ReleaseTerms | None = None,
     **training: Any,
 ) -> Terms:
+    committed: Any = {"reference_sha256": reference.sha256(), "reference_num_examples": len(reference)}
+    if (valuation or {}).get("reference") == "holders":
+        committed = {}
     return Terms(
         title="A study",
         purpose="Tests",
@@ -151,10 +157,9 @@ def make_terms(
         training=TrainingTerms(**({"rounds": 3, "learning_rate": 1.0} | training)),
         privacy=privacy,
         encryption=encryption or EncryptionTerms(scheme="seeded", bound=8.0, value_bits=20),
-        valuation=ValuationTerms(
-            reference_sha256=reference.sha256(), reference_num_examples=len(reference), **(valuation or {})
-        ),
+        valuation=ValuationTerms(**committed | (valuation or {})),
         money=MoneyTerms(),
+        releases=releases or ReleaseTerms(),
     )
 
 

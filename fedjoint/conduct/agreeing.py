@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.terms import (
@@ -104,8 +105,8 @@ def compose_terms(
             quadrature_points=config.valuation.quadrature_points,
             keep_updates=config.valuation.keep_updates,
             unmeasured=config.valuation.unmeasured,
-            reference_sha256=reference.sha256(),
-            reference_num_examples=len(reference),
+            reference=config.valuation.reference,
+            **_committed(config, reference),
         ),
         money=MoneyTerms(
             currency=config.money.currency,
@@ -121,6 +122,13 @@ def compose_terms(
     if terms.valuation.method == "none" and config.encryption.values_per_word is None:
         return dataclasses.replace(terms, encryption=_packed(terms))
     return terms
+
+
+def _committed(config: SimulationConfig, reference: Examples) -> dict[str, Any]:
+    """What commits the exchange to its reference set, if contributions are measured on it."""
+    if config.valuation.reference == "holders":
+        return {}
+    return {"reference_sha256": reference.sha256(), "reference_num_examples": len(reference)}
 
 
 def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
@@ -144,15 +152,16 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms, releases: Rel
         blur = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1) * _CONTRIBUTIONS_PART**-0.5
     share = config.noise_multiplier
     if share is None:
-        once = (GaussianEvent(sampling_rate=1.0, noise_multiplier=blur), *spent_on(releases, honest))
+        once = (GaussianEvent(sampling_rate=1.0, noise_multiplier=blur), *spent_on(releases, training.rounds, honest))
         rate, steps = training.sampling_rate, training.rounds
         of_sum = noise_multiplier_for(epsilon, accounted, sampling_rate=rate, steps=steps, spent=once)
-        if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps, spent=spent_on(releases))
+        own = spent_on(releases, steps)
+        if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps, spent=own)
         # a hair more: the root must not round below what the whole needs
         share = max(of_sum / math.sqrt(honest) * (1 + 1e-12), if_opened)
         if config.contributions_noise_multiplier is None:  # what a larger share leaves of epsilon is for contributions
             sums = GaussianEvent(sampling_rate=rate, noise_multiplier=share * math.sqrt(honest), count=steps)
-            others = (sums, *spent_on(releases, honest))
+            others = (sums, *spent_on(releases, steps, honest))
             left = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1, spent=others)
             blur = min(blur, left)
     return _agreed(config, noise_multiplier=share, contributions_noise_multiplier=blur)
@@ -204,7 +213,7 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms, releases: ReleaseTe
         steps = training.rounds * training.local_steps
         rate = training.sampling_rate
         noise = noise_multiplier_for(
-            config.epsilon, config.delta, sampling_rate=rate, steps=steps, spent=spent_on(releases)
+            config.epsilon, config.delta, sampling_rate=rate, steps=steps, spent=spent_on(releases, training.rounds)
         )
     return _agreed(config, noise_multiplier=noise)
 

@@ -15,17 +15,24 @@ __all__ = ["agreed_releases", "honest_holders", "spent_on"]
 
 #: The part of 1 / noise², summed over releases, that each of them gets.
 _PART = 0.1
+#: The same of all validation gradients together.
+_VALIDATION_PART = 0.2
 
 
 def agreed_releases(config: SimulationConfig, training: TrainingTerms) -> ReleaseTerms:
-    """The releases that a configuration asks for, each with a tenth of what epsilon allows (in 1 / noise²).
+    """The releases that a configuration asks for, each with its part of what epsilon allows (in 1 / noise²).
+
+    A tenth is for statistics, a tenth for metrics, a fifth for the holders' validation gradients of all rounds.
 
     Raises:
         PrivacyError: they are asked for without a privacy mode or its epsilon.
     """
     privacy = config.privacy
     statistics, metrics = config.data.standardise == "private", privacy.metrics
-    if not (statistics or metrics):
+    by_holders = config.valuation.reference == "holders"
+    if privacy.mode == "none" and by_holders and not (statistics or metrics):
+        return ReleaseTerms(held_out=privacy.held_out)
+    if not (statistics or metrics or by_holders):
         return ReleaseTerms()
     if privacy.mode == "none" or privacy.epsilon is None or privacy.delta is None:
         raise PrivacyError(
@@ -33,22 +40,28 @@ def agreed_releases(config: SimulationConfig, training: TrainingTerms) -> Releas
             remedy="Choose a privacy mode, with epsilon and delta.",
         )
     accounted = privacy.delta * (1 - TAILS_OF_DELTA)
-    noise = noise_multiplier_for(privacy.epsilon, accounted, sampling_rate=1.0, steps=1) * _PART**-0.5
+    whole = noise_multiplier_for(privacy.epsilon, accounted, sampling_rate=1.0, steps=1)
     # a hair more: the root must not round below what the whole needs
-    share = noise / math.sqrt(honest_holders(privacy, training)) * (1 + 1e-12)
+    of_a_holder = whole / math.sqrt(honest_holders(privacy, training)) * (1 + 1e-12)
+    share = of_a_holder * _PART**-0.5
     return ReleaseTerms(
         statistics_noise_multiplier=share if statistics else None,
         metrics_noise_multiplier=share if metrics else None,
-        held_out=privacy.held_out if metrics else 0.0,
+        validation_noise_multiplier=of_a_holder * (training.rounds / _VALIDATION_PART) ** 0.5 if by_holders else None,
+        held_out=privacy.held_out if metrics or by_holders else 0.0,
     )
 
 
-def spent_on(releases: ReleaseTerms, honest: int = 1) -> Ledger:
-    """What they cost with the noise of so many holders; of one: if a holder's ciphertexts were opened."""
-    noises = (releases.statistics_noise_multiplier, releases.metrics_noise_multiplier)
+def spent_on(releases: ReleaseTerms, rounds: int, honest: int = 1) -> Ledger:
+    """What they cost over so many rounds with the noise of so many holders; of one: if its ciphertexts were opened."""
+    noises = (
+        (releases.statistics_noise_multiplier, 1),
+        (releases.metrics_noise_multiplier, 1),
+        (releases.validation_noise_multiplier, rounds),
+    )
     return tuple(
-        GaussianEvent(sampling_rate=1.0, noise_multiplier=noise * math.sqrt(honest))
-        for noise in noises
+        GaussianEvent(sampling_rate=1.0, noise_multiplier=noise * math.sqrt(honest), count=count)
+        for noise, count in noises
         if noise is not None
     )
 

@@ -207,7 +207,8 @@ def _contributions(terms: Terms, outcome: Outcome) -> ContributionReport:
     values = np.array(list(found.by_holder.values()))
     others = None if exact is None else np.array([exact[holder] for holder in found.by_holder])
     return ContributionReport(
-        method="Aumann-Shapley value on ciphertexts",
+        method="Aumann-Shapley value on ciphertexts"
+        + (", along gradients of records that holders keep out of training" if terms.validated_by_holders else ""),
         total=total,
         gap=abs(total - gain) / abs(gain) if gain else None,
         numbers_opened=found.numbers_opened,
@@ -218,6 +219,7 @@ def _contributions(terms: Terms, outcome: Outcome) -> ContributionReport:
         paid_alike=outcome.settled.paid_alike,
         materiality=terms.money.materiality,
         materiality_z=terms.money.materiality_z,
+        reference=terms.valuation.reference,
     )
 
 

@@ -18,7 +18,7 @@ from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
-from fedjoint.training.holder_release import slot_of, standardisation_from
+from fedjoint.training.holder_release import standardisation_from
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.plan import Channel
 from fedjoint.training.release_round import OpenedRelease
@@ -57,6 +57,7 @@ class TrainedRun:
         contributions: Of each holder.
         end: Why training ended.
         histogram: The opened histogram for private metrics, if one was agreed.
+        gradients: The opened validation gradient of each round, where contributions are measured on holders' records.
         standardisation: How records were standardised, if by private statistics.
         bytes_up: Bytes that all holders together sent in training messages.
         bytes_down: Bytes that they received.
@@ -68,6 +69,7 @@ class TrainedRun:
     contributions: Contributions
     end: str
     histogram: OpenedRelease | None
+    gradients: tuple[OpenedRelease, ...]
     standardisation: Standardisation | None
     bytes_up: int
     bytes_down: int
@@ -79,7 +81,9 @@ class TrainedRun:
 
     @property
     def utility_gain(self) -> float:
-        """Reference loss at the start minus at the end."""
+        """Reference loss at the start minus at the end; on holders' records what their gradients say of it."""
+        if self.gradients:
+            return sum(self.contributions.gains)
         return self.losses[0] - self.losses[-1]
 
 
@@ -123,6 +127,7 @@ class _Running:
         self._models, self._losses = [self._start], [reference.loss(self._start)]
         self._rounds: list[RoundSummary] = []
         self._histogram: OpenedRelease | None = None
+        self._gradients: tuple[OpenedRelease, ...] = ()
         self._ended: tuple[Contributions, str] | None = None
 
     def opening_facts(self) -> dict[str, object]:
@@ -150,6 +155,7 @@ class _Running:
             self._train(coordinator)
             with stage("contributions"):
                 self._ended = coordinator.value(), coordinator.end
+            self._gradients = coordinator.gradients
         finally:  # also where a round was refused: others have reserved for it
             coordinator.finish()
 
@@ -166,11 +172,11 @@ class _Running:
                 self._conditions.on_round(summary)
         if terms.releases.metrics_noise_multiplier is not None:
             with stage("metrics"):
-                self._histogram = coordinator.release_once("metrics", slot=slot_of(terms, "metrics"))
+                self._histogram = coordinator.release_once("metrics")
 
     def _standardise(self, coordinator: Coordinator) -> None:
         terms = self._session.terms
-        opened = coordinator.release_once("statistics", slot=slot_of(terms, "statistics"))
+        opened = coordinator.release_once("statistics")
         self._reference.standardise(standardisation_from(terms, opened.values, opened.contributors))
         self._losses[0] = self._reference.loss(self._start)
         facts = {"loss": self._losses[0], "metrics": dict(self._reference.metrics(self._start))}
@@ -187,6 +193,7 @@ class _Running:
             contributions=contributions,
             end=end,
             histogram=self._histogram,
+            gradients=self._gradients,
             standardisation=self._reference.standardisation,
             bytes_up=bytes_up,
             bytes_down=bytes_down,

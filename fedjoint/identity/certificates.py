@@ -74,6 +74,14 @@ class NodeKey:
         built = x509.CertificateSigningRequestBuilder().subject_name(name).sign(self._private(), hashes.SHA256())
         return built.public_bytes(serialization.Encoding.PEM)
 
+    def fits(self, certificate_pem: bytes) -> bool:
+        """Whether a certificate is for this key.
+
+        Raises:
+            IdentityError: the certificate or the key is malformed.
+        """
+        return _parse(certificate_pem).public_key() == self._private().public_key()
+
     def _private(self) -> ec.EllipticCurvePrivateKey:
         try:
             key = serialization.load_pem_private_key(self.pem, None)

@@ -57,13 +57,18 @@ def round_release(terms: Terms) -> Release | None:
 
 
 def once_released(terms: Terms) -> Releases:
-    """What a run releases once, all of it charged before the first round: statistics, contributions, metrics.
+    """What is charged before the first round, all of it: statistics, validation gradients, contributions, metrics.
+
+    Of validation gradients there is one for each round. A record is either trained on or held out for them; that it is
+    charged for both makes the account too high, never too low.
 
     If a holder's ciphertexts were opened, its contribution, which is computed from them, would cost nothing more.
     """
     made, agreed = [], terms.releases
     if agreed.statistics_noise_multiplier is not None:
         made.append(_noisy("statistics", agreed.statistics_noise_multiplier, terms))
+    if agreed.validation_noise_multiplier is not None:
+        made.append(_noisy("validation", agreed.validation_noise_multiplier, terms, count=terms.training.rounds))
     if terms.privacy.contributions_noise_multiplier is not None:
         event = GaussianEvent(sampling_rate=1.0, noise_multiplier=terms.privacy.contributions_noise_multiplier)
         made.append(Release(purpose="contributions", event=event, if_opened=None))

@@ -33,7 +33,7 @@ class SumPlan:
     Args:
         length: How many numbers, at least 1.
         sensitivity: The most that one record changes them by, L2, before rounding.
-        noise_multiplier: Of one holder's noise, in units of what one record can change.
+        noise_multiplier: Of one holder's noise, in units of what one record can change; 0 without privacy.
         steps: Of the grid in a unit, a whole number: sums of whole numbers are not rounded.
         whole: Whether they are.
     """
@@ -46,7 +46,9 @@ class SumPlan:
 
     @property
     def share_sd(self) -> int:
-        """Parameter of a holder's discrete Gaussian, in steps."""
+        """Parameter of a holder's discrete Gaussian, in steps; 0 without privacy."""
+        if not self.noise_multiplier:
+            return 0
         of_one_record = self.sensitivity * self.steps + (0.0 if self.whole else math.sqrt(self.length))
         return max(_LEAST_SD, math.ceil(math.hypot(self.noise_multiplier * of_one_record, math.sqrt(_SMOOTHING))))
 

@@ -190,6 +190,7 @@ class ContributionReport:
         paid_alike: Groups of holders whose contributions differ by less than their error.
         materiality: How those are paid (:class:`fedjoint.agreement.terms.MoneyTerms`).
         materiality_z: How many standard errors of the difference count as error.
+        reference: Whose records the utility was measured on.
     """
 
     method: str
@@ -203,6 +204,7 @@ class ContributionReport:
     paid_alike: tuple[tuple[str, ...], ...]
     materiality: Literal["equal", "by_size", "off"]
     materiality_z: float
+    reference: Literal["exchange", "holders"] = "exchange"
 
     @property
     def measured(self) -> bool:

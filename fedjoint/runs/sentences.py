@@ -170,6 +170,11 @@ def contributions_sentence(report: Report) -> str:
         return f"Contributions were {plain_text(measured.method)}; exact values would move {moved} of the money."
     gap = "" if measured.gap is None else f" (gap {percent_text(measured.gap, decimals=2)})"
     text = f"Contributions sum to {measured.total:z.{decimals}f} of {report.utility_gain:z.{decimals}f} gained{gap}"
+    if measured.reference == "holders":
+        return (
+            f"{text}, as the gradients of records that holders keep out of training have it; no exact values: those "
+            "records are the holders' own."
+        )
     if not report.metrics.compared:
         return f"{text}; no exact values: they would take every holder's updates in the clear."
     if measured.largest_difference is None:

@@ -26,6 +26,7 @@ from fedjoint.runs.recorded import RecordedRun, read_recorded_run
 from fedjoint.runs.released import account_of, check_released, metrics_of
 from fedjoint.runs.report import read_report
 from fedjoint.runs.settling import SettledRun, settle_run
+from fedjoint.runs.validated import check_validation
 
 __all__ = ["Check", "verify_run"]
 
@@ -204,6 +205,10 @@ def _model(evidence: _Evidence) -> str:
     return check_model(evidence.folder, evidence.run, evidence.agreement)
 
 
+def _validation(evidence: _Evidence) -> str:
+    return check_validation(evidence.folder, evidence.run, evidence.agreement)
+
+
 _Checker = Callable[[_Evidence], str]
 _CHECKS: tuple[tuple[str, tuple[str, ...], _Checker], ...] = (
     ("agreement", (), _agreement),
@@ -213,6 +218,7 @@ _CHECKS: tuple[tuple[str, tuple[str, ...], _Checker], ...] = (
     ("released once", ("record",), lambda evidence: check_released(evidence.run, evidence.agreement)),
     ("openings", ("record",), lambda evidence: check_openings(evidence.run, evidence.agreement)),
     ("model", ("record",), _model),
+    ("validation", ("model",), _validation),
     ("contributions", ("record",), lambda evidence: check_contributions(evidence.run, evidence.agreement)),
     ("settlement", ("record",), _settlement),
     ("ledger", ("settlement",), _ledger),

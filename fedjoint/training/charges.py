@@ -10,7 +10,7 @@ from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.releases import epsilon_if_opened, once_released, releases_of, round_release, worst_case
 from fedjoint.training.session import Session
 
-__all__ = ["RunCharges"]
+__all__ = ["RunCharges", "charged_before"]
 
 
 class RunCharges:
@@ -95,14 +95,19 @@ class RunCharges:
 
         Raises:
             BudgetExhausted: the run would cost more than is left of the lifetime budget.
-            PrivacyError: it was not agreed, or the ledger refuses.
+            PrivacyError: it was not agreed, it carries no noise and there is a lifetime budget, or the ledger refuses.
         """
-        self._once(purpose)
-        if self._lifetime is not None:
+        if self._once(purpose) is None:
+            self._require_no_lifetime()
+        elif self._lifetime is not None:
             self._reserved(self._lifetime)
 
-    def charge_once(self, purpose: Purpose) -> bool:
-        """Charge what the holder itself releases once; the run's budget has it from the start.
+    def charge_once(self, purpose: Purpose, *, number: int = 0) -> bool:
+        """Charge what the holder itself releases once, or in each round; the run's budget has it from the start.
+
+        Args:
+            purpose: What is released, after it was admitted.
+            number: Of a validation gradient the round; else 0.
 
         Returns:
             False if the ledger had it already.
@@ -111,11 +116,16 @@ class RunCharges:
             PrivacyError: it was not agreed, or the ledger refuses.
         """
         release = self._once(purpose)
-        if self._lifetime is None:
+        if release is None or self._lifetime is None:
             return True
-        return self._lifetime.commit(self._reserved(self._lifetime), name=purpose, release=release)
+        name = f"{purpose} {number}" if number else purpose
+        one = release.times(1) if number else release
+        return self._lifetime.commit(self._reserved(self._lifetime), name=name, release=one)
 
-    def _once(self, purpose: Purpose) -> Release:
+    def _once(self, purpose: Purpose) -> Release | None:
+        """What a release is and costs; None if it carries no noise, as agreed."""
+        if self._budget is None and purpose == "validation" and self._terms.validated_by_holders:
+            return None
         for release in once_released(self._terms):
             if release.purpose == purpose:
                 return release
@@ -143,8 +153,8 @@ class RunCharges:
         """Reserve the whole run before its first release."""
         if not self._reservation:
             releases = worst_case(self._terms)
-            # gradients, statistics and metrics may each be cut off with that probability; full noise is never missing
-            cut_off = 3 * CUT_OFF if self._terms.privacy.mode == "joint" else 0.0
+            # each kind of sums but contributions may be cut off with that probability; full noise is never missing
+            cut_off = 4 * CUT_OFF if self._terms.privacy.mode == "joint" else 0.0
             self._reservation = lifetime.reserve(
                 self._session.run_id,
                 agreement_sha256=self._session.agreement.sha256,
@@ -153,6 +163,15 @@ class RunCharges:
                 cut_off=cut_off,
             )
         return self._reservation
+
+
+def charged_before(what: str, run_id: str) -> PrivacyError:
+    """What to say of a release whose cost a killed process had already counted."""
+    return PrivacyError(
+        f"{what} of run {run_id} was charged before this process began",
+        expected="a release that was never computed",
+        remedy="Computed again it would be another release: go on with the next.",
+    )
 
 
 def _budget(session: Session) -> RunBudget | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,14 @@ from fedjoint.training.aggregate import ServerState, mean_rate
 from fedjoint.training.checkpoint import Piece
 from fedjoint.training.coordinator_state import CoordinatorMemory
 from fedjoint.training.optimizer import linear_step
+from fedjoint.training.path_gradients import (
+    AskHolders,
+    ExchangeGradients,
+    HolderGradients,
+    PathGradients,
+    Reference,
+    SavedNoise,
+)
 from fedjoint.training.plan import (
     Channel,
     ContributionsReply,
@@ -31,7 +40,6 @@ from fedjoint.training.plan import (
     SampleToOpen,
 )
 from fedjoint.training.session import Session
-from fedjoint.valuation.aumann_shapley import path_gradient
 from fedjoint.valuation.encrypted import (
     EncryptedContributions,
     MaskedContribution,
@@ -41,25 +49,7 @@ from fedjoint.valuation.encrypted import (
 )
 from fedjoint.valuation.steps import Carried, CarriedWeights
 
-__all__ = ["Contributions", "PathValuation", "Reference", "UnmeasuredValuation", "Valuation", "valuation_of"]
-
-Gradient: TypeAlias = npt.NDArray[np.float64]
-
-
-class Reference(Protocol):
-    """The exchange's reference set, on which the model's worth is measured."""
-
-    def loss(self, model: npt.NDArray[np.floating[Any]]) -> float:
-        """Mean loss of a model."""
-        ...
-
-    def gradient(self, model: npt.NDArray[np.floating[Any]]) -> Gradient:
-        """Gradient of the mean loss, float64 [D]."""
-        ...
-
-    def metrics(self, model: npt.NDArray[np.floating[Any]]) -> Mapping[str, float | None]:
-        """What people read: AUC, accuracy."""
-        ...
+__all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "valuation_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +61,15 @@ class Contributions:
         noise_errors: Holder to the standard error of its contribution by privacy noise.
         numbers_opened: How many numbers of each holder left encryption (1 unless gradients grew a lot).
         openers: The holders that opened them alike.
+        gains: By how much the utility rose in each round, by its gradient along the round's path; empty where it was
+            not measured.
     """
 
     by_holder: Mapping[str, float]
     noise_errors: Mapping[str, float]
     numbers_opened: int
     openers: tuple[str, ...]
+    gains: tuple[float, ...] = ()
 
 
 class Valuation(Protocol):
@@ -147,11 +140,20 @@ class UnmeasuredValuation:
         return contributions
 
 
-def valuation_of(session: Session, reference: Reference) -> Valuation:
-    """The agreed valuation of a run."""
-    if session.terms.valuation.method == "none":
+def valuation_of(session: Session, reference: Reference, *, ask: AskHolders) -> Valuation:
+    """The agreed valuation of a run.
+
+    Args:
+        session: The run.
+        reference: The exchange's reference set; not looked at where the agreement measures on holders' records.
+        ask: Has the holders' gradient along a round's path released and opened; called only where that is agreed.
+    """
+    terms = session.terms
+    if terms.valuation.method == "none":
         return UnmeasuredValuation(session)
-    return PathValuation(session, reference)
+    if terms.validated_by_holders:
+        return PathValuation(session, HolderGradients(terms, ask))
+    return PathValuation(session, ExchangeGradients(reference, points=terms.valuation.quadrature_points))
 
 
 @strict
@@ -165,6 +167,8 @@ class _SavedRound:
 @dataclass(frozen=True, kw_only=True)
 class _Saved:
     numbers: SavedContributions
+    noise: SavedNoise
+    gains: tuple[float, ...]
     carried: tuple[_SavedRound, ...]
 
 
@@ -173,11 +177,12 @@ class PathValuation:
 
     Args:
         session: The run.
-        reference: Gives the utility's gradient.
+        gradients: Gives the utility's gradient along each round's path.
     """
 
-    def __init__(self, session: Session, reference: Reference) -> None:
-        self._session, self._reference = session, reference
+    def __init__(self, session: Session, gradients: PathGradients) -> None:
+        self._session, self._gradients = session, gradients
+        self._gains: list[float] = []
         self._plan = JointPlan.of(session.terms) if session.terms.privacy.mode == "joint" else None
         self._encrypted = EncryptedContributions(
             session.parameters, noise_weight=self._plan.largest_weight_norm if self._plan else None
@@ -190,6 +195,8 @@ class PathValuation:
         carried = self._carried.carried
         facts = _Saved(
             numbers=numbers,
+            noise=self._gradients.saved(),
+            gains=tuple(self._gains),
             carried=tuple(_SavedRound(holders=tuple(one.item), remembered=one.remembered) for one in carried),
         )
         blobs: dict[str, Piece | Ciphertext] = {f"part.{number}": data for number, data in enumerate(polynomials)}
@@ -207,6 +214,8 @@ class PathValuation:
         if not memory.facts.valuation:
             return
         saved = build(_Saved, memory.facts.valuation, error=TrainingError, where="valuation")
+        self._gradients.restore(saved.noise)
+        self._gains = list(saved.gains)
         parts = range(len(saved.numbers.parts))
         self._encrypted.restore(saved.numbers, [memory.required(f"valuation.part.{number}") for number in parts])
         self._carried = CarriedWeights(
@@ -221,12 +230,9 @@ class PathValuation:
     def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
         """Credit a round's updates with what they move along its path, and earlier ones with what is left of them."""
         terms = self._session.terms
-        gradient = path_gradient(
-            self._reference.gradient,
-            before.model.astype(np.float64),
-            after.model.astype(np.float64),
-            points=terms.valuation.quadrature_points,
-        )
+        gradient = self._gradients.of_round(len(self._gains) + 1, before, after)
+        self._gains.append(float(gradient @ (after.model.astype(np.float64) - before.model)))
+        self._gradients.take_part(sorted(updates), after)
         self._fold(self._carried.add_round(updates, gradient, linear_step(after, terms.training)))
 
     def _fold(self, final: Iterable[tuple[Mapping[str, Ciphertext], npt.NDArray[np.float64]]]) -> None:
@@ -327,16 +333,18 @@ class PathValuation:
         return Contributions(
             by_holder=by_holder,
             noise_errors={holder: self._noise_error(holder) for holder in by_holder},
+            gains=tuple(self._gains),
             numbers_opened=self._encrypted.num_parts,
             openers=openers,
         )
 
     def _noise_error(self, holder: str) -> float:
-        return self._encrypted.noise_error(
+        of_updates = self._encrypted.noise_error(
             holder,
             update_sd=update_noise_sd(self._session.terms, holder) / self._session.parameters.step,
             noise_sd=self._plan.contribution_sd if self._plan else 0.0,
         )
+        return math.hypot(of_updates, self._gradients.noise_error(holder))
 
 
 def _is_number(value: str) -> bool:
@@ -360,4 +368,5 @@ def _facts(
         "openers": {holder: reply.signature for holder, reply in sorted(replies.items())},
         "contributions": dict(contributions.by_holder),
         "noise_errors": dict(contributions.noise_errors),
+        "gains": list(contributions.gains),
     }

@@ -9,20 +9,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.agreement.slots import slot_of
 from fedjoint.encryption.ciphertext import Accumulator
-from fedjoint.encryption.frames import pack_frame, parse_frame
+from fedjoint.encryption.frames import pack_frame
 from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
-from fedjoint.privacy.receipts import check_releases
 from fedjoint.strict import plain
 from fedjoint.training.aggregate import Model, apply_sum, model_bytes, state_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.checkpoint import CheckpointStore
-from fedjoint.training.contributions import Contributions, Reference, valuation_of
+from fedjoint.training.contributions import Contributions, valuation_of
 from fedjoint.training.coordinator_state import ClosedFacts, CoordinatorMemory, Logged, Prepared
 from fedjoint.training.opening import Openings
 from fedjoint.training.optimizer import start_state
+from fedjoint.training.path_gradients import Reference
 from fedjoint.training.plan import (
     Channel,
     Log,
@@ -36,7 +37,7 @@ from fedjoint.training.plan import (
     Task,
 )
 from fedjoint.training.release_round import OpenedRelease, ReleaseRound
-from fedjoint.training.round import PendingRound, RoundSummary
+from fedjoint.training.round import PendingRound, RoundSummary, checked_update
 from fedjoint.training.session import Session
 
 __all__ = ["Coordinator", "Log", "Reference", "RoundSummary"]
@@ -78,7 +79,8 @@ class Coordinator:
         self._channel, self._reference, self._log = channel, reference, log
         self._memory = CoordinatorMemory(session, store)
         known = self._memory.facts
-        self._valuation = valuation_of(session, reference)
+        self._valuation = valuation_of(session, reference, ask=self._ask_for_gradient)
+        self._gradients: list[OpenedRelease] = []
         self._valuation.restore(self._memory)
         self._model_round = dict(known.model_round)
         self._steps = dict(known.steps)  # noisy steps that each holder has accounted for
@@ -101,6 +103,11 @@ class Coordinator:
         """Ids of the holders that joined and have the key."""
         prepared = self._memory.facts.prepared
         return prepared.holders if prepared is not None else ()
+
+    @property
+    def gradients(self) -> tuple[OpenedRelease, ...]:
+        """The validation gradients that holders opened, a round each; none where nobody is asked for them."""
+        return tuple(self._gradients)
 
     @property
     def end(self) -> str:
@@ -170,8 +177,8 @@ class Coordinator:
                 self._log("round.opened", self._opened)
                 yield summary
 
-    def release_once(self, purpose: OncePurpose, *, slot: int) -> OpenedRelease:
-        """Have holders release statistics or metrics, and open their sum.
+    def release_once(self, purpose: OncePurpose, *, number: int = 0) -> OpenedRelease:
+        """Have holders release statistics, metrics or the validation gradient of a round, and open their sum.
 
         Raises:
             TrainingError: too few holders took part or opened it, or two opened it differently.
@@ -181,10 +188,15 @@ class Coordinator:
             channel=self._channel,
             coordinator=self._identity,
             key_id=self.key_id,
-            log=self._log,
             memory=self._memory,
         )
-        return release.run(purpose, slot=slot, holders=sorted(self._model_round))
+        opened = release.run(purpose, holders=sorted(self._model_round), number=number)
+        self._log("validation.opened" if purpose == "validation" else "release.opened", opened.facts())
+        return opened
+
+    def _ask_for_gradient(self, number: int) -> OpenedRelease:
+        self._gradients.append(self.release_once("validation", number=number))
+        return self._gradients[-1]
 
     def value(self) -> Contributions:
         """Have the contributions opened.
@@ -243,31 +255,22 @@ class Coordinator:
 
     def _take_reply(self, holder: str, parcel: Parcel, current: PendingRound, openings: Openings) -> None:
         reply: RoundReply = parcel.body
-        receipt, frame = reply.receipt, parcel.blobs.get("frame", b"")
         if reply.opened is not None:
             openings.add(holder, reply.opened, parcel.blobs.get("sum"))
             self._model_round[holder] = reply.opened.round
-        self._session.check(holder, "receipt", receipt, reply.signature)
-        expected = (self._session.run_id, holder, current.number, sha256_hex(frame))
-        if (receipt.run_id, receipt.holder, receipt.round, receipt.frame_sha256) != expected:
-            raise TrainingError(f"the receipt of '{holder}' is not about the frame it sent in round {current.number}")
-        steps = check_releases(receipt, self._terms, steps_before=self._steps.get(holder, 0))
-        update = parse_frame(
-            frame,
-            expected=self._session.frame("update", current.number, self.key_id),
-            sender=self._terms.holder(holder).identity,
-            parameters=self._session.parameters,
+        update, steps = checked_update(
+            self._session, holder, parcel, number=current.number, key_id=self.key_id, steps=self._steps.get(holder, 0)
         )
         current.total.add(update)
         current.updates[holder], self._steps[holder] = update, steps
-        current.receipts[holder], current.signatures[holder] = receipt, reply.signature
+        current.receipts[holder], current.signatures[holder] = reply.receipt, reply.signature
 
     def _begin_opening(self, current: PendingRound) -> PendingRound | None:
         """Make and keep the sum of a round, before anybody is asked to open it; or end the run if it has too few."""
         if len(current.updates) >= self._terms.training.minimum_holders:
             current.frame = pack_frame(
                 current.total.total(),
-                header=self._session.frame("sum", current.number, self.key_id),
+                header=self._session.frame("sum", slot_of(self._terms, "training", current.number), self.key_id),
                 sender=self._identity,
             )
             self._memory.stage_pending(current)
@@ -320,6 +323,8 @@ class Coordinator:
             if sha256_hex(model_bytes(self._state.model)) != closed.opened["model_sha256"]:
                 raise _another_model(number)
             self._log("round.summed", closed.summed)
+            if f"validation {number}" in self._memory.facts.releases:
+                self._ask_for_gradient(number)  # it is kept: nobody is asked
             self._log("round.opened", closed.opened)
             yield summary
 

@@ -80,14 +80,14 @@ class ReleaseFacts:
     Args:
         contributors: Whose sums are in it, sorted.
         refusals: Who refused, and the codes why.
-        opened: Body of ``release.opened``; None before.
+        opened: Holder to its signature over what it opened; None before.
 
-    Blob: ``release.PURPOSE``, the sum's frame, until it is opened.
+    Blob: ``release.LABEL``, the sum's frame, and once it is opened the sum, decimal numbers in lines.
     """
 
     contributors: tuple[str, ...]
     refusals: dict[str, str]
-    opened: dict[str, Any] | None = None
+    opened: dict[str, str] | None = None
 
 
 @strict
@@ -104,7 +104,7 @@ class CoordinatorFacts:
         pending: The round whose sum is made and not opened. Blobs: ``pending.sum`` and ``pending.update.HOLDER``.
         ended: What the record says of an early end.
         end: The same in words.
-        releases: Releases made once, by purpose.
+        releases: Releases made once, by purpose; of validation gradients by purpose and round.
         contributions: What holders opened of them, by holder.
         valuation: What the valuation keeps. Blobs: ``valuation.*``.
     """
@@ -207,11 +207,10 @@ class CoordinatorMemory(Kept[CoordinatorFacts]):
                 else:
                     self.stage({f"valuation.{label}": data})
 
-    def keep_release(self, purpose: str, facts: ReleaseFacts, frame: bytes | None = None) -> None:
+    def keep_release(self, label: str, facts: ReleaseFacts, data: bytes) -> None:
         """Keep how far a release that is made once is."""
-        self.drop(f"release.{purpose}")
-        blobs = {} if frame is None else {f"release.{purpose}": frame}
-        self.remember(blobs, releases={**self.facts.releases, purpose: facts})
+        if self.lasts:
+            self.remember({f"release.{label}": data}, releases={**self.facts.releases, label: facts})
 
     def stage_ciphertext(self, label: str, ciphertext: Ciphertext) -> None:
         """Name an encrypted update, and write it if it is not there yet."""

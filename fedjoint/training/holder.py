@@ -17,6 +17,7 @@ from fedjoint.errors import AgreementError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.ledger_file import Lifetime
+from fedjoint.privacy.validation_plan import validation_plan
 from fedjoint.training.holder_run import HolderRun, Observer
 from fedjoint.training.holder_state import HolderMemory, HolderStore
 from fedjoint.training.plan import (
@@ -93,7 +94,8 @@ class Holder:
         Raises:
             AgreementError: the policy forbids them, or they certify another number of examples than the holder has.
             DataError: patients are to be protected, and the holder does not know whose its records are.
-            PrivacyError: the fixed point is too coarse or too narrow for the noise of mode ``joint``.
+            PrivacyError: the fixed point is too coarse or too narrow for the noise of mode ``joint``, or for the
+                holders' validation gradients.
         """
         certified = terms.holder(self.id).num_examples
         found = self._examples.num_units(terms.privacy.unit)
@@ -105,6 +107,8 @@ class Holder:
         self._require_allowed(terms)
         if terms.privacy.mode == "joint":
             JointPlan.of(terms)  # refuses a grid or a bound on which the noise would not be what epsilon assumes
+        if terms.validated_by_holders:
+            validation_plan(terms)  # refuses gradients that the encryption's fixed point could not hold
         signature = sign_terms(terms, self._identity)
         self._memory.mark_signed(terms_sha256(terms))
         return signature

@@ -8,35 +8,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
+from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.agreement.slots import slot_of
 from fedjoint.data.records import Examples
-from fedjoint.encryption.decryption import open_sample
 from fedjoint.encryption.fixed_point import dequantise_sum
-from fedjoint.encryption.frames import parse_sample_frame
-from fedjoint.errors import EncryptionError, PrivacyError, TrainingError
+from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.training.aggregate import ServerState, apply_sum, model_bytes, state_bytes, state_from_bytes, sum_bytes
-from fedjoint.training.charges import RunCharges
+from fedjoint.training.charges import RunCharges, charged_before
 from fedjoint.training.holder_key import HolderKey
-from fedjoint.training.holder_release import HolderRecords, plan_of, slot_of, standardisation_from
-from fedjoint.training.holder_state import OpenedOnce, OpenedSum, RunMemory, RunStore, SentUpdate
+from fedjoint.training.holder_once import OnceReleases
+from fedjoint.training.holder_release import HolderRecords
+from fedjoint.training.holder_state import OpenedSum, RunMemory, RunStore, SentUpdate
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.optimizer import start_state
 from fedjoint.training.plan import (
     Blobs,
-    ContributionsReply,
     ContributionsTask,
     JoinReply,
     Opening,
-    OpenReleaseReply,
     OpenReleaseTask,
     OpenReply,
     OpenTask,
     Parcel,
-    ReleaseReply,
     ReleaseTask,
     RoundReply,
     RoundTask,
@@ -86,7 +83,9 @@ class HolderRun:
         known, terms = self._memory.facts, session.terms
         self._charges = RunCharges(session, lifetime, rounds=known.rounds_charged)
         self._noise = noise_source(terms.privacy, identity.id, after_round=known.trained_round)
-        self._records = HolderRecords(terms, examples, self._noise, held_out=self._memory.blob("held_out"))
+        self._records = HolderRecords(
+            terms, identity.id, examples, noise=self._noise, held_out=self._memory.blob("held_out")
+        )
         self._key = HolderKey(identity, session, store.key if store else None)
         before = self._memory.blob("model")
         self._state = (
@@ -94,8 +93,17 @@ class HolderRun:
             if before is not None
             else start_state(parameters_to_vector(agreed_module(terms)), terms.training)
         )
-        if statistics := known.opened.get("statistics"):
-            self._standardise(statistics.values, statistics.contributors)
+        self._before = self._state.model  # before the last opened round
+        if (path := self._memory.blob("before")) is not None:
+            self._before = np.frombuffer(path, "<f4").astype(np.float32)
+        self._once = OnceReleases(
+            session,
+            self._sign,
+            memory=self._memory,
+            key=self._key,
+            charges=self._charges,
+            records=self._records,
+        )
         if self._memory.lasts and self._memory.blob("held_out") is None:
             self._memory.remember({"held_out": self._records.held_out})
 
@@ -142,8 +150,7 @@ class HolderRun:
             EncryptionError: no key yet, a sum that must not be opened, or an update that cannot be encrypted.
         """
         known = self._memory.facts
-        if known.is_over:
-            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
+        self._require_going_on()
         self._key.require()
         again = task.round == known.trained_round and (self._has_sent(task.round) or self._may_make(task.round))
         if not again and not known.trained_round < task.round <= self._terms.training.rounds:
@@ -167,10 +174,10 @@ class HolderRun:
         update = self._memory.facts.update
         return self._memory.lasts and update is not None and update.receipt.round == number
 
-    def _may_make(self, slot: int, name: str = "") -> bool:
-        """Whether what a killed process began may be made yet: as it was not even encrypted, nothing of it left."""
-        barred = self._memory.facts.barred
-        return self._memory.lasts and self._key.require().last_round < slot and (name or f"round {slot}") not in barred
+    def _may_make(self, number: int) -> bool:
+        """Whether a round that a killed process began may be made yet: not even encrypted, nothing of it left."""
+        unused = self._key.require().last_round < slot_of(self._terms, "training", number)
+        return self._memory.lasts and unused and f"round {number}" not in self._memory.facts.barred
 
     def _trained(self, number: int) -> tuple[SentUpdate, bytes]:
         """Charge a round, train in it, and keep the update before it leaves."""
@@ -181,22 +188,14 @@ class HolderRun:
             self._memory.remember(trained_round=number, rounds_charged=known.rounds_charged + 1, update=None)
         # before anything is released: a crash in between charges
         if not self._charges.charge_round(number, again=again) and not again:
-            raise self._barred(f"round {number}")
+            self._memory.bar(f"round {number}")
+            raise charged_before(f"round {number}", self.run_id)
         frame = self._encrypted_update(number)
         receipt = self._receipt(number, frame)
         update = SentUpdate(receipt=receipt, signature=self._sign("receipt", receipt))
         if self._memory.lasts:
             self._memory.remember({"frame": frame}, update=update)
         return update, frame
-
-    def _barred(self, name: str) -> PrivacyError:
-        """What the ledger has, and this memory did not know of: it may have left, and is never made."""
-        self._memory.remember(barred=(*self._memory.facts.barred, name))
-        return PrivacyError(
-            f"{name} of run {self.run_id} was charged before this process began",
-            expected="a release that was never computed",
-            remedy="Computed again it would be another release: go on with the next.",
-        )
 
     def _sent(self, number: int) -> tuple[SentUpdate, bytes]:
         """The update of a round as it was made: never another one under the same key and round."""
@@ -219,44 +218,9 @@ class HolderRun:
         """Decrypt the masked contributions: to this holder they are uniform numbers.
 
         Raises:
-            EncryptionError: they were opened before, or are malformed.
+            EncryptionError: others were opened before, or they are malformed.
         """
-        if self._terms.valuation.method == "none":
-            raise EncryptionError("the agreement has no contributions measured", remedy="Nothing of them is opened.")
-        if {sample.holder for sample in task.samples} - set(self._terms.holder_ids):
-            raise EncryptionError("a contribution of somebody who is no holder of this agreement")
-        names = [sample.blob for sample in task.samples]
-        frames = {name: blobs.get(name, b"") for name in names}
-        asked = sha256_hex(canonical_bytes([[name, sha256_hex(frames[name])] for name in names]))
-        opened = self._opened_once("contributions", asked)
-        if opened is None:
-            key, values = self._key.require(), []
-            for number, name in enumerate(names):
-                masked = parse_sample_frame(
-                    frames[name],
-                    expected=self._session.frame("sample", number, key.key_id),
-                    sender=self._terms.coordinator,
-                    parameters=self._parameters,
-                )
-                values.append(str(open_sample(key, masked)))
-            signature = self._sign("contributions", {"samples": names, "values": values})
-            opened = OpenedOnce(asked_sha256=asked, values=tuple(values), signature=signature)
-            self._remember_opened("contributions", opened)
-        return Parcel(body=ContributionsReply(values=opened.values, signature=opened.signature))
-
-    def _opened_once(self, what: str, asked_sha256: str) -> OpenedOnce | None:
-        """What was said when this was opened before.
-
-        Raises:
-            EncryptionError: something else was opened in its place.
-        """
-        before = self._memory.facts.opened.get(what)
-        if before is not None and (before.asked_sha256 != asked_sha256 or not self._memory.lasts):
-            raise EncryptionError(f"the {what} of this run were opened before", remedy="They are opened once.")
-        return before
-
-    def _remember_opened(self, what: str, opened: OpenedOnce) -> None:
-        self._memory.remember(opened={**self._memory.facts.opened, what: opened})
+        return self._once.open_contributions(task, blobs)
 
     def close(self) -> None:
         """Wipe the run's key from memory, as far as Python can; whatever needs it is refused from now on."""
@@ -264,7 +228,7 @@ class HolderRun:
         self._memory.close()
 
     def release(self, task: ReleaseTask) -> Parcel:
-        """Release statistics before round 1, or a histogram for metrics after a sum was opened, encrypted, once.
+        """Release statistics before round 1, a histogram or a validation gradient after a sum, encrypted, once.
 
         Raises:
             BudgetExhausted: the run would cost more than is left of the lifetime budget; nothing is released.
@@ -273,32 +237,8 @@ class HolderRun:
             EncryptionError: no key yet.
         """
         self._key.require()
-        known, purpose = self._memory.facts, task.purpose
-        if known.is_over:
-            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
-        sent = self._memory.blob(f"release.{purpose}") if purpose in known.released else None
-        if sent is not None:
-            return Parcel(body=ReleaseReply(signature=known.released[purpose]), blobs={"frame": sent})
-        in_time = not known.trained_round if purpose == "statistics" else known.model_round > 0
-        slot, again = slot_of(self._terms, purpose), purpose in known.begun
-        if not in_time or (again and not self._may_make(slot, purpose)):
-            raise TrainingError(f"the {purpose} are not released now", remedy="Each is released once, in its time.")
-        self._charges.admit_once(purpose)
-        if not again:
-            self._memory.remember(begun=(*known.begun, purpose))
-        if not self._charges.charge_once(purpose) and not again:
-            raise self._barred(purpose)
-        steps = self._records.noisy_sums(purpose, self._state.model)
-        offset = self._parameters.offset
-        levels = np.full(self._parameters.num_parameters, offset, dtype=np.int64)
-        levels[: len(steps)] += np.clip(steps, -offset, offset)  # what is cut off is paid for out of delta
-        frame = self._key.encrypted(levels.astype(np.uint64), slot)
-        signature = self._sign("release", {"purpose": purpose, "frame_sha256": sha256_hex(frame)})
-        if self._memory.lasts:
-            self._memory.remember(
-                {f"release.{purpose}": frame}, released={**self._memory.facts.released, purpose: signature}
-            )
-        return Parcel(body=ReleaseReply(signature=signature), blobs={"frame": frame})
+        self._require_going_on()
+        return self._once.release(task, self._state.model, before=self._before)
 
     def open_release(self, task: OpenReleaseTask, blobs: Blobs) -> Parcel:
         """Open the sum of a release, and standardise the own records by it if it is the statistics.
@@ -307,27 +247,11 @@ class HolderRun:
             EncryptionError: another was opened before, or it must not be opened.
             PrivacyError: it was not agreed.
         """
-        frame = blobs.get("sum", b"")
-        asked = sha256_hex(canonical_bytes([list(task.contributors), sha256_hex(frame)]))
-        opened = self._opened_once(task.purpose, asked)
-        if opened is None:
-            plan, slot = plan_of(self._terms, task.purpose), slot_of(self._terms, task.purpose)
-            levels = self._key.decrypted_sum(slot, task.contributors, frame)
-            steps = levels[: plan.length].astype(np.int64) - len(task.contributors) * self._parameters.offset
-            values = tuple(str(int(step)) for step in steps)
-            if task.purpose == "statistics":
-                self._standardise(values, task.contributors)
-            opened = OpenedOnce(
-                asked_sha256=asked,
-                values=values,
-                signature=self._sign("opened release", task.facts(values)),
-                contributors=task.contributors,
-            )
-            self._remember_opened(task.purpose, opened)
-        return Parcel(body=OpenReleaseReply(values=opened.values, signature=opened.signature))
+        return self._once.open_release(task, blobs)
 
-    def _standardise(self, values: tuple[str, ...], contributors: tuple[str, ...]) -> None:
-        self._records.standardise(standardisation_from(self._terms, [int(value) for value in values], contributors))
+    def _require_going_on(self) -> None:
+        if self._memory.facts.is_over:
+            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
 
     def finish(self) -> Parcel:
         """Take note that the run is over: what it has not released of its reservation is free again, its key is wiped.
@@ -349,7 +273,7 @@ class HolderRun:
         if self._observer is not None:
             values = dequantise_sum(levels, 1, self._parameters)
             self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
-        return self._key.encrypted(levels, round_number)
+        return self._key.encrypted(levels, slot_of(self._terms, "training", round_number))
 
     @property
     def _trainer(self) -> LocalTrainer:
@@ -386,7 +310,9 @@ class HolderRun:
         return opened.reply, {"sum": self._memory.blob("sum") or b""} if opening.reveal else {}
 
     def _decrypt(self, opening: Opening, frame: bytes, before: ServerState) -> None:
-        levels = self._key.decrypted_sum(opening.round, opening.contributors, frame)
+        slot = slot_of(self._terms, "training", opening.round)
+        levels = self._key.decrypted_sum(slot, opening.contributors, frame)
+        self._before = before.model
         self._state = apply_sum(before, levels, opening.contributors, self._terms)
         plain_sum = sum_bytes(levels)
         facts: dict[str, Any] = {
@@ -396,8 +322,11 @@ class HolderRun:
         }
         reply = OpenReply(**facts, signature=self._sign("opened", facts))
         model = {"model": state_bytes(self._state)} if self._memory.lasts else {}
+        if self._memory.lasts and self._terms.validated_by_holders:
+            model |= {"before": model_bytes(self._before)}
         self._memory.stage(
             {"sum": plain_sum, **model},
+            **self._memory.facts.releases_but_gradients,
             model_round=opening.round,
             opened_sum=OpenedSum(frame_sha256=sha256_hex(frame), reply=reply),
         )

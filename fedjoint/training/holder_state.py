@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.key_files import erase_key, load_key, store_key
@@ -102,7 +102,7 @@ class RunFacts:
         rounds_charged: How many rounds it has accounted for.
         opened_sum: See :class:`OpenedSum`.
         update: Of ``trained_round``; None if it was begun and not made: nothing of it left, and it may be made yet.
-        begun: What is released once and was begun, by purpose.
+        begun: What is released once and was begun, by purpose; of validation gradients by purpose and round.
         barred: What was begun and is never made: by a memory that was lost it may have been made already.
         released: What was made of these, by purpose to signature. Blobs: ``release.PURPOSE``.
         opened: Releases that it opened, by purpose, and ``contributions``.
@@ -123,6 +123,19 @@ class RunFacts:
     opened: dict[str, OpenedOnce] = field(default_factory=dict)
     is_over: bool = False
 
+    @property
+    def releases_but_gradients(self) -> dict[str, Any]:
+        """``begun``, ``released`` and ``opened`` less validation gradients, whose time ends with the next round."""
+
+        def lasts(what: str) -> bool:
+            return not what.startswith("validation ")
+
+        return {
+            "begun": tuple(what for what in self.begun if lasts(what)),
+            "released": {what: signature for what, signature in self.released.items() if lasts(what)},
+            "opened": {what: opened for what, opened in self.opened.items() if lasts(what)},
+        }
+
 
 class RunMemory(Kept[RunFacts]):
     """What a holder remembers of one run.
@@ -133,6 +146,10 @@ class RunMemory(Kept[RunFacts]):
 
     def __init__(self, store: CheckpointStore | None = None) -> None:
         super().__init__(RunFacts(), store)
+
+    def bar(self, what: str) -> None:
+        """Never make what a ledger has and this memory did not know of: it may have left."""
+        self.remember(barred=(*self.facts.barred, what))
 
     def end(self) -> None:
         """Remember nothing but that the run is over."""

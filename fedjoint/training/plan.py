@@ -6,7 +6,7 @@ an encrypted frame). A task names the agreement and the run, so that a holder ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -14,6 +14,7 @@ from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
 from fedjoint.encryption.opened import OpenReply
 from fedjoint.errors import FedjointError, InvalidValue
 from fedjoint.privacy.receipts import RoundReceipt
+from fedjoint.privacy.validation_plan import gradient_sha256
 from fedjoint.strict import strict
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "SampleToOpen",
     "TakeKeyTask",
     "Task",
+    "released_facts",
 ]
 
 #: So many numbers of one holder leave encryption at most; nearly always it is one.
@@ -51,8 +53,8 @@ MAX_PARTS = 4
 _MAX_VALUES = 1 << 20
 _MAX_DIGITS = 20
 Blobs = Mapping[str, bytes]
-#: What a holder releases once by a task of its own.
-OncePurpose = Literal["statistics", "metrics"]
+#: What a holder releases by a task of its own: once, or of validation gradients once for each round.
+OncePurpose = Literal["statistics", "validation", "metrics"]
 #: Writes an event (type, body) to the run record.
 Log = Callable[[str, Mapping[str, Any]], object]
 Kind = Literal[
@@ -202,9 +204,20 @@ class ContributionsReply:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class ReleaseTask(Task):
-    """Release noisy sums over the own records, encrypted, once in a run."""
+    """Release noisy sums over the own records, encrypted, once in a run.
+
+    Args:
+        purpose: What for.
+        round: Of a validation gradient: along whose path; else 0.
+    """
 
     purpose: OncePurpose
+    round: int = 0
+
+    @property
+    def label(self) -> str:
+        """What a holder remembers it by."""
+        return _label(self.purpose, self.round)
 
 
 @strict
@@ -223,20 +236,27 @@ class OpenReleaseTask(Task):
     Args:
         purpose: Of the release.
         contributors: Ids of the holders whose sums are in it, sorted.
+        round: As in :class:`ReleaseTask`.
 
     Blob: ``sum`` (frame).
     """
 
     purpose: OncePurpose
     contributors: tuple[str, ...]
+    round: int = 0
 
     def __post_init__(self) -> None:
         if list(self.contributors) != sorted(set(self.contributors)):
             raise InvalidValue("the contributors of a sum are not sorted and distinct")
 
+    @property
+    def label(self) -> str:
+        """What a holder remembers it by."""
+        return _label(self.purpose, self.round)
+
     def facts(self, values: tuple[str, ...]) -> dict[str, object]:
         """What whoever opens it signs for."""
-        return {"purpose": self.purpose, "contributors": list(self.contributors), "values": list(values)}
+        return released_facts(self.purpose, self.round, self.contributors, values)
 
 
 @strict
@@ -254,6 +274,18 @@ class OpenReleaseReply:
     def __post_init__(self) -> None:
         if len(self.values) > _MAX_VALUES or not all(map(_is_whole, self.values)):
             raise InvalidValue("an opened release that is not a list of whole numbers")
+
+
+def _label(purpose: OncePurpose, number: int) -> str:
+    return f"{purpose} {number}" if number else purpose
+
+
+def released_facts(purpose: str, number: int, contributors: Sequence[str], values: Sequence[str]) -> dict[str, object]:
+    """What whoever opens a release signs for; of a validation gradient, which is as long as the model, its hash."""
+    if purpose == "validation":
+        digest = gradient_sha256(values)
+        return {"purpose": purpose, "round": number, "contributors": list(contributors), "gradient_sha256": digest}
+    return {"purpose": purpose, "contributors": list(contributors), "values": list(values)}
 
 
 def _is_whole(value: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.agreement.slots import slot_of
 from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
 from fedjoint.encryption.frames import pack_frame, parse_frame
 from fedjoint.encryption.opened import MINIMUM_OPENERS
@@ -15,7 +16,6 @@ from fedjoint.identity.keys import Identity
 from fedjoint.training.coordinator_state import CoordinatorMemory, ReleaseFacts
 from fedjoint.training.plan import (
     Channel,
-    Log,
     OncePurpose,
     OpenReleaseReply,
     OpenReleaseTask,
@@ -23,10 +23,17 @@ from fedjoint.training.plan import (
     Refusal,
     ReleaseReply,
     ReleaseTask,
+    released_facts,
 )
 from fedjoint.training.session import Session
 
 __all__ = ["OpenedRelease", "ReleaseRound"]
+
+_NAMES: Mapping[OncePurpose, str] = {
+    "statistics": "statistics",
+    "validation": "validation gradients",
+    "metrics": "metrics",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +44,22 @@ class OpenedRelease:
         purpose: What it is for.
         contributors: Whose sums are in it, sorted.
         values: The sum in steps of the release's grid.
+        round: Of a validation gradient: along whose path; else 0.
+        opened: Holder to its signature over all that.
+        refusals: Holder to the code of why it did not release.
     """
 
     purpose: OncePurpose
     contributors: tuple[str, ...]
     values: tuple[int, ...]
+    round: int
+    opened: Mapping[str, str]
+    refusals: Mapping[str, str]
+
+    def facts(self) -> dict[str, object]:
+        """What the record says of it: of a validation gradient, which is as long as the model, its hash."""
+        signed = released_facts(self.purpose, self.round, self.contributors, tuple(map(str, self.values)))
+        return signed | {"opened": dict(self.opened), "refusals": dict(self.refusals)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,69 +71,73 @@ class ReleaseRound:
         channel: How holders are reached.
         coordinator: Signs the sum's frame.
         key_id: Of the run's key.
-        log: Writes the run record.
-        memory: Where the sum is kept before anybody is asked to open it.
+        memory: Where the sum is kept before anybody is asked to open it, and what it was opened to.
     """
 
     session: Session
     channel: Channel
     coordinator: Identity
     key_id: str
-    log: Log
     memory: CoordinatorMemory
 
-    def run(self, purpose: OncePurpose, *, slot: int, holders: Sequence[str]) -> OpenedRelease:
+    def run(self, purpose: OncePurpose, *, holders: Sequence[str], number: int = 0) -> OpenedRelease:
         """Have every holder release its noisy sums, and open only their sum.
 
         Args:
-            purpose: Statistics or metrics.
-            slot: Which round's place under the key it takes.
+            purpose: Statistics, metrics, or the validation gradient of a round.
             holders: Who has the key.
+            number: That round; else 0.
 
         Raises:
             TrainingError: too few holders took part or opened the sum, or two opened it differently.
         """
-        known = self.memory.facts.releases.get(purpose) or self._summed(purpose, slot, holders)
-        if known.opened is None:
-            frame = self.memory.required(f"release.{purpose}")
-            values, signatures = self._open(purpose, frame, known.contributors, holders)
-            opened = {
-                "purpose": purpose,
-                "contributors": list(known.contributors),
-                "values": list(values),
-                "opened": dict(sorted(signatures.items())),
-                "refusals": dict(sorted(known.refusals.items())),
-            }
-            known = dataclasses.replace(known, opened=opened)
-            self.memory.keep_release(purpose, known)
-        assert known.opened is not None  # now or before
-        self.log("release.opened", known.opened)
-        values = known.opened["values"]
-        return OpenedRelease(purpose=purpose, contributors=known.contributors, values=tuple(map(int, values)))
+        task = ReleaseTask(**self.session.address, purpose=purpose, round=number)
+        facts, frame = self._summed(task, holders)
+        if facts.opened is None:
+            opening = OpenReleaseTask(
+                **self.session.address, purpose=purpose, contributors=facts.contributors, round=number
+            )
+            values, signatures = self._open(opening, frame, holders)
+            facts = dataclasses.replace(facts, opened=dict(sorted(signatures.items())))
+            self.memory.keep_release(task.label, facts, "\n".join(values).encode())
+        else:
+            values = tuple(self.memory.required(f"release.{task.label}").decode().split("\n"))
+        assert facts.opened is not None  # now or before
+        return OpenedRelease(
+            purpose=purpose,
+            contributors=facts.contributors,
+            values=tuple(map(int, values)),
+            round=number,
+            opened=facts.opened,
+            refusals=facts.refusals,
+        )
 
-    def _summed(self, purpose: OncePurpose, slot: int, holders: Sequence[str]) -> ReleaseFacts:
-        """Collect a release, and keep its sum before anybody is asked to open it."""
-        total, contributors, refusals = self._collect(purpose, slot, holders)
+    def _summed(self, task: ReleaseTask, holders: Sequence[str]) -> tuple[ReleaseFacts, bytes]:
+        """Collect a release, unless it was, and keep its sum before anybody is asked to open it."""
+        known = self.memory.facts.releases.get(task.label)
+        if known is not None:
+            return known, b"" if known.opened is not None else self.memory.required(f"release.{task.label}")
+        slot = slot_of(self.session.terms, task.purpose, task.round)
+        total, contributors, refusals = self._collect(task, slot, holders)
         if len(contributors) < self.session.terms.training.minimum_holders:
-            raise _too_few(purpose, "released by", contributors, refusals)
+            raise _too_few(task.purpose, "released by", contributors, refusals)
         header = self.session.frame("sum", slot, self.key_id)
         frame = pack_frame(total.total(), header=header, sender=self.coordinator)
-        codes = {holder: refusal.code for holder, refusal in refusals.items()}
+        codes = {holder: refusal.code for holder, refusal in sorted(refusals.items())}
         facts = ReleaseFacts(contributors=contributors, refusals=codes)
-        self.memory.keep_release(purpose, facts, frame)
-        return facts
+        self.memory.keep_release(task.label, facts, frame)
+        return facts, frame
 
     def _collect(
-        self, purpose: OncePurpose, slot: int, holders: Sequence[str]
+        self, body: ReleaseTask, slot: int, holders: Sequence[str]
     ) -> tuple[Accumulator, tuple[str, ...], dict[str, Refusal]]:
         total, taken, refusals = Accumulator(self.session.parameters), list[str](), dict[str, Refusal]()
-        task = Parcel(body=ReleaseTask(**self.session.address, purpose=purpose))
-        for holder, reply in self.channel.exchange("release", dict.fromkeys(holders, task)):
+        for holder, reply in self.channel.exchange("release", dict.fromkeys(holders, Parcel(body=body))):
             if isinstance(reply, Refusal):
                 refusals[holder] = reply
                 continue
             try:
-                total.add(self._update_of(holder, purpose, slot, reply))
+                total.add(self._update_of(holder, body.purpose, slot, reply))
                 taken.append(holder)
             except FedjointError as problem:
                 refusals[holder] = Refusal.because(problem)
@@ -134,10 +156,9 @@ class ReleaseRound:
         )
 
     def _open(
-        self, purpose: OncePurpose, frame: bytes, contributors: tuple[str, ...], holders: Sequence[str]
+        self, body: OpenReleaseTask, frame: bytes, holders: Sequence[str]
     ) -> tuple[tuple[str, ...], dict[str, str]]:
         """All holders open it, as all need what it says; at least two must, and nobody may differ."""
-        body = OpenReleaseTask(**self.session.address, purpose=purpose, contributors=contributors)
         said, signatures, refusals = dict[str, tuple[str, ...]](), dict[str, str](), dict[str, Refusal]()
         tasks = dict.fromkeys(holders, Parcel(body=body, blobs={"sum": frame}))
         for holder, reply in self.channel.exchange("open_release", tasks):
@@ -152,10 +173,10 @@ class ReleaseRound:
                 continue
             said[holder], signatures[holder] = answer.values, answer.signature
         if len(said) < MINIMUM_OPENERS:
-            raise _too_few(purpose, "opened by", tuple(said), refusals)
+            raise _too_few(body.purpose, "opened by", tuple(said), refusals)
         if len(set(said.values())) > 1:
             raise TrainingError(
-                f"the {purpose} were opened differently by {', '.join(sorted(said))}",
+                f"the {_NAMES[body.purpose]} were opened differently by {', '.join(sorted(said))}",
                 expected="the same sum from all",
                 remedy="One of them, or its machine, is wrong: compare their records; the run stops here.",
             )
@@ -164,4 +185,4 @@ class ReleaseRound:
 
 def _too_few(purpose: OncePurpose, what: str, holders: Sequence[str], refusals: Mapping[str, Refusal]) -> TrainingError:
     words = "; ".join(f"{holder}: {refusal.message}" for holder, refusal in sorted(refusals.items()))
-    return TrainingError(f"the {purpose} were {what} {len(holders)} holders, which are too few. {words}")
+    return TrainingError(f"the {_NAMES[purpose]} were {what} {len(holders)} holders, which are too few. {words}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.errors import AgreementError, EncryptionError, PrivacyError, TrainingError
 from fedjoint.privacy.events import costs, num_steps
 from fedjoint.privacy.ledger_file import LifetimeLedger, create_ledger
@@ -186,8 +187,20 @@ def test_another_number_of_records_than_the_run_was_begun_with_is_refused(site):
 def test_who_is_held_out_stays_held_out(site):
     terms, chosen = site.parties.terms, np.arange(40) % 3 == 0
     source = noise_source(terms.privacy, "ahus")
-    records = HolderRecords(terms, site.parties.records["ahus"], source, held_out=chosen.tobytes())
+    records = HolderRecords(terms, "ahus", site.parties.records["ahus"], noise=source, held_out=chosen.tobytes())
     assert records.held_out == chosen.tobytes() and len(records.training) == 40 - chosen.sum()
+
+
+@pytest.mark.parametrize("kind", ["train", "release", "open_release"])
+def test_validation_gradients_outlive_the_process_too(kind):
+    agreed = {"valuation": {"reference": "holders"}, "releases": ReleaseTerms(held_out=0.3)}
+    values = []
+    for site in (Site(None, **agreed), Site(MemoryHolder(), **agreed)):
+        channel = killed_after(site, kind=kind) if site.store else DirectChannel(holders=site.parties.holders)
+        run = train(site.parties, channel)
+        assert [facts["contributors"] for facts in run.facts("validation.opened")] == [["ahus", "bern", "cork"]] * 3
+        values.append(open_contributions(site.parties, run, channel).by_holder)
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
 
 
 def charged_site(tmp_path):

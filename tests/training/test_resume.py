@@ -184,7 +184,12 @@ class World:
             )
             try:
                 coordinator.prepare()
+                self.released = []
+                if self.parties.terms.releases.statistics_noise_multiplier is not None:
+                    self.released.append(coordinator.release_once("statistics").values)
                 self.rounds = list(coordinator.rounds())
+                if self.parties.terms.releases.metrics_noise_multiplier is not None:
+                    self.released.append(coordinator.release_once("metrics").values)
                 self.contributions = coordinator.value()
                 coordinator.finish()
             except Killed as killed:
