@@ -116,6 +116,8 @@ class RunCharges:
             PrivacyError: it was not agreed, or the ledger refuses.
         """
         release = self._once(purpose)
+        if release is None:
+            self._require_no_lifetime()
         if release is None or self._lifetime is None:
             return True
         name = f"{purpose} {number}" if number else purpose

@@ -252,7 +252,7 @@ def test_a_run_that_nobody_disturbs_takes_fewer_steps_than_are_tried():
     assert 150 < world.fuse.steps < STEPS
 
 
-MANY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @MANY
@@ -277,14 +277,14 @@ def test_a_holder_that_is_silent_over_the_task_it_was_killed_over_comes_back_for
         check(world)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(kills=st.sets(st.integers(30, STEPS), min_size=1, max_size=4))
 def test_what_the_optimiser_and_the_valuation_remember_of_earlier_rounds_is_taken_up_again(kills):
     training = {"server_optimizer": "adam", "server_learning_rate": 0.1}
     check(conducted(kills, **training), **training)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(kills=st.sets(st.integers(1, STEPS), min_size=1, max_size=5))
 def test_budgets_are_exact(kills):
     with TemporaryDirectory() as folder:
