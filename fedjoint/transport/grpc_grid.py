@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from flwr.app import Error, Message
+from flwr.clientapp import ClientApp
 
 from fedjoint.errors import TransportError
+from fedjoint.transport.app_node import answer_of, context_of
 from fedjoint.transport.holder_grid import HolderGrid
 from fedjoint.transport.link.codec import Buffers, from_bytes, message_size, to_buffers
-from fedjoint.transport.touch_points import give_id
+from fedjoint.transport.touch_points import begin_run, give_id
 
-__all__ = ["Carrier", "GrpcGrid", "make_answer"]
+__all__ = ["Carrier", "GrpcGrid", "make_answer", "serve_app"]
 
 #: Flower error code of ours: a reply that could not be read.
 _UNREADABLE = 7_004
@@ -137,3 +139,14 @@ def make_answer(serve: Callable[[Message], Message]) -> Callable[[bytes | bytear
         return to_buffers(serve(from_bytes(data)))
 
     return answer
+
+
+def serve_app(app: ClientApp, holder: str) -> Callable[[bytes | bytearray], Buffers]:
+    """What the link of a deployed holder does with a task: its ClientApp does it, in this process.
+
+    Args:
+        app: The holder's app.
+        holder: Its id.
+    """
+    context = context_of(holder, run_id=begin_run().run_id)  # without a run of its process Flower makes no reply
+    return make_answer(lambda message: answer_of(app, message, context))
