@@ -80,6 +80,7 @@ def compose_terms(
         server_tau=config.training.server_tau,
         minimum_holders=_minimum_holders(config, len(sizes)),
         maximum_weight=config.training.maximum_weight,
+        maximum_update_norm=config.training.maximum_update_norm,
         seed=config.seed,
     )
     releases = agreed_releases(config, training)
@@ -105,6 +106,8 @@ def compose_terms(
             utility=config.valuation.utility,
             quadrature_points=config.valuation.quadrature_points,
             keep_updates=config.valuation.keep_updates,
+            known_path=config.valuation.known_path,
+            latest_start=config.valuation.latest_start,
             unmeasured=config.valuation.unmeasured,
             reference=config.valuation.reference,
             **_committed(config, reference),
@@ -235,6 +238,8 @@ def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[float
     path = training.learning_rate * training.local_steps * max(sizes) / sum(sizes)
     noise = update_noise(training, privacy, sum(sizes))
     if privacy.clip_norm is None or noise is None:
-        return path * _PLAIN_GRADIENT_BOUND
+        # a coordinate is no longer than the whole update, a hair more for what rounding makes of it
+        longest = math.inf if training.maximum_update_norm is None else training.maximum_update_norm * (1 + 1e-6)
+        return min(path * _PLAIN_GRADIENT_BOUND, longest * max(sizes) / sum(sizes))
     # a Poisson sample can be larger than expected, up to all records
     return path * privacy.clip_norm / training.sampling_rate + _NOISE_DEVIATIONS * noise
