@@ -14,7 +14,7 @@ from alembic.util import CommandError
 from fedjoint.errors import PoolError
 from fedjoint.pool.migrations import guards_postgresql, guards_sqlite
 
-__all__ = ["migrate", "missing_guards", "schema_of"]
+__all__ = ["migrate", "missing_guards", "schema_of", "upgrade"]
 
 #: Any number that no other program on the database locks; the ASCII of "fedjoint".
 _LOCK = 0x6665646A6F696E74
@@ -33,16 +33,26 @@ def migrate(connection: sa.Connection) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if connection.dialect.name == "postgresql":  # of two that open a new database, one makes it and the other waits
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        upgrade(connection, "head")
     except CommandError as problem:
         raise PoolError(
             f"the ledger is of a version that this fedjoint does not know: {problem}",
             remedy="Open it with the fedjoint that made it, or a later one.",
         ) from None
+
+
+def upgrade(connection: sa.Connection, version: str) -> None:
+    """Apply the versions up to one of them, or to ``head``.
+
+    Args:
+        connection: Inside a transaction, which the caller commits.
+        version: Its name.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
 
 
 def missing_guards(connection: sa.Connection) -> list[str]:
