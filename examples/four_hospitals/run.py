@@ -25,6 +25,7 @@ from safetensors.numpy import load_file
 from fedjoint.config import load_config
 from fedjoint.runs.report import read_report
 from fedjoint.runs.verify import verify_run
+from fedjoint.simulation.simulate import simulate
 
 REVENUE = "100000.00"
 #: What the demonstration agrees on, if nothing else is asked for.
@@ -174,13 +175,11 @@ def main() -> int:
         place = Namespaces("exchange", [one.id for one in hospitals]) if options.namespaces else Loopback()
         stack.callback(place.close)
         run = story(place, hospitals, citation, folder, settings)
-        checks = verify_run(run)
-        print(
-            f"\nThe run's folder verifies: {sum(check.outcome == 'passed' for check in checks)} of {len(checks)} checks"
-        )
-        simulator = Party("simulation", Loopback(), folder)
-        run_options = ("run.folder=.", "run.name=simulated", f"money.revenue={REVENUE}")
-        simulator.run("simulate", "data=heart", *settings, *run_options, quiet=True)
+        checks = list(verify_run(run))
+        passed = sum(check.outcome == "passed" for check in checks)
+        print(f"\nThe run's folder verifies: {passed} of {len(checks)} checks passed")
+        run_options = [f"run.folder={folder}", "run.name=simulated", f"money.revenue={REVENUE}"]
+        simulate(load_config(["data=heart", *settings, *run_options]))
         return 0 if compare(run, folder / "simulated") else 1
 
 
