@@ -59,6 +59,7 @@ ANYTHING = HolderPolicy(
     maximum_delta=1.0,
     modes=("local", "joint", "none"),
     allow_insecure_noise=True,
+    allow_exact_size=True,
 )
 NO_PRIVACY = PrivacyTerms(mode="none")
 #: One round costs 1.352 of epsilon, two cost 2.053, three 2.629.

@@ -5,12 +5,36 @@ from __future__ import annotations
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.budget import RunBudget
 from fedjoint.privacy.events import Purpose, Release, Releases, costs
-from fedjoint.privacy.joint_plan import CUT_OFF
 from fedjoint.privacy.ledger_file import Lifetime
+from fedjoint.privacy.lifetime_account import Unit
 from fedjoint.privacy.releases import epsilon_if_opened, once_released, releases_of, round_release, worst_case
+from fedjoint.privacy.sum_plan import CUT_OFF
 from fedjoint.training.session import Session
 
-__all__ = ["RunCharges", "charged_before"]
+__all__ = ["RunCharges", "charge_alone", "charged_before"]
+
+#: In a ledger, in the place of an agreement's hash.
+_NO_AGREEMENT = "before agreement"
+
+
+def charge_alone(lifetime: Lifetime, release: Release, *, unit: Unit, name: str) -> None:
+    """Charge what a holder releases by itself, outside any run; call it before the release is computed.
+
+    Args:
+        lifetime: The holder's budget.
+        release: What is about to be released.
+        unit: Of privacy.
+        name: Of this one release, never used before.
+
+    Raises:
+        BudgetExhausted: it does not fit.
+        PrivacyError: the name was used before, or the ledger refuses.
+    """
+    reservation = lifetime.reserve(name, agreement_sha256=_NO_AGREEMENT, releases=(release,), unit=unit)
+    is_new = lifetime.commit(reservation, name=release.purpose, release=release)
+    lifetime.give_back(reservation)
+    if not is_new:
+        raise PrivacyError(f"'{name}' was released before", remedy="Use what was released then: it costs nothing more.")
 
 
 class RunCharges:
@@ -121,9 +145,11 @@ class RunCharges:
     def _reserved(self, lifetime: Lifetime) -> str:
         """Reserve the whole run before its first release."""
         if not self._reservation:
-            releases = worst_case(self._terms)
-            # each kind of sums but contributions may be cut off with that probability; full noise is never missing
-            cut_off = 4 * CUT_OFF if self._terms.privacy.mode == "joint" else 0.0
+            # sizes were charged when they were released, before there was an agreement to state them
+            releases = tuple(one for one in worst_case(self._terms) if one.purpose != "sizes")
+            # each kind of sums but contributions may be cut off with that probability, sizes may be beyond what is
+            # provided for; full noise is never missing
+            cut_off = 5 * CUT_OFF if self._terms.privacy.mode == "joint" else 0.0
             self._reservation = lifetime.reserve(
                 self._session.run_id,
                 agreement_sha256=self._session.agreement.sha256,
