@@ -129,7 +129,8 @@ def _key_and_request(home: Home, party: str) -> tuple[NodeKey, bytes]:
     if not home.tls.exists():
         key = NodeKey.generate()
         replace_file(home.tls, key.pem + key.request(party), mode=0o600)
-    return _parts(home)
+    key, kept = _parts(home)
+    return key, key.request(party) if kept.startswith(_START_OF_CERTIFICATE) else kept
 
 
 def _save(

@@ -34,4 +34,6 @@ allow_insecure_noise: false
 allow_inferred_schema: false
 # Whether your (noised) updates may be kept in the clear.
 allow_kept_updates: false
+# Whether, with privacy on, your number of examples may be stated as it is: true only if that number is public anyway.
+allow_exact_size: false
 """

@@ -16,7 +16,9 @@ from tests.fakes import JOINT_ENCRYPTION, JOINT_PRIVACY, LOCAL_PRIVACY, make_con
 
 
 def page_of(terms, **policy):
-    return write_page(terms, terms_sha256(terms), holder_id="bern", policy=HolderPolicy(**policy))
+    return write_page(
+        terms, terms_sha256(terms), holder_id="bern", policy=HolderPolicy(**{"allow_exact_size": True, **policy})
+    )
 
 
 def words(page):

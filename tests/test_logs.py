@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from fedjoint.node.logs import log_to
+from fedjoint.logs import log_to
 
 
 @pytest.fixture
