@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from fedjoint.agreement.release_terms import SIZE_NOISE
 from fedjoint.agreement.terms import ModelTerms
 from fedjoint.data.datasets.load import DataOptions
 from fedjoint.errors import ConfigError
@@ -100,8 +101,8 @@ class PrivacyConfig:
         epsilon_if_opened: Of mode ``joint``.
         contributions_noise_multiplier: Of mode ``joint``.
         insecure_seed: Makes the noise reproducible.
-        sizes: ``released``: the agreement states each holder's number of examples as a noisy count that is charged;
-            ``certified``: as it is, a public constant. Without noise it is always the latter.
+        sizes_noise_multiplier: Noise on the number of examples that the agreement states of each holder, in examples,
+            charged to epsilon; None, and always in mode ``none``: as it is, a public constant.
         metrics: Whether AUC and accuracy on records that holders keep out of training are released, with noise.
         held_out: Fraction of records kept out for them, and for ``valuation.reference=holders``.
     """
@@ -116,7 +117,7 @@ class PrivacyConfig:
     contributions_noise_multiplier: float | None = None
     unit: Literal["record", "patient"] = "record"
     insecure_seed: int | None = None
-    sizes: Literal["released", "certified"] = "released"
+    sizes_noise_multiplier: float | None = SIZE_NOISE
     metrics: bool = False
     held_out: float = 0.2
 

@@ -16,7 +16,7 @@ from fedjoint.errors import TrainingError
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
-from fedjoint.training.contributions import Contributions, Valuation, valuation_of
+from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
 from fedjoint.training.holder_release import standardisation_from
 from fedjoint.training.local_update import agreed_module
@@ -127,7 +127,7 @@ class _Running:
         self._models, self._losses = [self._start], [reference.loss(self._start)]
         self._rounds: list[RoundSummary] = []
         self._histogram: OpenedRelease | None = None
-        self._gradients: list[OpenedRelease] = []
+        self._gradients: tuple[OpenedRelease, ...] = ()
         self._ended: tuple[Contributions, str] | None = None
 
     def opening_facts(self) -> dict[str, object]:
@@ -141,19 +141,12 @@ class _Running:
 
     def __call__(self, channel: Channel) -> None:
         stage = self._conditions.stopwatch.stage
-
-        def ask(number: int) -> OpenedRelease:
-            self._gradients.append(coordinator.release_once("validation", number=number))
-            return self._gradients[-1]
-
-        valuation = valuation_of(self._session, self._reference, ask=ask)
         coordinator = Coordinator(
             self._identity,
             self._session,
             start=self._start,
             channel=channel,
             reference=self._reference,
-            contributions=valuation,
             log=self._log,
         )
         with stage("keys"):
@@ -161,7 +154,8 @@ class _Running:
         try:
             self._train(coordinator)
             with stage("contributions"):
-                self._ended = self._value(coordinator, valuation, channel), coordinator.end
+                self._ended = coordinator.value(), coordinator.end
+            self._gradients = coordinator.gradients
         finally:  # also where a round was refused: others have reserved for it
             coordinator.finish()
 
@@ -188,11 +182,6 @@ class _Running:
         facts = {"loss": self._losses[0], "metrics": dict(self._reference.metrics(self._start))}
         self._log("run.standardised", facts)
 
-    def _value(self, coordinator: Coordinator, valuation: Valuation, channel: Channel) -> Contributions:
-        return valuation.open(
-            channel, coordinator.key_id, coordinator=self._identity, holders=coordinator.holders, log=self._log
-        )
-
     def trained(self, *, bytes_up: int, bytes_down: int) -> TrainedRun:
         if self._ended is None:
             raise TrainingError("the server app ended without a result")
@@ -204,7 +193,7 @@ class _Running:
             contributions=contributions,
             end=end,
             histogram=self._histogram,
-            gradients=tuple(self._gradients),
+            gradients=self._gradients,
             standardisation=self._reference.standardisation,
             bytes_up=bytes_up,
             bytes_down=bytes_down,
