@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -14,6 +13,7 @@ from typing import Protocol
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.agreement.terms import Terms
 from fedjoint.conduct.conducting import Commission, ConductedRun, conduct_run
+from fedjoint.conduct.naming import run_name
 from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.conduct.reporting import Comparison
 from fedjoint.conduct.stopwatch import Stopwatch
@@ -36,6 +36,7 @@ from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.comparing import compare, describe_data
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.kept_updates import keep_updates
+from fedjoint.simulation.policies import policies_of
 from fedjoint.simulation.running import grid_of, reference_of
 from fedjoint.simulation.sizes import released_sizes
 from fedjoint.training.coordinator import RoundSummary
@@ -107,10 +108,11 @@ def prepare(config: SimulationConfig, *, spending: bool = False) -> Prepared:
     )
     updates = UpdateLog()
     ledgers = ledgers_of(config, division, now=_timestamp)
+    policies = policies_of(config.run, division)
     if spending:
         create_missing_ledgers(config, dataset, ledgers, now=_timestamp)
     sizes = released_sizes(config.privacy, division, ledgers=ledgers if spending else None)
-    parties = bring_together(division, observer=updates, lifetimes=ledgers, sizes=sizes)
+    parties = bring_together(division, observer=updates, lifetimes=ledgers, sizes=sizes, policies=policies)
     return Prepared(
         dataset=dataset,
         division=division,
@@ -159,7 +161,7 @@ def simulate(
         reference=reference_of(prepared.division, agreement.terms),
         data=describe_data(prepared.dataset, prepared.division),
         folder=Path(config.run.folder).expanduser(),
-        name=config.run.name or _run_name(prepared.dataset.name, config.privacy.mode, session.run_id),
+        name=config.run.name or run_name(prepared.dataset.name, config.privacy.mode, session.run_id, now=_utc_now()),
         gross_minor=prepared.gross_minor,
         buyer=_BUYER,
         now=_timestamp,
@@ -190,12 +192,6 @@ class _Everything:
         """Keep updates in the clear, where everybody has consented."""
         if self._of.terms.valuation.keep_updates:
             keep_updates(folder, self._of.updates, self._of.division.reference)
-
-
-def _run_name(dataset: str, mode: str, run_id: str) -> str:
-    """A name for a run that was given none: its data, mode, time, and four digits against a tie."""
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", dataset).strip("-")[:40] or "run"
-    return f"{slug}-{mode}-{_utc_now():%Y%m%d-%H%M%S}-{run_id[:4]}"
 
 
 def _utc_now() -> datetime:

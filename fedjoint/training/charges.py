@@ -72,11 +72,8 @@ class RunCharges:
         """What it would have cost if the holder's ciphertexts were opened; mode ``joint`` only."""
         return epsilon_if_opened(self._terms, self._steps) if self._steps else None
 
-    def charge_round(self, number: int) -> bool:
-        """Charge a round to both budgets, or to neither.
-
-        Returns:
-            False if a process that was killed had charged it: it counts, and must not be computed again.
+    def admit_round(self) -> None:
+        """Refuse a round that does not fit, and reserve the run before its first one; nothing is charged yet.
 
         Raises:
             BudgetExhausted: it would cost more than is left.
@@ -85,9 +82,27 @@ class RunCharges:
         release = round_release(self._terms)
         if self._budget is None or release is None:
             self._require_no_lifetime()
-            return True
+            return
         self._budget.check(release.event)
-        first = True
+        if self._lifetime is not None:
+            self._reserved(self._lifetime)
+
+    def charge_round(self, number: int, *, again: bool = False) -> bool:
+        """Charge a round that was admitted.
+
+        Args:
+            number: From 1.
+            again: Whether it is in this account already, and perhaps not in the ledger: the process was killed.
+
+        Returns:
+            False if the ledger had it already.
+
+        Raises:
+            PrivacyError: the ledger refuses.
+        """
+        release, first = round_release(self._terms), True
+        if self._budget is None or release is None:
+            return first
         if self._lifetime is not None:
             reservation = self._reserved(self._lifetime)
             for once in once_released(self._terms):
@@ -95,33 +110,51 @@ class RunCharges:
                     # their noise is in rounds that are not computed again
                     self._lifetime.commit(reservation, name=once.purpose, release=once)
             first = self._lifetime.commit(reservation, name=f"round {number}", release=release)
-        self._spend(release)
+        if not again:
+            self._spend(release)
         return first
 
-    def charge_once(self, purpose: Purpose, *, number: int = 0) -> bool:
-        """Charge what the holder itself releases once, or in each round; the run's budget has it from the start.
-
-        Args:
-            purpose: What is released.
-            number: Of a validation gradient the round; else 0.
-
-        Returns:
-            False if a process that was killed had charged it: it must not be computed again.
+    def admit_once(self, purpose: Purpose) -> None:
+        """Refuse to release once what was not agreed, or a run that does not fit; nothing is charged yet.
 
         Raises:
             BudgetExhausted: the run would cost more than is left of the lifetime budget.
             PrivacyError: it was not agreed, it carries no noise and there is a lifetime budget, or the ledger refuses.
         """
-        if self._budget is None and purpose == "validation" and self._terms.validated_by_holders:
+        if self._once(purpose) is None:
             self._require_no_lifetime()
+        elif self._lifetime is not None:
+            self._reserved(self._lifetime)
+
+    def charge_once(self, purpose: Purpose, *, number: int = 0) -> bool:
+        """Charge what the holder itself releases once, or in each round; the run's budget has it from the start.
+
+        Args:
+            purpose: What is released, after it was admitted.
+            number: Of a validation gradient the round; else 0.
+
+        Returns:
+            False if the ledger had it already.
+
+        Raises:
+            PrivacyError: it was not agreed, or the ledger refuses.
+        """
+        release = self._once(purpose)
+        if release is None:
+            self._require_no_lifetime()
+        if release is None or self._lifetime is None:
             return True
+        name = f"{purpose} {number}" if number else purpose
+        one = release.times(1) if number else release
+        return self._lifetime.commit(self._reserved(self._lifetime), name=name, release=one)
+
+    def _once(self, purpose: Purpose) -> Release | None:
+        """What a release is and costs; None if it carries no noise, as agreed."""
+        if self._budget is None and purpose == "validation" and self._terms.validated_by_holders:
+            return None
         for release in once_released(self._terms):
             if release.purpose == purpose:
-                if self._lifetime is None:
-                    return True
-                name = f"{purpose} {number}" if number else purpose
-                one = release.times(1) if number else release
-                return self._lifetime.commit(self._reserved(self._lifetime), name=name, release=one)
+                return release
         raise PrivacyError(f"no {purpose} were agreed to be released", remedy="Agree on them first.")
 
     def give_back(self) -> None:
