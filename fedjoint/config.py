@@ -24,7 +24,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from fedjoint.agreement.terms import ModelTerms
 from fedjoint.data.datasets.load import DataOptions
-from fedjoint.errors import ConfigError
+from fedjoint.errors import ConfigError, InvalidValue
 from fedjoint.strict import build, strict
 
 __all__ = [
@@ -54,6 +54,8 @@ class RunConfig:
         budget_epsilon: Limit of a budget that is made.
         budget_epsilon_if_opened: The same if a holder's own ciphertexts were opened.
         budget_delta: Of both.
+        pool: Folder, or database URL, of the pool whose registry must allow the run; None: of no pool.
+        datasets: The id of the registered dataset that each holder brings; needed with ``pool``, and only then.
     """
 
     name: str | None = None
@@ -62,6 +64,15 @@ class RunConfig:
     budget_epsilon: float = 8.0
     budget_epsilon_if_opened: float = 24.0
     budget_delta: float = 1e-5
+    pool: str | None = None
+    datasets: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.pool is None) != (self.datasets is None):
+            raise InvalidValue(
+                "run.pool without run.datasets, or the other way round",
+                expected="both: the pool's registry must allow every dataset that the agreement names",
+            )
 
 
 @strict

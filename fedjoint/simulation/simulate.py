@@ -35,6 +35,7 @@ from fedjoint.simulation.agreeing import (
 from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.comparing import compare, describe_data
 from fedjoint.simulation.exact import UpdateLog
+from fedjoint.simulation.gate import require_registered
 from fedjoint.simulation.kept_updates import keep_updates
 from fedjoint.simulation.running import grid_of, reference_of
 from fedjoint.training.coordinator import RoundSummary
@@ -102,11 +103,13 @@ def prepare(config: SimulationConfig) -> Prepared:
     updates = UpdateLog()
     ledgers = ledgers_of(config, division, now=_timestamp)
     parties = bring_together(division, observer=updates, lifetimes=ledgers)
+    terms = compose_terms(config, dataset, division, parties)
+    require_registered(config.run, terms, day=_utc_now().date())
     return Prepared(
         dataset=dataset,
         division=division,
         parties=parties,
-        terms=compose_terms(config, dataset, division, parties),
+        terms=terms,
         updates=updates,
         ledgers=ledgers,
         gross_minor=gross_minor,
