@@ -36,13 +36,12 @@ from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.training.checkpoint import MemoryStore
-from fedjoint.training.contributions import Contributions, Valuation, valuation_of
+from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, RoundSummary
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_state import RunStore
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.training.plan import Channel, Kind, Parcel, Refusal, Task
-from fedjoint.training.release_round import OpenedRelease
 from fedjoint.training.session import Session
 from fedjoint.transport.app_node import HOLDER_KEY
 from fedjoint.transport.holder_grid import run_server_app
@@ -59,6 +58,7 @@ ANYTHING = HolderPolicy(
     maximum_delta=1.0,
     modes=("local", "joint", "none"),
     allow_insecure_noise=True,
+    allow_exact_size=True,
 )
 NO_PRIVACY = PrivacyTerms(mode="none")
 #: One round costs 1.352 of epsilon, two cost 2.053, three 2.629.
@@ -250,7 +250,6 @@ class Run:
     """What a test needs of a run that is over."""
 
     coordinator: Coordinator
-    valuation: Valuation
     models: list[np.ndarray]
     rounds: list[RoundSummary]
     events: Events
@@ -267,21 +266,15 @@ class Run:
 def begin(consortium: Consortium, channel: Channel) -> Run:
     """A coordinator that has done nothing yet."""
     events: Events = []
-
-    def ask(number: int) -> OpenedRelease:
-        return coordinator.release_once("validation", number=number)
-
-    valuation = valuation_of(consortium.session, consortium.reference, ask=ask)
     coordinator = Coordinator(
         consortium.coordinator,
         consortium.session,
         start=consortium.start,
         channel=channel,
         reference=consortium.reference,
-        contributions=valuation,
         log=lambda kind, body: events.append((kind, body)),
     )
-    return Run(coordinator=coordinator, valuation=valuation, models=[consortium.start], rounds=[], events=events)
+    return Run(coordinator=coordinator, models=[consortium.start], rounds=[], events=events)
 
 
 def train(consortium: Consortium, channel: Channel) -> Run:
@@ -295,13 +288,8 @@ def train(consortium: Consortium, channel: Channel) -> Run:
 
 
 def open_contributions(consortium: Consortium, run: Run, channel: Channel) -> Contributions:
-    run.contributions = run.valuation.open(
-        channel,
-        run.coordinator.key_id,
-        coordinator=consortium.coordinator,
-        holders=run.coordinator.holders,
-        log=lambda kind, body: run.events.append((kind, body)),
-    )
+    run.coordinator._channel = channel
+    run.contributions = run.coordinator.value()
     return run.contributions
 
 

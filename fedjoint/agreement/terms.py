@@ -47,7 +47,7 @@ CONTRIBUTION_NOISES = 2
 @strict
 @dataclass(frozen=True, kw_only=True)
 class HolderTerms:
-    """One holder, what it brings, and its certified number of examples (public: it is the holder's weight in the sum).
+    """One holder and its number of examples, certified or released with noise (public: its weight in the sum).
 
     An example is one unit of privacy: a record, or a patient with all of its records. ``dataset`` is the id under which
     a pool has registered what it brings; then no run starts that the registration does not allow.

@@ -26,7 +26,7 @@ class ValuationTerms:
             each holder keeps out of training; only the sum of their clipped gradients along each round's path is
             opened, with noise where the privacy mode has any.
         quadrature_points: Gauss-Legendre nodes a round, 1 to 32.
-        unmeasured: Shares under ``none``: ``by_size`` (certified number of examples) or ``equal``.
+        unmeasured: Shares under ``none``: ``by_size`` (stated number of examples) or ``equal``.
         reference_sha256: Commits the coordinator to the exchange's reference set; None where it has none.
         reference_num_examples: Its size; None likewise.
         keep_updates: Whether all consent to updates in the clear in the run's folder, to value it by other methods.

@@ -25,7 +25,7 @@ def command(folder: Path) -> None:
       FEDJOINT_HOLDER_LOG_LEVEL=debug fedjoint holder start --home bern
     """
     from fedjoint.cli.holder_home import opened
-    from fedjoint.node.logs import log_to
+    from fedjoint.logs import log_to
     from fedjoint.node.process import run_node
 
     home, settings = opened(folder)

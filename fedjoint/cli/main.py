@@ -23,6 +23,7 @@ _VERBS: Verbs = {
     "audit": ("fedjoint.cli.audit", "Attack the privacy that a run agreed upon, on made-up records."),
     "calibrate": ("fedjoint.cli.calibrate", "Choose rounds and noise for an epsilon, without private records."),
     "claim": ("fedjoint.cli.claim", "Claims against a pool: filed, decided, appealed, paid, recovered."),
+    "exchange": ("fedjoint.cli.exchange", "Coordinate a consortium: one process on one port."),
     "holder": ("fedjoint.cli.holder", "A holder's node: join, data, review, sign, start, budget, statements."),
     "pool": ("fedjoint.cli.pool", "A compensation pool: revenue, settlement, payout, statements."),
     "registry": ("fedjoint.cli.registry", "Parties and datasets of a pool."),

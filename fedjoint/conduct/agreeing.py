@@ -30,6 +30,7 @@ from fedjoint.identity.keys import PublicIdentity
 from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
+from fedjoint.privacy.sum_plan import most_examples
 from fedjoint.strict import build, plain
 from fedjoint.training.local_update import update_noise
 
@@ -59,7 +60,7 @@ def compose_terms(
     Args:
         config: What is wanted; missing noise, bounds and bits are found from it.
         coordinator: Who will conduct the run.
-        holders: Who takes part, each with its certified number of examples.
+        holders: Who takes part, each with its number of examples, released or certified as configured.
         data: Which data, and their schema.
         reference: The records, encoded, on which the model will be measured; the terms commit to them.
 
@@ -176,13 +177,13 @@ def _packed(terms: Terms) -> EncryptionTerms:
 
 def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
     """The fewest bits, from the configured ones up, on which the noise is neither rounded off nor cut off."""
-    privacy, sizes = terms.privacy, [holder.num_examples for holder in terms.holders]
+    privacy, largest = terms.privacy, most_examples(terms)
     clip_norm, share, blur = privacy.clip_norm, privacy.noise_multiplier, privacy.contributions_noise_multiplier
     assert clip_norm is not None and share is not None and blur is not None  # PrivacyTerms made sure
     step = coarsest_step(clip_norm, terms.num_parameters)
     plan = JointPlan(
         num_parameters=terms.num_parameters,
-        num_holders=len(sizes),
+        num_holders=len(terms.holders),
         rounds=terms.training.rounds,
         sampling_rate=terms.training.sampling_rate,
         clip_norm=clip_norm,
@@ -190,11 +191,12 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
         noise_multiplier=share,
         contributions_noise_multiplier=blur,
     )
-    wide = bound or noise_bound(plan, privacy, largest_holder=max(sizes)) * (1 + 1e-9)
+    # on the grid that comes out, deviations of 282 steps or more may be rounded up by two
+    wide = bound or noise_bound(plan, privacy, largest_holder=largest) * 1.01
     bits = max(terms.encryption.value_bits, math.ceil(math.log2(wide / step + 2)) + 1)
     if bits > _MOST_BITS:
         raise PrivacyError(
-            f"mode joint needs {bits} bits a value for {terms.num_parameters} parameters and {max(sizes)} examples",
+            f"mode joint needs {bits} bits a value for {terms.num_parameters} parameters and {largest} examples",
             expected=f"at most {_MOST_BITS}",
             remedy="Take a smaller model, or choose privacy=local.",
         )

@@ -111,7 +111,14 @@ def make_report(session: Session, outcome: Outcome, *, data: DataReport, head: R
         fedjoint_version=__version__,
         dataset=session.terms.data.name,
         data=data,
-        privacy=build(PrivacyReport, plain(privacy) | {"account": plain(_account(session.terms, trained))}),
+        privacy=build(
+            PrivacyReport,
+            plain(privacy)
+            | {
+                "account": plain(_account(session.terms, trained)),
+                "sizes_noise_sd": session.terms.releases.sizes_noise_multiplier,
+            },
+        ),
         encryption=f"BFV, scheme '{session.terms.encryption.scheme}': {SECURITY}",
         end=trained.end,
         metrics=_metrics(outcome),

@@ -129,6 +129,11 @@ class SecretKey:
             journal.write(self._last_round)
         self._journal, self._last_round = journal, max(self._last_round, last_round)
 
+    @property
+    def last_round(self) -> int:
+        """The last round claimed for an encryption; -1 if none was."""
+        return self._last_round
+
     def begin_round(self, round_number: int) -> None:
         """Claim a round for this holder's one encryption in it, on file first if the key has one.
 

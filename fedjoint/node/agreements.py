@@ -14,7 +14,7 @@ from fedjoint.agreement.terms import Terms
 from fedjoint.errors import AgreementError, DataError
 from fedjoint.files import replace_file
 from fedjoint.identity.keys import Identity
-from fedjoint.node.datasets import DatasetNote, dataset, datasets, examples_of, lifetime_of
+from fedjoint.node.datasets import DatasetNote, dataset, datasets, examples_of, lifetime_of, size_of
 from fedjoint.node.home import Home
 from fedjoint.strict import build, strict
 from fedjoint.training.holder import Holder
@@ -117,8 +117,14 @@ def sign(
     """
     examples = examples_of(note, agreement.terms.data.schema)
     identity = home.load_identity()
-    lifetime = lifetime_of(home, note, now=now)
-    signature = Holder(identity, examples, load_policy(home.policy), lifetime=lifetime).sign(agreement.terms)
+    holder = Holder(
+        identity,
+        examples,
+        load_policy(home.policy),
+        lifetime=lifetime_of(home, note, now=now),
+        size=size_of(home, note),
+    )
+    signature = holder.sign(agreement.terms)
     signed = SignedNote(
         agreement_sha256=agreement.sha256,
         dataset=note.name,
@@ -158,6 +164,7 @@ def holder_for(home: Home, agreement_sha256: str, *, now: Callable[[], str]) -> 
         examples,
         load_policy(home.policy),
         lifetime=lifetime_of(home, note, now=now),
+        size=size_of(home, note),
         store=_folder(home, agreement_sha256, identity.id),
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from fedjoint.errors import ConfigError, InvalidValue
-from fedjoint.settings_file import read_settings
+from fedjoint.settings_file import overrides_of, read_settings
 from fedjoint.strict import build, strict
 
 __all__ = ["PREFIX", "TEMPLATE", "NodeSettings", "load_settings"]
@@ -75,22 +74,6 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> NodeSettings:
         ConfigError: the file or a variable has an unknown key, a wrong type or an impossible value.
     """
     value = read_settings(path, most_bytes=_MAX_SETTINGS_BYTES, error=ConfigError, what="settings file") or {}
-    given = {
-        name.removeprefix(PREFIX).lower(): text
-        for name, text in environment.items()
-        if name.startswith(PREFIX) and name != f"{PREFIX}HOME"
-    }
-    kinds = {field.name: field.type for field in dataclasses.fields(NodeSettings)}
-    overrides = {name: _typed(name, text, str(kinds.get(name, ""))) for name, text in given.items()}
+    given = {name: text for name, text in environment.items() if name != f"{PREFIX}HOME"}
+    overrides = overrides_of(NodeSettings, given, prefix=PREFIX, error=ConfigError)
     return build(NodeSettings, {**value, **overrides}, error=ConfigError, where="settings")
-
-
-def _typed(name: str, text: str, kind: str) -> Any:
-    if "None" in kind and text in ("", "null"):
-        return None
-    if kind != "float":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"{PREFIX}{name.upper()} = '{text[:40]}'", expected="a number") from None

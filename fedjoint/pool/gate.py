@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from fedjoint.agreement.terms import Terms
@@ -14,7 +14,7 @@ from fedjoint.pool.facts import RunCosts
 from fedjoint.pool.registry import Registry, require_runnable
 from fedjoint.pool.statement import Statement
 
-__all__ = ["require_run_allowed", "settling_of_run"]
+__all__ = ["require_datasets_allowed", "require_run_allowed", "settling_of_run"]
 
 _Z95 = 1.96
 
@@ -35,21 +35,50 @@ def require_run_allowed(registry: Registry, terms: Terms, *, day: date, exchange
         PoolError: names every holder and all reasons.
     """
     reasons = []
-    if exchange is not None and terms.coordinator not in (exchange, *_exchanges(registry)):
-        reasons.append(f"'{terms.coordinator.id}' with these keys is not registered as an exchange")
-    for holder in terms.holders:
-        if holder.dataset is None:
-            reasons.append(f"the agreement names no dataset of '{holder.identity.id}'")
+    if exchange is not None:
+        if terms.coordinator not in (exchange, *_exchanges(registry)):
+            reasons.append(f"'{terms.coordinator.id}' with these keys is not registered as an exchange")
+        for identity in (holder.identity for holder in terms.holders):
+            party = registry.parties.get(identity.id)
+            if party is None or party.identity != identity:
+                reasons.append(f"'{identity.id}' signs with keys that it is not registered with")
+    brought = {holder.identity.id: holder.dataset for holder in terms.holders}
+    _refuse([*reasons, *_reasons(registry, brought, purpose=terms.purpose, day=day)])
+
+
+def require_datasets_allowed(
+    registry: Registry, datasets: Mapping[str, str | None], *, purpose: str, day: date
+) -> None:
+    """As :func:`require_run_allowed`, before there is an agreement: of who brings which dataset alone.
+
+    Args:
+        registry: As it is known.
+        datasets: By holder; None: none is named, which no run is allowed.
+        purpose: Of the run, word by word.
+        day: Of the run's start.
+
+    Raises:
+        PoolError: names every holder and all reasons.
+    """
+    _refuse(_reasons(registry, datasets, purpose=purpose, day=day))
+
+
+def _reasons(registry: Registry, datasets: Mapping[str, str | None], *, purpose: str, day: date) -> list[str]:
+    reasons = []
+    for holder, dataset in datasets.items():
+        if dataset is None:
+            reasons.append(f"no dataset of '{holder}' is named")
             continue
         try:
-            if registry.dataset(holder.dataset).dataset.holder != holder.identity.id:
-                reasons.append(f"dataset '{holder.dataset}' is not that of '{holder.identity.id}'")
-            party = registry.parties.get(holder.identity.id)
-            if exchange is not None and (party is None or party.identity != holder.identity):
-                reasons.append(f"'{holder.identity.id}' signs with keys that it is not registered with")
-            require_runnable(registry, holder.dataset, purpose=terms.purpose, day=day)
+            if registry.dataset(dataset).dataset.holder != holder:
+                reasons.append(f"dataset '{dataset}' is not that of '{holder}'")
+            require_runnable(registry, dataset, purpose=purpose, day=day)
         except PoolError as problem:
             reasons.append(problem.problem)
+    return reasons
+
+
+def _refuse(reasons: Sequence[str]) -> None:
     if reasons:
         raise PoolError("the registry does not allow this run: " + "; ".join(reasons), remedy="Run without them.")
 

@@ -70,8 +70,8 @@ class GaussianEvent:
 
 Ledger: TypeAlias = tuple[GaussianEvent, ...]
 #: What a release is for: every line of an account has one of these names.
-Purpose: TypeAlias = Literal["training", "statistics", "validation", "contributions", "metrics"]
-PURPOSES: tuple[Purpose, ...] = ("training", "statistics", "validation", "contributions", "metrics")
+Purpose: TypeAlias = Literal["training", "statistics", "validation", "contributions", "metrics", "sizes"]
+PURPOSES: tuple[Purpose, ...] = ("training", "statistics", "validation", "contributions", "metrics", "sizes")
 
 
 @strict

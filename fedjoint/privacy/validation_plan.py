@@ -11,7 +11,7 @@ from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.terms import Terms
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import PrivacyError
-from fedjoint.privacy.sum_plan import SumPlan, finest_plan
+from fedjoint.privacy.sum_plan import SumPlan, deviations_kept, finest_plan, most_examples
 
 __all__ = ["gradient_noise_sd", "gradient_sha256", "read_gradient", "validation_count", "validation_plan"]
 
@@ -28,7 +28,7 @@ def validation_plan(terms: Terms) -> SumPlan:
     clip_norm, noise = terms.privacy.clip_norm, terms.releases.validation_noise_multiplier
     if not terms.validated_by_holders:
         raise PrivacyError("no gradients of the holders were agreed to be released", remedy="Agree on them first.")
-    held_out = max(holder.num_examples for holder in terms.holders)  # by a secret coin: all of them could be
+    held_out = most_examples(terms)  # by a secret coin: all of them could be
     if clip_norm is None or noise is None:
         held_out, clip_norm = max(validation_count(terms, holder) for holder in terms.holder_ids), _PLAIN_GRADIENT
     return finest_plan(
@@ -38,7 +38,7 @@ def validation_plan(terms: Terms) -> SumPlan:
         whole=False,
         largest=held_out * clip_norm,
         offset=agreed_parameters(terms).offset,
-        holders=len(terms.holders) * terms.training.rounds,
+        deviations=deviations_kept(terms.privacy, terms.num_parameters * len(terms.holders) * terms.training.rounds),
     )
 
 

@@ -66,7 +66,5 @@ def describe_data(dataset: Dataset, division: Division) -> DataReport:
         licence=dataset.licence,
         citation=dataset.citation,
         notes=tuple(dict.fromkeys(notes)),
-        left_out=tuple(
-            LeftOutReport(name=one.name, num_examples=one.num_examples, reason=one.reason) for one in division.left_out
-        ),
+        left_out=tuple(LeftOutReport(name=one.name, reason=one.reason) for one in division.left_out),
     )

@@ -7,22 +7,26 @@ names any more go. Whoever reads finds the last committed facts with all of thei
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical, sha256_hex
 from fedjoint.errors import TrainingError
 from fedjoint.files import replace_file, sync_folder
-from fedjoint.strict import build, strict
+from fedjoint.strict import build, plain, strict
 
-__all__ = ["Checkpoint", "CheckpointStore", "FolderStore", "MemoryStore", "Piece"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["Checkpoint", "CheckpointStore", "FolderStore", "Kept", "MemoryStore", "Piece"]
 
 _FORMAT = "fedjoint-state-1"
 #: More than any run's facts; blobs are as long as the facts say.
@@ -32,6 +36,7 @@ _NEWER = "Another version of fedjoint wrote it, or it is damaged: nothing of it 
 
 #: Bytes of a blob, or a part of them; a blob of several is as one that was joined.
 Piece: TypeAlias = bytes | memoryview
+F = TypeVar("F", bound="DataclassInstance")
 
 
 @strict
@@ -258,6 +263,83 @@ class MemoryStore:
 
     def close(self) -> None:
         """See :class:`CheckpointStore`."""
+
+
+class Kept(Generic[F]):
+    """Facts of one kind, and with a store their copy that outlives the process.
+
+    Args:
+        facts: Before anything happened; a frozen dataclass that :func:`fedjoint.strict.build` makes.
+        store: Where they are kept, and from where they are taken up again; None: only here.
+
+    Raises:
+        TrainingError: what is kept is damaged, or other facts.
+
+    Example:
+        >>> @strict
+        ... @dataclass(frozen=True, kw_only=True)
+        ... class Facts:
+        ...     round: int = 0
+        >>> store = MemoryStore()
+        >>> Kept(Facts(), store).remember({"model": b"weights"}, round=3)
+        >>> again = Kept(Facts(), store)
+        >>> again.facts, again.blob("model")
+        (Facts(round=3), b'weights')
+    """
+
+    def __init__(self, facts: F, store: CheckpointStore | None = None) -> None:
+        self._store, self.facts = store, facts
+        self._names: dict[str, str] = {}
+        self._here: dict[str, bytes] = {}
+        if store is not None and (last := store.load()) is not None:
+            self.facts = build(type(facts), last.facts, error=TrainingError, where="state")
+            self._names = dict(last.blobs)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it outlives the process: only then is anything kept that is needed for nothing else."""
+        return self._store is not None
+
+    def blob(self, label: str) -> bytes | None:
+        """A blob, if it is there.
+
+        Raises:
+            TrainingError: it is damaged.
+        """
+        if self._store is not None and label in self._names:
+            return self._store.get(self._names[label])
+        return self._here.get(label)
+
+    def stage(self, blobs: Mapping[str, Piece | Sequence[Piece]] | None = None, **changes: Any) -> None:
+        """Change facts and blobs; they last from the next :meth:`commit`."""
+        self.facts = dataclasses.replace(self.facts, **changes)
+        for label, data in (blobs or {}).items():
+            pieces = [data] if isinstance(data, (bytes, memoryview)) else data
+            if self._store is None:
+                self._here[label] = b"".join(pieces)
+            else:
+                self._names[label] = self._store.put(*pieces)
+
+    def drop(self, prefix: str) -> None:
+        """Name no blob any more whose label begins so, from the next :meth:`commit`."""
+        for labels in (self._names, self._here):
+            for label in [label for label in labels if label.startswith(prefix)]:
+                del labels[label]
+
+    def commit(self) -> None:
+        """Have all that was staged last, in one step."""
+        if self._store is not None:
+            self._store.commit(plain(self.facts), self._names)
+
+    def remember(self, blobs: Mapping[str, Piece | Sequence[Piece]] | None = None, **changes: Any) -> None:
+        """Stage and commit."""
+        self.stage(blobs, **changes)
+        self.commit()
+
+    def close(self) -> None:
+        """Let another process use the store."""
+        if self._store is not None:
+            self._store.close()
 
 
 def _cannot_write(path: Path, problem: OSError) -> TrainingError:

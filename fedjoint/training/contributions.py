@@ -13,18 +13,28 @@ import numpy.typing as npt
 from fedjoint.encryption.ciphertext import Ciphertext
 from fedjoint.encryption.frames import pack_frame
 from fedjoint.encryption.opened import MINIMUM_OPENERS
-from fedjoint.errors import FedjointError, ValuationError
+from fedjoint.errors import FedjointError, TrainingError, ValuationError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.update_noise import update_noise_sd
+from fedjoint.strict import build, strict
 from fedjoint.training.aggregate import ServerState, mean_rate
-from fedjoint.training.coordinator import Log, Reference
+from fedjoint.training.checkpoint import Piece
+from fedjoint.training.coordinator_state import CoordinatorMemory
 from fedjoint.training.optimizer import linear_step
-from fedjoint.training.path_gradients import AskHolders, ExchangeGradients, HolderGradients, PathGradients
+from fedjoint.training.path_gradients import (
+    AskHolders,
+    ExchangeGradients,
+    HolderGradients,
+    PathGradients,
+    Reference,
+    SavedNoise,
+)
 from fedjoint.training.plan import (
     Channel,
     ContributionsReply,
     ContributionsTask,
+    Log,
     Parcel,
     Refusal,
     SampleToOpen,
@@ -34,9 +44,10 @@ from fedjoint.valuation.encrypted import (
     EncryptedContributions,
     MaskedContribution,
     OpenedContribution,
+    SavedContributions,
     contribution_of,
 )
-from fedjoint.valuation.steps import CarriedWeights
+from fedjoint.valuation.steps import Carried, CarriedWeights
 
 __all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "valuation_of"]
 
@@ -68,8 +79,23 @@ class Valuation(Protocol):
         """Account for a round whose sum is known."""
         ...
 
+    def saved(self) -> tuple[object, Mapping[str, Piece | Ciphertext]]:
+        """What :meth:`restore` needs: facts that :func:`fedjoint.strict.plain` knows, and blobs by label."""
+        ...
+
+    def restore(self, memory: CoordinatorMemory) -> None:
+        """Go on from what is kept, if anything is."""
+        ...
+
     def open(
-        self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log
+        self,
+        channel: Channel,
+        key_id: str,
+        *,
+        coordinator: Identity,
+        holders: Sequence[str],
+        log: Log,
+        memory: CoordinatorMemory,
     ) -> Contributions:
         """Have the contributions opened, and write them to the run record."""
         ...
@@ -88,8 +114,22 @@ class UnmeasuredValuation:
     def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
         """Do nothing."""
 
+    def saved(self) -> tuple[object, Mapping[str, Piece | Ciphertext]]:
+        """Nothing."""
+        return {}, {}
+
+    def restore(self, memory: CoordinatorMemory) -> None:
+        """Do nothing."""
+
     def open(
-        self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log
+        self,
+        channel: Channel,
+        key_id: str,
+        *,
+        coordinator: Identity,
+        holders: Sequence[str],
+        log: Log,
+        memory: CoordinatorMemory,
     ) -> Contributions:
         """Ask nobody; write down the agreed shares."""
         shares = self._session.terms.unmeasured_shares
@@ -116,6 +156,22 @@ def valuation_of(session: Session, reference: Reference, *, ask: AskHolders) -> 
     return PathValuation(session, ExchangeGradients(reference, points=terms.valuation.quadrature_points))
 
 
+@strict
+@dataclass(frozen=True, kw_only=True)
+class _SavedRound:
+    holders: tuple[str, ...]
+    remembered: float
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class _Saved:
+    numbers: SavedContributions
+    noise: SavedNoise
+    gains: tuple[float, ...]
+    carried: tuple[_SavedRound, ...]
+
+
 class PathValuation:
     """The Aumann-Shapley valuation of a run, round by round.
 
@@ -133,6 +189,44 @@ class PathValuation:
         )
         self._carried = CarriedWeights[Mapping[str, Ciphertext]]()
 
+    def saved(self) -> tuple[object, Mapping[str, Piece | Ciphertext]]:
+        """The numbers that add up, and the rounds that later ones still change the weights of."""
+        numbers, polynomials = self._encrypted.saved()
+        carried = self._carried.carried
+        facts = _Saved(
+            numbers=numbers,
+            noise=self._gradients.saved(),
+            gains=tuple(self._gains),
+            carried=tuple(_SavedRound(holders=tuple(one.item), remembered=one.remembered) for one in carried),
+        )
+        blobs: dict[str, Piece | Ciphertext] = {f"part.{number}": data for number, data in enumerate(polynomials)}
+        for number, one in enumerate(carried):
+            blobs[f"weights.{number}"] = one.weights.astype("<f8").tobytes()
+            blobs |= {f"carried.{number}.{holder}": update for holder, update in one.item.items()}
+        return facts, blobs
+
+    def restore(self, memory: CoordinatorMemory) -> None:
+        """Go on from what is kept, if anything is.
+
+        Raises:
+            TrainingError: it is damaged.
+        """
+        if not memory.facts.valuation:
+            return
+        saved = build(_Saved, memory.facts.valuation, error=TrainingError, where="valuation")
+        self._gradients.restore(saved.noise)
+        self._gains = list(saved.gains)
+        parts = range(len(saved.numbers.parts))
+        self._encrypted.restore(saved.numbers, [memory.required(f"valuation.part.{number}") for number in parts])
+        self._carried = CarriedWeights(
+            Carried(
+                item={holder: memory.ciphertext(f"valuation.carried.{number}.{holder}") for holder in one.holders},
+                weights=np.frombuffer(memory.required(f"valuation.weights.{number}"), "<f8").astype(np.float64),
+                remembered=one.remembered,
+            )
+            for number, one in enumerate(saved.carried)
+        )
+
     def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
         """Credit a round's updates with what they move along its path, and earlier ones with what is left of them."""
         terms = self._session.terms
@@ -146,7 +240,14 @@ class PathValuation:
             self._encrypted.add_round(updates, weights, rate=mean_rate(self._session.terms, updates))
 
     def open(
-        self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log
+        self,
+        channel: Channel,
+        key_id: str,
+        *,
+        coordinator: Identity,
+        holders: Sequence[str],
+        log: Log,
+        memory: CoordinatorMemory,
     ) -> Contributions:
         """Have holders decrypt the masked numbers, compare, and take the masks off.
 
@@ -156,13 +257,28 @@ class PathValuation:
             coordinator: Signs what holders are asked to open.
             holders: Who has the key; asked two at a time until two have answered.
             log: Writes the run record.
+            memory: Where masks are kept before anybody is asked, and answers before they are used.
 
         Raises:
             ValuationError: fewer than two holders opened them, or two did differently.
         """
         self._fold(self._carried.rest())
-        masked = self._encrypted.masked()
-        task = self._task(masked, key_id, coordinator)
+        masked = self._encrypted.masked(again=memory.lasts)
+        memory.stage_valuation(*self.saved())
+        memory.commit()
+        replies: Mapping[str, ContributionsReply] = memory.facts.contributions
+        if not replies:
+            replies = self._ask(channel, self._task(masked, key_id, coordinator), holders=holders, log=log)
+            self._agreed(replies)
+            memory.remember(contributions=dict(replies))
+        opened = self._encrypted.opened(masked, self._agreed(replies))
+        contributions = self._contributions(opened, tuple(sorted(replies)))
+        log("contributions.opened", _facts(opened, contributions, replies))
+        return contributions
+
+    def _ask(
+        self, channel: Channel, task: Parcel, *, holders: Sequence[str], log: Log
+    ) -> dict[str, ContributionsReply]:
         replies: dict[str, ContributionsReply] = {}
         waiting = list(holders)
         while len(replies) < MINIMUM_OPENERS and waiting:
@@ -173,11 +289,7 @@ class PathValuation:
                     log("contributions.refused", {"holder": holder, "code": checked.code})
                 else:
                     replies[holder] = checked
-        values = self._agreed(replies)
-        opened = self._encrypted.opened(masked, values)
-        contributions = self._contributions(opened, tuple(sorted(replies)))
-        log("contributions.opened", _facts(opened, contributions, replies))
-        return contributions
+        return replies
 
     def _task(self, masked: Sequence[MaskedContribution], key_id: str, coordinator: Identity) -> Parcel:
         samples = tuple(SampleToOpen(holder=item.holder, part=item.part) for item in masked)

@@ -17,6 +17,7 @@ from fedjoint.errors import AgreementError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.ledger_file import Lifetime
+from fedjoint.privacy.sum_plan import most_examples
 from fedjoint.privacy.validation_plan import validation_plan
 from fedjoint.training.holder_run import HolderRun, Observer
 from fedjoint.training.holder_state import HolderMemory, HolderStore
@@ -32,6 +33,7 @@ from fedjoint.training.plan import (
     Task,
 )
 from fedjoint.training.session import Session
+from fedjoint.training.size_release import ReleasedSize
 
 __all__ = ["Holder"]
 
@@ -45,6 +47,7 @@ class Holder:
         policy: Its own limits.
         observer: In a simulation, hears each weighted update in the clear; a deployed holder has none.
         lifetime: What all runs together may cost these records; without it each run has only its own limit.
+        size: What it released of how many examples it has; without it, it signs no agreement that has sizes released.
         store: Where it remembers what it signed and its runs, which it takes up again after a restart; without it all
             ends with the process.
 
@@ -60,10 +63,11 @@ class Holder:
         *,
         observer: Observer | None = None,
         lifetime: Lifetime | None = None,
+        size: ReleasedSize | None = None,
         store: HolderStore | None = None,
     ) -> None:
         self._identity, self._examples, self._policy, self._observer = identity, examples, policy, observer
-        self._lifetime, self._memory = lifetime, HolderMemory(store)
+        self._lifetime, self._size, self._memory = lifetime, size, HolderMemory(store)
         self._runs: dict[str, HolderRun] = {}  # by agreement
         for document, run_id in self._memory.runs():
             self._begin(Session(agreement=read_agreement(document), run_id=run_id))
@@ -92,18 +96,13 @@ class Holder:
         """Sign terms that the holder's policy and records allow.
 
         Raises:
-            AgreementError: the policy forbids them, or they certify another number of examples than the holder has.
+            AgreementError: the policy forbids them, or they state another number of examples than the holder released,
+                or certify another than it has.
             DataError: patients are to be protected, and the holder does not know whose its records are.
             PrivacyError: the fixed point is too coarse or too narrow for the noise of mode ``joint``, or for the
                 holders' validation gradients.
         """
-        certified = terms.holder(self.id).num_examples
-        found = self._examples.num_units(terms.privacy.unit)
-        if certified != found:
-            raise AgreementError(
-                f"the agreement certifies {certified} examples of '{self.id}', which has {found}",
-                remedy="Certify the number that takes part.",
-            )
+        self._require_size(terms)
         self._require_allowed(terms)
         if terms.privacy.mode == "joint":
             JointPlan.of(terms)  # refuses a grid or a bound on which the noise would not be what epsilon assumes
@@ -177,6 +176,32 @@ class Holder:
             raise AgreementError(
                 f"the lifetime budget of '{self.id}' allows epsilon {self._lifetime.epsilon:g}",
                 expected=f"at most {most:g}, as its policy says",
+            )
+
+    def _require_size(self, terms: Terms) -> None:
+        """The refusal may be read by others, so it names no number but the agreement's."""
+        stated, noise = terms.holder(self.id).num_examples, terms.releases.sizes_noise_multiplier
+        unit = terms.privacy.unit
+        found = self._examples.num_units(unit)
+        if noise is None:
+            told = self._size.num_examples if self._size and terms.privacy.mode == "none" else found
+            if stated not in (found, told):
+                raise AgreementError(
+                    f"the agreement certifies {stated} examples of '{self.id}', which has another number",
+                    remedy="Certify the number that takes part.",
+                )
+            return
+        said = self._size
+        if said is None or (said.num_examples, said.unit, said.noise_multiplier) != (stated, unit, noise):
+            raise AgreementError(
+                f"the agreement states {stated} {unit}s of '{self.id}', counted with noise of {noise:g}",
+                expected="what that holder released, by the same unit and noise",
+                remedy="Ask the holder for its number, and write that.",
+            )
+        if found > most_examples(terms):
+            raise AgreementError(
+                f"'{self.id}' has more examples by now than its released number allows for",
+                remedy="Release the number anew, or leave the new records out.",
             )
 
     def _require_new(self, session: Session) -> None:

@@ -25,7 +25,7 @@ from fedjoint.errors import PrivacyError, TrainingError
 from fedjoint.models.evaluate import outputs_at
 from fedjoint.privacy.noise import NoiseSource
 from fedjoint.privacy.noisy_sums import noisy_sums
-from fedjoint.privacy.sum_plan import SumPlan, finest_plan, metrics_plan
+from fedjoint.privacy.sum_plan import SumPlan, deviations_kept, finest_plan, metrics_plan, most_examples
 from fedjoint.privacy.validation_plan import validation_count, validation_plan
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.plan import OncePurpose
@@ -156,9 +156,9 @@ def plan_of(terms: Terms, purpose: OncePurpose) -> SumPlan:
         statistics_sensitivity(schema),
         noise_multiplier=noise,
         whole=False,
-        largest=max(holder.num_examples for holder in terms.holders),
+        largest=most_examples(terms),
         offset=agreed_parameters(terms).offset,
-        holders=len(terms.holders),
+        deviations=deviations_kept(terms.privacy, statistics_length(schema) * len(terms.holders)),
     )
 
 

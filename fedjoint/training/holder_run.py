@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
+from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.slots import slot_of
 from fedjoint.data.records import Examples
-from fedjoint.encryption.decryption import open_sample
 from fedjoint.encryption.fixed_point import dequantise_sum
-from fedjoint.encryption.frames import parse_sample_frame
 from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
@@ -22,22 +20,20 @@ from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.training.aggregate import ServerState, apply_sum, model_bytes, state_bytes, state_from_bytes, sum_bytes
 from fedjoint.training.charges import RunCharges, charged_before
 from fedjoint.training.holder_key import HolderKey
-from fedjoint.training.holder_release import HolderRecords, plan_of, standardisation_from
-from fedjoint.training.holder_state import OpenedOnce, OpenedSum, RunMemory, RunStore, SentUpdate
+from fedjoint.training.holder_once import OnceReleases
+from fedjoint.training.holder_release import HolderRecords
+from fedjoint.training.holder_state import OpenedSum, RunMemory, RunStore, SentUpdate
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.optimizer import start_state
 from fedjoint.training.plan import (
     Blobs,
-    ContributionsReply,
     ContributionsTask,
     JoinReply,
     Opening,
-    OpenReleaseReply,
     OpenReleaseTask,
     OpenReply,
     OpenTask,
     Parcel,
-    ReleaseReply,
     ReleaseTask,
     RoundReply,
     RoundTask,
@@ -100,9 +96,15 @@ class HolderRun:
         self._before = self._state.model  # before the last opened round
         if (path := self._memory.blob("before")) is not None:
             self._before = np.frombuffer(path, "<f4").astype(np.float32)
-        if statistics := known.opened.get("statistics"):
-            self._standardise(statistics.values, statistics.contributors)
-        if self._memory.lasts:
+        self._once = OnceReleases(
+            session,
+            self._sign,
+            memory=self._memory,
+            key=self._key,
+            charges=self._charges,
+            records=self._records,
+        )
+        if self._memory.lasts and self._memory.blob("held_out") is None:
             self._memory.remember({"held_out": self._records.held_out})
 
     @property
@@ -148,10 +150,9 @@ class HolderRun:
             EncryptionError: no key yet, a sum that must not be opened, or an update that cannot be encrypted.
         """
         known = self._memory.facts
-        if known.is_over:
-            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
+        self._require_going_on()
         self._key.require()
-        again = self._memory.lasts and known.update is not None and task.round == known.trained_round
+        again = task.round == known.trained_round and (self._has_sent(task.round) or self._may_make(task.round))
         if not again and not known.trained_round < task.round <= self._terms.training.rounds:
             raise TrainingError(
                 f"round {task.round} after round {known.trained_round}",
@@ -164,16 +165,30 @@ class HolderRun:
                 f"round {task.round} and the model is of round {self._memory.facts.model_round}",
                 remedy="Send the sum.",
             )
-        update, frame = self._sent(task.round) if again else self._trained(task.round)
+        update, frame = self._sent(task.round) if self._has_sent(task.round) else self._trained(task.round)
         reply = RoundReply(receipt=update.receipt, signature=update.signature, opened=opened)
         return Parcel(body=reply, blobs={"frame": frame, **sum_blob})
 
+    def _has_sent(self, number: int) -> bool:
+        """Whether the update of a round is kept, to be sent again."""
+        update = self._memory.facts.update
+        return self._memory.lasts and update is not None and update.receipt.round == number
+
+    def _may_make(self, number: int) -> bool:
+        """Whether a round that a killed process began may be made yet: not even encrypted, nothing of it left."""
+        unused = self._key.require().last_round < slot_of(self._terms, "training", number)
+        return self._memory.lasts and unused and f"round {number}" not in self._memory.facts.barred
+
     def _trained(self, number: int) -> tuple[SentUpdate, bytes]:
         """Charge a round, train in it, and keep the update before it leaves."""
-        first = self._charges.charge_round(number)  # before anything is released: a crash in between charges
-        rounds = self._memory.facts.rounds_charged + 1
-        self._memory.remember(trained_round=number, rounds_charged=rounds, update=None)
-        if not first:
+        known = self._memory.facts
+        again = number == known.trained_round
+        if not again:
+            self._charges.admit_round()
+            self._memory.remember(trained_round=number, rounds_charged=known.rounds_charged + 1, update=None)
+        # before anything is released: a crash in between charges
+        if not self._charges.charge_round(number, again=again) and not again:
+            self._memory.bar(f"round {number}")
             raise charged_before(f"round {number}", self.run_id)
         frame = self._encrypted_update(number)
         receipt = self._receipt(number, frame)
@@ -185,7 +200,7 @@ class HolderRun:
     def _sent(self, number: int) -> tuple[SentUpdate, bytes]:
         """The update of a round as it was made: never another one under the same key and round."""
         update, frame = self._memory.facts.update, self._memory.blob("frame")
-        if update is None or frame is None or update.receipt.round != number:
+        if update is None or frame is None:
             raise TrainingError(f"the update of round {number} is not kept", remedy="Go on with the next round.")
         return update, frame
 
@@ -203,44 +218,9 @@ class HolderRun:
         """Decrypt the masked contributions: to this holder they are uniform numbers.
 
         Raises:
-            EncryptionError: they were opened before, or are malformed.
+            EncryptionError: others were opened before, or they are malformed.
         """
-        if self._terms.valuation.method == "none":
-            raise EncryptionError("the agreement has no contributions measured", remedy="Nothing of them is opened.")
-        if {sample.holder for sample in task.samples} - set(self._terms.holder_ids):
-            raise EncryptionError("a contribution of somebody who is no holder of this agreement")
-        names = [sample.blob for sample in task.samples]
-        frames = {name: blobs.get(name, b"") for name in names}
-        asked = sha256_hex(canonical_bytes([[name, sha256_hex(frames[name])] for name in names]))
-        opened = self._opened_once("contributions", asked)
-        if opened is None:
-            key, values = self._key.require(), []
-            for number, name in enumerate(names):
-                masked = parse_sample_frame(
-                    frames[name],
-                    expected=self._session.frame("sample", number, key.key_id),
-                    sender=self._terms.coordinator,
-                    parameters=self._parameters,
-                )
-                values.append(str(open_sample(key, masked)))
-            signature = self._sign("contributions", {"samples": names, "values": values})
-            opened = OpenedOnce(asked_sha256=asked, values=tuple(values), signature=signature)
-            self._remember_opened("contributions", opened)
-        return Parcel(body=ContributionsReply(values=opened.values, signature=opened.signature))
-
-    def _opened_once(self, what: str, asked_sha256: str) -> OpenedOnce | None:
-        """What was said when this was opened before.
-
-        Raises:
-            EncryptionError: something else was opened in its place.
-        """
-        before = self._memory.facts.opened.get(what)
-        if before is not None and (before.asked_sha256 != asked_sha256 or not self._memory.lasts):
-            raise EncryptionError(f"the {what} of this run were opened before", remedy="They are opened once.")
-        return before
-
-    def _remember_opened(self, what: str, opened: OpenedOnce) -> None:
-        self._memory.remember(opened={**self._memory.facts.opened, what: opened})
+        return self._once.open_contributions(task, blobs)
 
     def close(self) -> None:
         """Wipe the run's key from memory, as far as Python can; whatever needs it is refused from now on."""
@@ -257,29 +237,8 @@ class HolderRun:
             EncryptionError: no key yet.
         """
         self._key.require()
-        known, what = self._memory.facts, task.label
-        if known.is_over:
-            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
-        sent = self._memory.blob(f"release.{task.purpose}") if what in known.released else None
-        if sent is not None:
-            return Parcel(body=ReleaseReply(signature=known.released[what]), blobs={"frame": sent})
-        if what in known.begun or not self._is_due(task):
-            raise TrainingError(f"the {what} are not released now", remedy="Each is released once, in its time.")
-        first = self._charges.charge_once(task.purpose, number=task.round)
-        self._memory.remember(begun=(*known.begun, what))
-        if not first:
-            raise charged_before(what, self.run_id)
-        steps = self._records.noisy_sums(task.purpose, self._state.model, before=self._before)
-        offset = self._parameters.offset
-        levels = np.full(self._parameters.num_parameters, offset, dtype=np.int64)
-        levels[: len(steps)] += np.clip(steps, -offset, offset)  # what is cut off is paid for out of delta
-        frame = self._key.encrypted(levels.astype(np.uint64), slot_of(self._terms, task.purpose, task.round))
-        signature = self._sign("release", {"purpose": task.purpose, "frame_sha256": sha256_hex(frame)})
-        if self._memory.lasts:
-            self._memory.remember(
-                {f"release.{task.purpose}": frame}, released={**self._memory.facts.released, what: signature}
-            )
-        return Parcel(body=ReleaseReply(signature=signature), blobs={"frame": frame})
+        self._require_going_on()
+        return self._once.release(task, self._state.model, before=self._before)
 
     def open_release(self, task: OpenReleaseTask, blobs: Blobs) -> Parcel:
         """Open the sum of a release, and standardise the own records by it if it is the statistics.
@@ -288,35 +247,11 @@ class HolderRun:
             EncryptionError: another was opened before, or it must not be opened.
             PrivacyError: it was not agreed.
         """
-        frame, what = blobs.get("sum", b""), task.label
-        asked = sha256_hex(canonical_bytes([list(task.contributors), sha256_hex(frame)]))
-        opened = self._opened_once(what, asked)
-        if opened is None:
-            if task.purpose == "validation" and not self._is_due(task):
-                raise EncryptionError(f"the {what} are not opened now", remedy="They are opened before the next round.")
-            plan, slot = plan_of(self._terms, task.purpose), slot_of(self._terms, task.purpose, task.round)
-            levels = self._key.decrypted_sum(slot, task.contributors, frame)
-            steps = levels[: plan.length].astype(np.int64) - len(task.contributors) * self._parameters.offset
-            values = tuple(str(int(step)) for step in steps)
-            if task.purpose == "statistics":
-                self._standardise(values, task.contributors)
-            opened = OpenedOnce(
-                asked_sha256=asked,
-                values=values,
-                signature=self._sign("opened release", task.facts(values)),
-                contributors=task.contributors,
-            )
-            self._remember_opened(what, opened)
-        return Parcel(body=OpenReleaseReply(values=opened.values, signature=opened.signature))
+        return self._once.open_release(task, blobs)
 
-    def _is_due(self, task: ReleaseTask | OpenReleaseTask) -> bool:
-        known = self._memory.facts
-        if task.purpose == "validation":
-            return 0 < task.round == known.model_round
-        return not task.round and (known.model_round > 0 if task.purpose == "metrics" else not known.trained_round)
-
-    def _standardise(self, values: tuple[str, ...], contributors: tuple[str, ...]) -> None:
-        self._records.standardise(standardisation_from(self._terms, [int(value) for value in values], contributors))
+    def _require_going_on(self) -> None:
+        if self._memory.facts.is_over:
+            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
 
     def finish(self) -> Parcel:
         """Take note that the run is over: what it has not released of its reservation is free again, its key is wiped.

@@ -7,8 +7,7 @@ simulation, a holder's memory ends with its process, and nothing is written.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +21,8 @@ from fedjoint.encryption.parameters import Parameters
 from fedjoint.errors import TrainingError
 from fedjoint.files import replace_file
 from fedjoint.privacy.receipts import RoundReceipt
-from fedjoint.strict import build, plain, strict
-from fedjoint.training.checkpoint import CheckpointStore, FolderStore, Piece
+from fedjoint.strict import strict
+from fedjoint.training.checkpoint import CheckpointStore, FolderStore, Kept
 
 __all__ = [
     "HolderFacts",
@@ -102,8 +101,9 @@ class RunFacts:
         trained_round: The last round that it began.
         rounds_charged: How many rounds it has accounted for.
         opened_sum: See :class:`OpenedSum`.
-        update: Of ``trained_round``; None if it was begun and never made.
+        update: Of ``trained_round``; None if it was begun and not made: nothing of it left, and it may be made yet.
         begun: What is released once and was begun, by purpose; of validation gradients by purpose and round.
+        barred: What was begun and is never made: by a memory that was lost it may have been made already.
         released: What was made of these, by purpose to signature. Blobs: ``release.PURPOSE``.
         opened: Releases that it opened, by purpose, and ``contributions``.
         is_over: Whether the coordinator said so.
@@ -118,6 +118,7 @@ class RunFacts:
     opened_sum: OpenedSum | None = None
     update: SentUpdate | None = None
     begun: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
     released: dict[str, str] = field(default_factory=dict)
     opened: dict[str, OpenedOnce] = field(default_factory=dict)
     is_over: bool = False
@@ -136,65 +137,25 @@ class RunFacts:
         }
 
 
-class RunMemory:
-    """The facts of one run, and with a store their copy that outlives the process.
+class RunMemory(Kept[RunFacts]):
+    """What a holder remembers of one run.
 
     Args:
-        store: Where they are kept; None: only here.
+        store: Where it is kept; None: only here.
     """
 
     def __init__(self, store: CheckpointStore | None = None) -> None:
-        self._store, self.facts = store, RunFacts()
-        self._names: dict[str, str] = {}
-        self._here: dict[str, bytes] = {}
-        if store is not None and (last := store.load()) is not None:
-            self.facts = build(RunFacts, last.facts, error=TrainingError, where="state")
-            self._names = dict(last.blobs)
+        super().__init__(RunFacts(), store)
 
-    @property
-    def lasts(self) -> bool:
-        """Whether it outlives the process: only then is a reply kept in order to be given again."""
-        return self._store is not None
-
-    def blob(self, label: str) -> bytes | None:
-        """A blob, if it is there.
-
-        Raises:
-            TrainingError: it is damaged.
-        """
-        if self._store is not None and label in self._names:
-            return self._store.get(self._names[label])
-        return self._here.get(label)
-
-    def stage(self, blobs: Mapping[str, Piece] | None = None, **changes: Any) -> None:
-        """Change facts and blobs; they last from the next :meth:`commit`."""
-        self.facts = dataclasses.replace(self.facts, **changes)
-        for label, data in (blobs or {}).items():
-            if self._store is None:
-                self._here[label] = bytes(data)
-            else:
-                self._names[label] = self._store.put(data)
-
-    def commit(self) -> None:
-        """Have all that was staged last, in one step."""
-        if self._store is not None:
-            self._store.commit(plain(self.facts), self._names)
-
-    def remember(self, blobs: Mapping[str, Piece] | None = None, **changes: Any) -> None:
-        """Stage and commit."""
-        self.stage(blobs, **changes)
-        self.commit()
+    def bar(self, what: str) -> None:
+        """Never make what a ledger has and this memory did not know of: it may have left."""
+        self.remember(barred=(*self.facts.barred, what))
 
     def end(self) -> None:
         """Remember nothing but that the run is over."""
-        self._names, self._here = {}, {}
+        self.drop("")
         self.facts = RunFacts(trained_round=self.facts.trained_round, is_over=True)
         self.commit()
-
-    def close(self) -> None:
-        """Let another process use the store."""
-        if self._store is not None:
-            self._store.close()
 
 
 class KeyStore(Protocol):
@@ -295,13 +256,9 @@ class HolderMemory:
     """
 
     def __init__(self, store: HolderStore | None = None) -> None:
-        self._store, self._facts = store, HolderFacts()
+        self._store = store
         self._signed: set[str] = set()
-        self._names: dict[str, str] = {}
-        self._checkpoints = store.open() if store is not None else None
-        if self._checkpoints is not None and (last := self._checkpoints.load()) is not None:
-            self._facts = build(HolderFacts, last.facts, error=TrainingError, where="state")
-            self._names = dict(last.blobs)
+        self._kept = Kept(HolderFacts(), store.open() if store is not None else None)
 
     def mark_signed(self, agreement_sha256: str) -> None:
         """Remember a signature."""
@@ -317,23 +274,21 @@ class HolderMemory:
 
     def has_joined(self, run_id: str) -> bool:
         """Whether this run was ever joined."""
-        return run_id in self._facts.run_ids
+        return run_id in self._kept.facts.run_ids
 
     def runs(self) -> Iterator[tuple[bytes, str]]:
         """The runs to be taken up again: the signed agreement and the id of each."""
-        if self._checkpoints is not None:
-            for agreement_sha256, run_id in self._facts.runs.items():
-                yield self._checkpoints.get(self._names[agreement_sha256]), run_id
+        for agreement_sha256, run_id in self._kept.facts.runs.items():
+            yield self._kept.blob(agreement_sha256) or b"", run_id
 
     def add_run(self, binding: Binding, agreement: bytes) -> None:
         """Remember that a run was joined, the only one under its agreement."""
-        self._facts = HolderFacts(
-            run_ids=(*self._facts.run_ids, binding.run_id),
-            runs={**self._facts.runs, binding.agreement_sha256: binding.run_id},
+        known = self._kept.facts
+        self._kept.remember(
+            {binding.agreement_sha256: agreement} if self._kept.lasts else None,
+            run_ids=(*known.run_ids, binding.run_id),
+            runs={**known.runs, binding.agreement_sha256: binding.run_id},
         )
-        if self._checkpoints is not None:
-            self._names[binding.agreement_sha256] = self._checkpoints.put(agreement)
-            self._checkpoints.commit(plain(self._facts), self._names)
 
     def run(self, binding: Binding) -> RunStore | None:
         """Where a run's state is kept, if anywhere."""
@@ -341,8 +296,7 @@ class HolderMemory:
 
     def close(self) -> None:
         """Let another process use the store."""
-        if self._checkpoints is not None:
-            self._checkpoints.close()
+        self._kept.close()
 
 
 class HolderFolder:

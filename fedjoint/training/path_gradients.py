@@ -3,26 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
 from fedjoint.privacy.validation_plan import gradient_noise_sd, read_gradient
+from fedjoint.strict import strict
 from fedjoint.training.aggregate import ServerState, mean_rate
-from fedjoint.training.coordinator import Reference
 from fedjoint.training.optimizer import linear_step
 from fedjoint.training.release_round import OpenedRelease
 from fedjoint.training.validation import longest_update
 from fedjoint.valuation.aumann_shapley import path_gradient
 
-__all__ = ["AskHolders", "ExchangeGradients", "HolderGradients", "PathGradients"]
+__all__ = ["AskHolders", "ExchangeGradients", "HolderGradients", "PathGradients", "Reference", "SavedNoise"]
 
 Vector = npt.NDArray[np.float64]
 #: Has the validation gradient of a round released and opened.
 AskHolders = Callable[[int], OpenedRelease]
+
+
+class Reference(Protocol):
+    """The exchange's reference set, on which the model's worth is measured."""
+
+    def loss(self, model: npt.NDArray[np.floating[Any]]) -> float:
+        """Mean loss of a model."""
+        ...
+
+    def gradient(self, model: npt.NDArray[np.floating[Any]]) -> Vector:
+        """Gradient of the mean loss, float64 [D]."""
+        ...
+
+    def metrics(self, model: npt.NDArray[np.floating[Any]]) -> Mapping[str, float | None]:
+        """What people read: AUC, accuracy."""
+        ...
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class SavedNoise:
+    """What is known of the noise in gradients so far, for whoever keeps it between two processes.
+
+    Args:
+        remembered: Holder to the length of its part in the server's memory, at most.
+        variance: Holder to the variance of its contribution.
+    """
+
+    remembered: dict[str, float] = field(default_factory=dict)
+    variance: dict[str, float] = field(default_factory=dict)
 
 
 class PathGradients(Protocol):
@@ -38,6 +69,14 @@ class PathGradients(Protocol):
 
     def noise_error(self, holder: str) -> float:
         """Standard error of the holder's contribution by noise in the gradients, in units of the utility."""
+        ...
+
+    def saved(self) -> SavedNoise:
+        """What :meth:`restore` needs."""
+        ...
+
+    def restore(self, saved: SavedNoise) -> None:
+        """Go on from what :meth:`saved` gave."""
         ...
 
 
@@ -63,6 +102,13 @@ class ExchangeGradients:
     def noise_error(self, holder: str) -> float:
         """No noise, no error."""
         return 0.0
+
+    def saved(self) -> SavedNoise:
+        """Nothing."""
+        return SavedNoise()
+
+    def restore(self, saved: SavedNoise) -> None:
+        """Do nothing."""
 
 
 class HolderGradients:
@@ -104,3 +150,11 @@ class HolderGradients:
     def noise_error(self, holder: str) -> float:
         """See the class."""
         return math.sqrt(self._variance[holder])
+
+    def saved(self) -> SavedNoise:
+        """See :class:`PathGradients`."""
+        return SavedNoise(remembered=dict(self._remembered), variance=dict(self._variance))
+
+    def restore(self, saved: SavedNoise) -> None:
+        """See :class:`PathGradients`."""
+        self._remembered, self._variance = dict(saved.remembered), dict(saved.variance)

@@ -6,7 +6,7 @@ an encrypted frame). A task names the agreement and the run, so that a holder ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -27,6 +27,7 @@ __all__ = [
     "ContributionsTask",
     "JoinReply",
     "Kind",
+    "Log",
     "OncePurpose",
     "OpenReleaseReply",
     "OpenReleaseTask",
@@ -54,6 +55,8 @@ _MAX_DIGITS = 20
 Blobs = Mapping[str, bytes]
 #: What a holder releases by a task of its own: once, or of validation gradients once for each round.
 OncePurpose = Literal["statistics", "validation", "metrics"]
+#: Writes an event (type, body) to the run record.
+Log = Callable[[str, Mapping[str, Any]], object]
 Kind = Literal[
     "join", "make_key", "take_key", "train", "open_sum", "open_contributions", "release", "open_release", "finish"
 ]
@@ -298,6 +301,7 @@ class Parcel:
     blobs: Blobs = field(default_factory=dict)
 
 
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
     """A holder's "no", its silence, or an answer that had to be refused: a stable code, and words without a record."""

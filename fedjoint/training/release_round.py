@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from fedjoint.encryption.frames import pack_frame, parse_frame
 from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
+from fedjoint.training.coordinator_state import CoordinatorMemory, ReleaseFacts
 from fedjoint.training.plan import (
     Channel,
     OncePurpose,
@@ -69,12 +71,14 @@ class ReleaseRound:
         channel: How holders are reached.
         coordinator: Signs the sum's frame.
         key_id: Of the run's key.
+        memory: Where the sum is kept before anybody is asked to open it, and what it was opened to.
     """
 
     session: Session
     channel: Channel
     coordinator: Identity
     key_id: str
+    memory: CoordinatorMemory
 
     def run(self, purpose: OncePurpose, *, holders: Sequence[str], number: int = 0) -> OpenedRelease:
         """Have every holder release its noisy sums, and open only their sum.
@@ -87,23 +91,42 @@ class ReleaseRound:
         Raises:
             TrainingError: too few holders took part or opened the sum, or two opened it differently.
         """
-        slot = slot_of(self.session.terms, purpose, number)
         task = ReleaseTask(**self.session.address, purpose=purpose, round=number)
-        total, contributors, refusals = self._collect(task, slot, holders)
-        if len(contributors) < self.session.terms.training.minimum_holders:
-            raise _too_few(purpose, "released by", contributors, refusals)
-        header = self.session.frame("sum", slot, self.key_id)
-        frame = pack_frame(total.total(), header=header, sender=self.coordinator)
-        opening = OpenReleaseTask(**self.session.address, purpose=purpose, contributors=contributors, round=number)
-        values, signatures = self._open(opening, frame, holders)
+        facts, frame = self._summed(task, holders)
+        if facts.opened is None:
+            opening = OpenReleaseTask(
+                **self.session.address, purpose=purpose, contributors=facts.contributors, round=number
+            )
+            values, signatures = self._open(opening, frame, holders)
+            facts = dataclasses.replace(facts, opened=dict(sorted(signatures.items())))
+            self.memory.keep_release(task.label, facts, "\n".join(values).encode())
+        else:
+            values = tuple(self.memory.required(f"release.{task.label}").decode().split("\n"))
+        assert facts.opened is not None  # now or before
         return OpenedRelease(
             purpose=purpose,
-            contributors=contributors,
+            contributors=facts.contributors,
             values=tuple(map(int, values)),
             round=number,
-            opened=dict(sorted(signatures.items())),
-            refusals={holder: refusal.code for holder, refusal in sorted(refusals.items())},
+            opened=facts.opened,
+            refusals=facts.refusals,
         )
+
+    def _summed(self, task: ReleaseTask, holders: Sequence[str]) -> tuple[ReleaseFacts, bytes]:
+        """Collect a release, unless it was, and keep its sum before anybody is asked to open it."""
+        known = self.memory.facts.releases.get(task.label)
+        if known is not None:
+            return known, b"" if known.opened is not None else self.memory.required(f"release.{task.label}")
+        slot = slot_of(self.session.terms, task.purpose, task.round)
+        total, contributors, refusals = self._collect(task, slot, holders)
+        if len(contributors) < self.session.terms.training.minimum_holders:
+            raise _too_few(task.purpose, "released by", contributors, refusals)
+        header = self.session.frame("sum", slot, self.key_id)
+        frame = pack_frame(total.total(), header=header, sender=self.coordinator)
+        codes = {holder: refusal.code for holder, refusal in sorted(refusals.items())}
+        facts = ReleaseFacts(contributors=contributors, refusals=codes)
+        self.memory.keep_release(task.label, facts, frame)
+        return facts, frame
 
     def _collect(
         self, body: ReleaseTask, slot: int, holders: Sequence[str]

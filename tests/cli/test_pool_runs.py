@@ -30,7 +30,7 @@ DATASETS = {holder: f"d-{holder}" for holder in HOLDERS}
 
 def settings(tmp_path, datasets=None, **more):
     named = ", ".join(f"{holder}: {name}" for holder, name in (datasets or DATASETS).items())
-    pool = [f"run.pool={tmp_path / 'pool'}", f"run.datasets={{{named}}}"]
+    pool = [f"run.registry={tmp_path / 'pool'}", f"run.datasets={{{named}}}"]
     return load_config([*SETTINGS, f"run.folder={tmp_path}", "run.name=r", *pool])
 
 
@@ -95,8 +95,8 @@ def test_a_revoked_dataset_stops_a_run_before_anything_is_trained(tmp_path):
 
 
 def test_datasets_without_a_pool_and_a_pool_that_is_not_there_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"run\.pool without run\.datasets"):
-        load_config(["run.pool=somewhere"])
+    with pytest.raises(ConfigError, match=r"run\.registry without run\.datasets"):
+        load_config(["run.registry=somewhere"])
     with pytest.raises(ConfigError, match="there is no pool"):
         prepare(settings(tmp_path))
 

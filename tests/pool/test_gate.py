@@ -37,7 +37,7 @@ def test_a_run_whose_datasets_are_valid_for_its_purpose_may_start():
         ({}, date(2027, 7, 1), "data certificate is valid from 2026-01-15 until 2027-06-30"),
         ({"datasets": ("scans-b", "scans-a")}, DAY, "'scans-b' is not that of 'a'.*'scans-a' is not that of 'b'"),
         ({"datasets": ("scans-a", "other")}, DAY, "'other' is no registered dataset"),
-        ({"datasets": (None, None)}, DAY, "names no dataset of 'a'.*names no dataset of 'b'"),
+        ({"datasets": (None, None)}, DAY, "no dataset of 'a' is named.*no dataset of 'b' is named"),
     ],
 )
 def test_a_run_that_a_registration_does_not_allow_is_stopped(given, day, words):

@@ -99,13 +99,6 @@ def test_constants_out_of_range_are_refused(constants, words):
         agreed("adam", **constants)
 
 
-class Unvalued:
-    """An account of contributions that counts none."""
-
-    def add_round(self, updates, before, after):
-        pass
-
-
 def train(parties, **channel):
     """Every opened round, and the state of the coordinator after the last."""
     coordinator = Coordinator(
@@ -114,7 +107,6 @@ def train(parties, **channel):
         start=parties.start,
         channel=DirectChannel(holders=parties.holders, **channel),
         reference=parties.reference,
-        contributions=Unvalued(),
         log=lambda kind, body: None,
     )
     coordinator.prepare()

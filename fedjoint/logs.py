@@ -1,4 +1,4 @@
-"""A node's log: one JSON object a line, of our own words and public facts, and no value of a record."""
+"""A process's log: one JSON object a line, of our own words and public facts, and no value of a record."""
 
 from __future__ import annotations
 
