@@ -52,6 +52,8 @@ class RunConfig:
         name: Of the run.
         folder: Of all runs.
         budgets: Folder of the holders' lifetime budgets, each made when it is missing; None: runs are not added up.
+        policies: Folder of the holders' own policies, each ``HOLDER.yaml``; a holder without one accepts whatever a
+            simulation may do, and so do all if None.
         budget_epsilon: Limit of a budget that is made.
         budget_epsilon_if_opened: The same if a holder's own ciphertexts were opened.
         budget_delta: Of both.
@@ -60,6 +62,7 @@ class RunConfig:
     name: str | None = None
     folder: str = "runs"
     budgets: str | None = None
+    policies: str | None = None
     budget_epsilon: float = 8.0
     budget_epsilon_if_opened: float = 24.0
     budget_delta: float = 1e-5

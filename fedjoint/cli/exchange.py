@@ -75,7 +75,7 @@ def init(folder: Path, *, name: str, party: str, host: str, database_url: str | 
 def start(folder: Path) -> None:
     """Serve holders on one port until SIGTERM, SIGINT or `fedjoint exchange stop`.
 
-    A run that is on ends with its round. The log is JSON lines on standard error.
+    A run that is on is left after its round, and goes on at the next start. The log is JSON lines on standard error.
 
     \b
     Example:

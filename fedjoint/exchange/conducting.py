@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,8 @@ from fedjoint.agreement.terms import DataTerms
 from fedjoint.conduct.conducting import Commission, conduct_run
 from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.conduct.reference_file import read_reference
-from fedjoint.conduct.training import Conditions
-from fedjoint.errors import FedjointError, TrainingError
+from fedjoint.conduct.training import Conditions, RunSuspended
+from fedjoint.errors import FedjointError
 from fedjoint.exchange.certification import Now, timestamp
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.metrics import ExchangeMetrics
@@ -29,6 +31,7 @@ from fedjoint.record.log import AskWitnesses
 from fedjoint.record.witness import Prove
 from fedjoint.runs.folder import MODEL, REPORT, STATEMENTS, file_hashes
 from fedjoint.runs.report import DataReport, Report, read_report
+from fedjoint.training.checkpoint import FolderStore
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.session import Session
 from fedjoint.transport.grpc_grid import GrpcGrid
@@ -63,12 +66,6 @@ class Switchboard:
         self._grid = None
 
 
-class _Stopped(TrainingError):
-    """The exchange was told to stop while a run was on."""
-
-    code = "training.interrupted"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Conductor:
     """Conducts runs, one after the other.
@@ -97,7 +94,7 @@ class Conductor:
         Args:
             run: Of the queue.
             server: The links.
-            stop: Set: end after the round that is on.
+            stop: Set: leave the run after the round that is on; it goes on when the exchange serves again.
         """
         facts = {"run": run.run_id, "agreement": run.agreement}
         try:
@@ -105,12 +102,13 @@ class Conductor:
                 self._conduct(run, server, stop)
             self._finish(run)
             _log.info("run finished", extra={"facts": facts})
+        except RunSuspended:
+            _log.info("run suspended; it goes on when the exchange serves again", extra={"facts": facts})
         except FedjointError as problem:
-            self.store.runs.fail(run.run_id, words=str(problem), at=self._timestamp())
+            self._fail(run, str(problem))
             _log.warning("run failed", extra={"facts": {**facts, "code": problem.code, "why": str(problem)}})
         except Exception as failure:
-            words = f"an internal error of the exchange ({type(failure).__name__}); see its log"
-            self.store.runs.fail(run.run_id, words=words, at=self._timestamp())
+            self._fail(run, f"an internal error of the exchange ({type(failure).__name__}); see its log")
             _log.exception("run failed", extra={"facts": facts})
         finally:
             self.board.disconnect()
@@ -127,16 +125,23 @@ class Conductor:
             self.metrics.round_done(summary)
             _log.info("round done", extra={"facts": _facts(run, summary)})
             if stop.is_set() and summary.round < run.rounds:
-                raise _Stopped(
-                    f"the exchange was stopped after round {summary.round} of {run.rounds}",
-                    remedy="Propose a new agreement for another run.",
-                )
+                raise RunSuspended(f"the exchange was stopped after round {summary.round} of {run.rounds}")
 
-        conduct_run(
-            self._commission(run, agreement),
-            self.board.connect(server, agreement.terms.holder_ids),
-            conditions=Conditions(on_round=on_round, timeout_s=self.settings.task_timeout_s),
-        )
+        of = {"party": "coordinator", "agreement": run.agreement, "run": run.run_id}
+        with closing(FolderStore(self._work(run) / "state", of=of)) as store:
+            conduct_run(
+                self._commission(run, agreement),
+                self.board.connect(server, agreement.terms.holder_ids),
+                conditions=Conditions(on_round=on_round, timeout_s=self.settings.task_timeout_s, store=store),
+            )
+
+    def _work(self, run: RunEntry) -> Path:
+        """What the run must not forget while it is on."""
+        return self.home.work / run.run_id
+
+    def _fail(self, run: RunEntry, words: str) -> None:
+        self.store.runs.fail(run.run_id, words=words, at=self._timestamp())
+        shutil.rmtree(self._work(run), ignore_errors=True)
 
     def _commission(self, run: RunEntry, agreement: SignedAgreement) -> Commission:
         terms, coordinator = agreement.terms, self.home.load_identity()
@@ -152,6 +157,7 @@ class Conductor:
             buyer=run.buyer,
             now=self._timestamp,
             witnesses=self._witnesses(agreement),
+            work=self._work(run) / "folder",
         )
 
     def _witnesses(self, agreement: SignedAgreement) -> AskWitnesses:
@@ -173,6 +179,7 @@ class Conductor:
             statements=_statements(folder),
             at=self._timestamp(),
         )
+        shutil.rmtree(self._work(run), ignore_errors=True)
 
     def _timestamp(self) -> str:
         return timestamp(self.now())

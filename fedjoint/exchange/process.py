@@ -56,7 +56,7 @@ def serve(
     now: Now,
     on_ready: Callable[[Serving], None] = lambda serving: None,
 ) -> None:
-    """Serve until told to stop; a run that is on ends with the round that is on.
+    """Serve until told to stop; a run is left after the round that is on, and goes on at the next start.
 
     Args:
         home: The exchange's folder.

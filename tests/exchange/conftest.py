@@ -98,6 +98,10 @@ def exchange(tmp_path, request):
 @pytest.fixture
 def homes(tmp_path, exchange):
     """Three holders that have joined and added their data under one name."""
+    return joined(tmp_path, exchange)
+
+
+def joined(tmp_path, exchange):
     found = [make_home(tmp_path, holder) for holder in SIZES]
     for home in found:
         join(home, exchange)

@@ -1,7 +1,9 @@
 """From an empty folder to statements: a real exchange and real holders' folders on loopback, by their commands."""
 
+import dataclasses
 import json
 import time
+from contextlib import ExitStack
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +17,7 @@ from fedjoint.node.settings import NodeSettings
 from fedjoint.node.witnessing import Watch
 from fedjoint.runs.report import read_report
 from fedjoint.runs.verify import verify_run
-from tests.exchange.conftest import nodes, now, settings
+from tests.exchange.conftest import Exchange, joined, nodes, now, settings
 from tests.fakes import SIZES, examples
 from tests.network import node
 from tests.node.conftest import add_data, fedjoint, join, make_home
@@ -114,6 +116,39 @@ def test_a_hung_a_crashed_and_a_rubbish_holder_end_no_run_and_spoil_no_sum(excha
     report = read_report(exchange.home.runs / run.name / "report.json")
     assert report.rounds[-1].contributors == tuple(SIZES)
     assert "bern missed" in command(exchange, "status")
+
+
+def test_a_run_goes_on_where_the_exchange_was_stopped(tmp_path):
+    exchange = Exchange(tmp_path / "exchange")
+    with ExitStack() as later:
+        with exchange.serving():
+            exchange.settings = dataclasses.replace(exchange.settings, listen=f"127.0.0.1:{exchange.port}")
+            homes = joined(tmp_path, exchange)
+            sha256 = signed(exchange, homes, "training.rounds=8")
+            later.enter_context(nodes(exchange, homes, wrap=Slow))
+            start_run(exchange, sha256)
+            exchange.until(lambda: exchange.store.runs.all()[0].round >= 2)
+        (stopped,) = exchange.store.runs.all()
+        assert stopped.state == "running" and stopped.round < 8
+        with exchange.serving():
+            run = exchange.ended()
+    assert (run.state, run.round, run.started_at) == ("finished", 8, stopped.started_at)
+    folder = exchange.home.runs / run.name
+    assert {check.outcome for check in verify_run(folder)} == {"passed"}
+    assert [one.contributors for one in read_report(folder / "report.json").rounds] == [tuple(SIZES)] * 8
+    assert list(exchange.home.work.iterdir()) == []
+    exchange.store.close()
+
+
+class Slow:
+    """Takes a moment for each round."""
+
+    def __init__(self, name, holders):
+        self.holders = holders
+
+    def answer(self, kind, parcel):
+        time.sleep(0.1 * (kind == "train"))
+        return self.holders.answer(kind, parcel)
 
 
 @settings(task_timeout_s=0.5)
