@@ -43,7 +43,7 @@ from fedjoint.training.local_update import agreed_module
 from fedjoint.training.plan import Kind, Parcel, Refusal
 from fedjoint.training.session import Session
 
-ROUNDS = 30
+ROUNDS = 24
 #: Seconds that holders have for a task: longer than a killed one takes to come back.
 DEADLINE_S = 10.0
 LONGEST_S = 300.0
@@ -230,6 +230,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="4 trials instead of 60")
     parser.add_argument("--trials", type=int, metavar="N", help="so many")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the faults")
+    parser.add_argument("--within", type=float, metavar="S", help="faults come so soon; else within an undisturbed run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--folder", type=Path, help="where to leave everything; otherwise a temporary folder")
     options = parser.parse_args()
@@ -239,9 +240,11 @@ def main() -> None:
         federation = Federation((options.folder or Path(scratch)).resolve(), deadline_s=DEADLINE_S)
         try:
             # the second is as quick as they get: everything is loaded then
-            undisturbed_s = [try_once(federation, trials + trials % 2 + extra, [])[2] for extra in (0, 2)][1]
+            warming = () if options.within else (0, 2)
+            took_s = [try_once(federation, trials + trials % 2 + extra, [])[2] for extra in warming]
             for number in range(trials):
-                row, words, _ = try_once(federation, number, draw_faults(rng, within_s=undisturbed_s))
+                faults = draw_faults(rng, within_s=options.within or took_s[-1])
+                row, words, _ = try_once(federation, number, faults)
                 rows.append(row)
                 said = ", ".join(f"{key} {row[key]}" for key in KEYS)
                 console.print(f"{number}: {'; '.join(row['faults'])} -> {words} ({said})", soft_wrap=True)
