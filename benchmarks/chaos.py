@@ -2,7 +2,7 @@
 
     python benchmarks/chaos.py [--quick] [--json FILE] [--trials N] [--seed N] [--folder FOLDER]
 
-One exchange and four holders, each a process of its own, each holder behind a TCP proxy. In each trial they agree and
+One exchange and its holders, each a process of its own, each holder behind a TCP proxy. In each trial they agree and
 run, and meanwhile one to three faults come at random moments: kill -9 of anybody (started again a moment later),
 SIGSTOP of anybody for longer than a task's deadline, links cut for a while. Every second trial is without privacy, and
 its model must be, to the bit, that of an undisturbed run in which the same holders took part in each round; the others
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from workers.federation import HOLDERS, Federation
+from workers.federation import Federation
 
 from fedjoint.agreement.review import load_policy
 from fedjoint.agreement.signing import SignedAgreement
@@ -67,13 +67,13 @@ class Fault:
         return f"{self.kind} {self.party} at {self.at_s:.1f} s for {self.for_s:.1f} s"
 
 
-def draw_faults(rng: random.Random, *, within_s: float) -> list[Fault]:
+def draw_faults(rng: random.Random, parties: list[str], *, within_s: float) -> list[Fault]:
     """One to three faults."""
     found = []
     for _ in range(rng.randint(1, 3)):
         kind = rng.choice(["kill", "kill", "stop", "cut"])
         lasts = {"kill": (0.0, 2.0), "stop": (DEADLINE_S + 0.5, DEADLINE_S + 2), "cut": (0.5, 8.0)}[kind]
-        party = rng.choice(["exchange", *HOLDERS])
+        party = rng.choice(parties)
         found.append(Fault(kind=kind, party=party, at_s=rng.uniform(0, within_s), for_s=rng.uniform(*lasts)))
     return sorted(found, key=lambda fault: fault.at_s)
 
@@ -230,6 +230,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="4 trials instead of 60")
     parser.add_argument("--trials", type=int, metavar="N", help="so many")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the faults")
+    parser.add_argument("--holders", type=int, choices=(3, 4), default=4, help="4 unless said otherwise")
     parser.add_argument("--within", type=float, metavar="S", help="faults come so soon; else within an undisturbed run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--folder", type=Path, help="where to leave everything; otherwise a temporary folder")
@@ -237,20 +238,21 @@ def main() -> None:
     trials, rng, console = options.trials or (4 if options.quick else 60), random.Random(options.seed), Console()
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        federation = Federation((options.folder or Path(scratch)).resolve(), deadline_s=DEADLINE_S)
+        folder = (options.folder or Path(scratch)).resolve()
+        federation = Federation(folder, deadline_s=DEADLINE_S, holders=options.holders)
         try:
             # the second is as quick as they get: everything is loaded then
             warming = () if options.within else (0, 2)
             took_s = [try_once(federation, trials + trials % 2 + extra, [])[2] for extra in warming]
             for number in range(trials):
-                faults = draw_faults(rng, within_s=options.within or took_s[-1])
+                faults = draw_faults(rng, list(federation.processes), within_s=options.within or took_s[-1])
                 row, words, _ = try_once(federation, number, faults)
                 rows.append(row)
                 said = ", ".join(f"{key} {row[key]}" for key in KEYS)
                 console.print(f"{number}: {'; '.join(row['faults'])} -> {words} ({said})", soft_wrap=True)
         finally:
             federation.close()
-    table = Table("", "yes", "no", "not asked", title=f"{trials} runs under faults, {ROUNDS} rounds, 4 holders")
+    table = Table("", "yes", "no", "not asked", title=f"{trials} runs under faults, {ROUNDS} rounds")
     for key in KEYS:
         said = [row[key] for row in rows]
         table.add_row(key.replace("_", " "), *(str(said.count(value)) for value in (True, False, None)))

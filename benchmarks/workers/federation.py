@@ -155,9 +155,11 @@ class Federation:
     Args:
         folder: For all their files.
         deadline_s: How long holders have for a task.
+        holders: How many of :data:`HOLDERS` there are.
     """
 
-    def __init__(self, folder: Path, *, deadline_s: float) -> None:
+    def __init__(self, folder: Path, *, deadline_s: float, holders: int = len(HOLDERS)) -> None:
+        parties = list(HOLDERS)[:holders]
         self.folder, self.port = folder, _free_port()
         self.home = ExchangeHome(folder / "exchange")
         command("exchange", "init", self.home.folder, "--name", "Chaos", "--host", f"localhost:{self.port}")
@@ -166,8 +168,8 @@ class Federation:
         settings = {f"FEDJOINT_EXCHANGE_{name}": value for name, value in exchange.items()}
         words = ["exchange", "start", self.home.folder]
         self.processes = {"exchange": Process(words, folder / "exchange.log", settings)}
-        self.proxies = {holder: Proxy(self.port) for holder in HOLDERS}
-        self.homes = {holder: Home(folder / holder) for holder in HOLDERS}
+        self.proxies = {holder: Proxy(self.port) for holder in parties}
+        self.homes = {holder: Home(folder / holder) for holder in parties}
         try:
             self._come_together()
         except BaseException:
@@ -184,7 +186,7 @@ class Federation:
             Schema(columns=columns, target=Target(name="ill", task="binary", classes=("no", "yes"))), self._schema
         )
         (folder / "reference.csv").write_text(records(60, seed=99))
-        for number, holder in enumerate(HOLDERS):
+        for number, holder in enumerate(self.homes):
             self._join(holder, number)
             self.processes[holder].start()
         self._database = load_settings(self.home.settings_file, {})
@@ -220,7 +222,7 @@ class Federation:
         reference = self.folder / "reference.csv"
         words = ["--dataset", dataset, "--reference", reference, "--home", self.home.folder, "--json"]
         sha256 = str(json.loads(command("exchange", "propose", *settings, *words))["sha256"])
-        for holder in HOLDERS:
+        for holder in self.homes:
             command("holder", "sign", sha256[:16], "--data", dataset, "--yes", "--home", self.homes[holder].folder)
         return sha256
 
@@ -241,7 +243,7 @@ class Federation:
             said = json.loads(self.home.status.read_text())["holders"]
         except (OSError, ValueError):
             return False
-        return fresh and all(said.get(holder, {}).get("connected") for holder in HOLDERS)
+        return fresh and all(said.get(holder, {}).get("connected") for holder in self.homes)
 
     def wait_for_all(self, *, within_s: float = 120.0) -> int:
         """Start whoever is down and let whoever stands still go on, until all are connected; how many had fallen."""

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_run_ends_well_although_its_exchange_and_a_holder_are_killed_meanwhile(tmp_path):
-    words = ["--trials", "1", "--within", "6", "--seed", "44", "--json", str(tmp_path / "rows.json")]
+    words = ["--trials", "1", "--holders", "3", "--within", "6", "--seed", "44", "--json", str(tmp_path / "rows.json")]
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "chaos.py"), *words],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
