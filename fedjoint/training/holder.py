@@ -7,7 +7,7 @@ when its budget ends, which sums it decrypts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedjoint.agreement.review import HolderPolicy, require_acceptable
 from fedjoint.agreement.signing import read_agreement, sign_terms, terms_sha256
@@ -19,7 +19,6 @@ from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.sum_plan import most_examples
 from fedjoint.privacy.validation_plan import validation_plan
-from fedjoint.training.holder_run import HolderRun, Observer
 from fedjoint.training.holder_state import HolderMemory, HolderStore
 from fedjoint.training.plan import (
     ContributionsTask,
@@ -34,6 +33,9 @@ from fedjoint.training.plan import (
 )
 from fedjoint.training.session import Session
 from fedjoint.training.size_release import ReleasedSize
+
+if TYPE_CHECKING:
+    from fedjoint.training.holder_run import HolderRun, Observer
 
 __all__ = ["Holder"]
 
@@ -150,6 +152,8 @@ class Holder:
 
     def _begin(self, session: Session) -> HolderRun:
         """Take part in a run, from its start or from where it stood."""
+        from fedjoint.training.holder_run import HolderRun  # brings torch, which signing does without
+
         run = HolderRun(
             self._identity,
             self._examples,

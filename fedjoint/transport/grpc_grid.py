@@ -14,7 +14,8 @@ from flwr.clientapp import ClientApp
 from fedjoint.errors import TransportError
 from fedjoint.transport.app_node import answer_of, context_of
 from fedjoint.transport.holder_grid import HolderGrid
-from fedjoint.transport.link.codec import Buffers, from_bytes, message_size, to_buffers
+from fedjoint.transport.link.buffers import Buffers, message_size
+from fedjoint.transport.link.codec import from_bytes, to_buffers
 from fedjoint.transport.touch_points import begin_run, give_id
 
 __all__ = ["Carrier", "GrpcGrid", "make_answer", "serve_app"]
