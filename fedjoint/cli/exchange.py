@@ -75,7 +75,7 @@ def init(folder: Path, *, name: str, party: str, host: str, database_url: str | 
 def start(folder: Path) -> None:
     """Serve holders on one port until SIGTERM, SIGINT or `fedjoint exchange stop`.
 
-    A run that is on is left after its round, and goes on at the next start. The log is JSON lines on standard error.
+    A run that is on is left as it is, and goes on at the next start. The log is JSON lines on standard error.
 
     \b
     Example:
@@ -104,7 +104,7 @@ def start(folder: Path) -> None:
 @command.command("stop")
 @exchange_command
 def stop(session: ExchangeSession) -> None:
-    """Ask the process that serves to stop after the round that is on.
+    """Ask the process that serves to stop; a run that is on goes on at the next start.
 
     \b
     Example:
@@ -131,11 +131,14 @@ def invite(session: ExchangeSession, *, holder: str, name: str, out: Path | None
     Example:
       fedjoint exchange invite cleveland --name "Cleveland Clinic" --out cleveland.invitation
     """
+    from fedjoint.errors import IdentityError
     from fedjoint.exchange.certification import Gate
     from fedjoint.identity.certificates import fingerprint_of
     from fedjoint.identity.invitation import write_invitation
 
     authority, target = session.home.load_authority(), out or Path(f"{holder}.invitation")
+    if target.exists():  # told before an earlier invitation is withdrawn
+        raise IdentityError(f"{target} exists", remedy="Name another file: secrets are never overwritten.")
     with session.store() as store:
         gate = Gate(authority, store.members, session.settings, now=now)
         exchange_name = session.home.load_identity().public.name
