@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -47,6 +46,7 @@ class Switchboard:
 
     def __init__(self) -> None:
         self._grid: GrpcGrid | None = None
+        self._interruption: FedjointError | None = None
 
     def on_reply(self, holder: str, key: str, data: bytes | bytearray) -> None:
         """Called by the server's thread."""
@@ -59,7 +59,15 @@ class Switchboard:
         grid = GrpcGrid(holders)
         grid.serve_through(server)
         self._grid = grid
+        if self._interruption is not None:  # while it was made
+            grid.interrupt(self._interruption)
         return grid
+
+    def suspend(self) -> None:
+        """Have the run that is on wait for nobody any more: it goes on from what it has kept, when it is taken up."""
+        self._interruption = RunSuspended("the exchange was told to stop")
+        if self._grid is not None:
+            self._grid.interrupt(self._interruption)
 
     def disconnect(self) -> None:
         """Nobody waits for replies any more."""
@@ -88,18 +96,17 @@ class Conductor:
     metrics: ExchangeMetrics
     now: Now
 
-    def conduct(self, run: RunEntry, server: LinkServer, stop: threading.Event) -> None:
+    def conduct(self, run: RunEntry, server: LinkServer) -> None:
         """Conduct a run to its end, and note that; nothing that happens to a run ends the exchange.
 
         Args:
             run: Of the queue.
             server: The links.
-            stop: Set: leave the run after the round that is on; it goes on when the exchange serves again.
         """
         facts = {"run": run.run_id, "agreement": run.agreement}
         try:
             if not (self.home.runs / run.name).exists():
-                self._conduct(run, server, stop)
+                self._conduct(run, server)
             self._finish(run)
             _log.info("run finished", extra={"facts": facts})
         except RunSuspended:
@@ -113,7 +120,7 @@ class Conductor:
         finally:
             self.board.disconnect()
 
-    def _conduct(self, run: RunEntry, server: LinkServer, stop: threading.Event) -> None:
+    def _conduct(self, run: RunEntry, server: LinkServer) -> None:
         agreement = self.store.agreements.get(run.agreement).agreement
         agreement.require_all_signatures()
         self.store.runs.begin(run.run_id, at=self._timestamp())
@@ -124,8 +131,6 @@ class Conductor:
             self.store.runs.progress(run.run_id, round_number=summary.round, stragglers=stragglers)
             self.metrics.round_done(summary)
             _log.info("round done", extra={"facts": _facts(run, summary)})
-            if stop.is_set() and summary.round < run.rounds:
-                raise RunSuspended(f"the exchange was stopped after round {summary.round} of {run.rounds}")
 
         of = {"party": "coordinator", "agreement": run.agreement, "run": run.run_id}
         with closing(FolderStore(self._work(run) / "state", of=of)) as store:

@@ -66,10 +66,10 @@ class Exchange:
             yield self
         finally:
             self.stop.set()
-            thread.join(60)
+            thread.join(120)
             assert not thread.is_alive()
 
-    def until(self, condition, *, seconds=60):
+    def until(self, condition, *, seconds=120):
         """Wait until something about the database holds; what it was."""
         deadline = datetime.now(UTC).timestamp() + seconds
         while not (found := condition()):
