@@ -191,7 +191,7 @@ class PathValuation:
 
     def saved(self) -> tuple[object, Mapping[str, Piece | Ciphertext]]:
         """The numbers that add up, and the rounds that later ones still change the weights of."""
-        numbers, polynomials = self._encrypted.saved()
+        numbers, of_numbers = self._encrypted.saved()
         carried = self._carried.carried
         facts = _Saved(
             numbers=numbers,
@@ -199,7 +199,7 @@ class PathValuation:
             gains=tuple(self._gains),
             carried=tuple(_SavedRound(holders=tuple(one.item), remembered=one.remembered) for one in carried),
         )
-        blobs: dict[str, Piece | Ciphertext] = {f"part.{number}": data for number, data in enumerate(polynomials)}
+        blobs: dict[str, Piece | Ciphertext] = {**of_numbers}
         for number, one in enumerate(carried):
             blobs[f"weights.{number}"] = one.weights.astype("<f8").tobytes()
             blobs |= {f"carried.{number}.{holder}": update for holder, update in one.item.items()}
@@ -216,8 +216,7 @@ class PathValuation:
         saved = build(_Saved, memory.facts.valuation, error=TrainingError, where="valuation")
         self._gradients.restore(saved.noise)
         self._gains = list(saved.gains)
-        parts = range(len(saved.numbers.parts))
-        self._encrypted.restore(saved.numbers, [memory.required(f"valuation.part.{number}") for number in parts])
+        self._encrypted.restore(saved.numbers, lambda label: memory.required(f"valuation.{label}"))
         self._carried = CarriedWeights(
             Carried(
                 item={holder: memory.ciphertext(f"valuation.carried.{number}.{holder}") for holder in one.holders},

@@ -127,11 +127,13 @@ class SavedContributions:
         parts: In order.
         weights: Holder to the sums of squared weights of updates and of noise for its contribution.
         masks: For each part, holder to its mask, a decimal string; empty before the contributions are masked.
+        rounded: Whether rounding has left anything of the weights.
     """
 
     parts: tuple[SavedPart, ...] = ()
     weights: dict[str, tuple[float, float]] = field(default_factory=dict)
     masks: tuple[dict[str, str], ...] = ()
+    rounded: bool = False
 
 
 class EncryptedContributions:
@@ -273,8 +275,8 @@ class EncryptedContributions:
                 result.append(MaskedContribution(holder=holder, part=number, sample=masked))
         return tuple(result)
 
-    def saved(self) -> tuple[SavedContributions, tuple[bytes, ...]]:
-        """What :meth:`restore` needs: facts, and for each part the polynomials of its samples, sorted by holder."""
+    def saved(self) -> tuple[SavedContributions, dict[str, bytes]]:
+        """What :meth:`restore` needs: facts, and by label the polynomials of each part and what rounding has left."""
         parts = [sorted(part.samples.items()) for part in self._parts]
         facts = SavedContributions(
             parts=tuple(
@@ -294,15 +296,27 @@ class EncryptedContributions:
             )
             if self._masks
             else (),
+            rounded=self._left is not None,
         )
-        return facts, tuple(b"".join(one.a.astype("<u8").tobytes() for _, one in samples) for samples in parts)
+        blobs = {
+            f"part.{number}": b"".join(one.a.astype("<u8").tobytes() for _, one in samples)
+            for number, samples in enumerate(parts)
+        }
+        if self._left is not None:
+            blobs["left"] = self._left.astype("<f8").tobytes()
+        return facts, blobs
 
-    def restore(self, saved: SavedContributions, polynomials: Sequence[bytes]) -> None:
+    def restore(self, saved: SavedContributions, blob: Callable[[str], bytes]) -> None:
         """Go on from what :meth:`saved` gave.
+
+        Args:
+            saved: The facts.
+            blob: Gives a blob by its label.
 
         Raises:
             ValuationError: the polynomials are not those of the facts.
         """
+        polynomials = [blob(f"part.{number}") for number in range(len(saved.parts))]
         if [len(data) for data in polynomials] != [8 * DEGREE * len(part.samples) for part in saved.parts]:
             raise ValuationError("the polynomials of contributions are not those that were kept with them")
         self._parts = []
@@ -320,6 +334,7 @@ class EncryptedContributions:
         self._weights = {
             holder: _Weight(update=update, noise=noise) for holder, (update, noise) in saved.weights.items()
         }
+        self._left = np.frombuffer(blob("left"), "<f8").astype(np.float64) if saved.rounded else None
         masks = enumerate(saved.masks)
         self._masks = {(holder, number): int(mask) for number, part in masks for holder, mask in part.items()}
 
