@@ -39,6 +39,7 @@ from fedjoint.training.plan import (
     RoundTask,
     TakeKeyTask,
 )
+from fedjoint.training.self_check import require_mechanism
 from fedjoint.training.session import Session
 
 __all__ = ["HolderRun", "Observer"]
@@ -83,6 +84,7 @@ class HolderRun:
         known, terms = self._memory.facts, session.terms
         self._charges = RunCharges(session, lifetime, rounds=known.rounds_charged)
         self._noise = noise_source(terms.privacy, identity.id, after_round=known.trained_round)
+        require_mechanism(terms, identity.id, self._noise)
         self._records = HolderRecords(
             terms, identity.id, examples, noise=self._noise, held_out=self._memory.blob("held_out")
         )
