@@ -127,13 +127,11 @@ class SavedContributions:
         parts: In order.
         weights: Holder to the sums of squared weights of updates and of noise for its contribution.
         masks: For each part, holder to its mask, a decimal string; empty before the contributions are masked.
-        rounded: Whether rounding has left anything of the weights.
     """
 
     parts: tuple[SavedPart, ...] = ()
     weights: dict[str, tuple[float, float]] = field(default_factory=dict)
     masks: tuple[dict[str, str], ...] = ()
-    rounded: bool = False
 
 
 class EncryptedContributions:
@@ -162,7 +160,8 @@ class EncryptedContributions:
         self._parts: list[_Part] = []
         self._masks: dict[tuple[str, int], int] = {}
         self._weights: dict[str, _Weight] = {}
-        self._left: npt.NDArray[np.float64] | None = None  # of the weights by rounding
+        #: What rounding left of the last round's weights, float64 [D]; None before the first.
+        self.left: npt.NDArray[np.float64] | None = None
 
     @property
     def num_parts(self) -> int:
@@ -183,11 +182,11 @@ class EncryptedContributions:
         weights = gradient * (rate * self._parameters.step)
         if not weights.any():
             return
-        if self._left is not None:
-            weights = weights + self._left
+        if self.left is not None:
+            weights = weights + self.left
         part = self._part_for(weights, updates)
         integers = self._integers(weights, part.factor)
-        self._left = weights - integers[: weights.size] / part.factor
+        self.left = weights - integers[: weights.size] / part.factor
         for holder, product in zip(updates, dots(list(updates.values()), integers), strict=True):
             before = part.samples.get(holder)
             part.samples[holder] = add_samples([before, product]) if before else product
@@ -275,8 +274,8 @@ class EncryptedContributions:
                 result.append(MaskedContribution(holder=holder, part=number, sample=masked))
         return tuple(result)
 
-    def saved(self) -> tuple[SavedContributions, dict[str, bytes]]:
-        """What :meth:`restore` needs: facts, and by label the polynomials of each part and what rounding has left."""
+    def saved(self) -> tuple[SavedContributions, tuple[bytes, ...]]:
+        """What :meth:`restore` needs: facts, and for each part the polynomials of its samples, sorted by holder."""
         parts = [sorted(part.samples.items()) for part in self._parts]
         facts = SavedContributions(
             parts=tuple(
@@ -296,27 +295,15 @@ class EncryptedContributions:
             )
             if self._masks
             else (),
-            rounded=self._left is not None,
         )
-        blobs = {
-            f"part.{number}": b"".join(one.a.astype("<u8").tobytes() for _, one in samples)
-            for number, samples in enumerate(parts)
-        }
-        if self._left is not None:
-            blobs["left"] = self._left.astype("<f8").tobytes()
-        return facts, blobs
+        return facts, tuple(b"".join(one.a.astype("<u8").tobytes() for _, one in samples) for samples in parts)
 
-    def restore(self, saved: SavedContributions, blob: Callable[[str], bytes]) -> None:
+    def restore(self, saved: SavedContributions, polynomials: Sequence[bytes]) -> None:
         """Go on from what :meth:`saved` gave.
-
-        Args:
-            saved: The facts.
-            blob: Gives a blob by its label.
 
         Raises:
             ValuationError: the polynomials are not those of the facts.
         """
-        polynomials = [blob(f"part.{number}") for number in range(len(saved.parts))]
         if [len(data) for data in polynomials] != [8 * DEGREE * len(part.samples) for part in saved.parts]:
             raise ValuationError("the polynomials of contributions are not those that were kept with them")
         self._parts = []
@@ -334,7 +321,6 @@ class EncryptedContributions:
         self._weights = {
             holder: _Weight(update=update, noise=noise) for holder, (update, noise) in saved.weights.items()
         }
-        self._left = np.frombuffer(blob("left"), "<f8").astype(np.float64) if saved.rounded else None
         masks = enumerate(saved.masks)
         self._masks = {(holder, number): int(mask) for number, part in masks for holder, mask in part.items()}
 

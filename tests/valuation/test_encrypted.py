@@ -203,9 +203,10 @@ def test_a_holder_without_parts_contributed_nothing():
 
 def moved(exchange):
     """Hand the account over to another process."""
-    saved, blobs = exchange.account.saved()
+    (saved, polynomials), left = exchange.account.saved(), exchange.account.left
     exchange.account = EncryptedContributions(PARAMETERS, random_below=exchange.draw)
-    exchange.account.restore(saved, blobs.__getitem__)
+    exchange.account.restore(saved, polynomials)
+    exchange.account.left = left
 
 
 def test_an_account_that_is_taken_up_again_before_every_round_comes_to_the_same_numbers():
@@ -231,6 +232,6 @@ def test_an_account_that_is_taken_up_again_before_every_round_comes_to_the_same_
 def test_polynomials_that_are_not_those_of_the_facts_are_refused():
     exchange = Exchange()
     exchange.add_round(gradient(0.3))
-    saved, blobs = exchange.account.saved()
+    saved, polynomials = exchange.account.saved()
     with pytest.raises(ValuationError, match="not those that were kept with them"):
-        EncryptedContributions(PARAMETERS).restore(saved, lambda label: blobs[label][:-1])
+        EncryptedContributions(PARAMETERS).restore(saved, [one[:-1] for one in polynomials])
