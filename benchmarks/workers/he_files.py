@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fedjoint.encryption.files import new_array_file, read_array_file
+from fedjoint.encryption.frame_files import new_frame_file, read_frame_file, write_sum_file
 from he_fedjoint import BINDING, VALUE_BITS, known_identity
 from serving import BOUND, DEVIATION, answer, peak_mb
 
 from fedjoint.encryption.decryption import decrypt_sum
-from fedjoint.encryption.files import new_array_file, read_array_file
 from fedjoint.encryption.fixed_point import Update
-from fedjoint.encryption.frame_files import new_frame_file, read_frame_file, write_sum_file
 from fedjoint.encryption.frames import FrameHeader
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.parameters import DEGREE, Parameters

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from fedjoint.encryption.binding import Binding
-from fedjoint.encryption.files import sync_folder
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.parameters import Parameters
 from fedjoint.errors import EncryptionError
+from fedjoint.files import sync_folder
 from fedjoint.strict import plain
 
 __all__ = ["erase_key", "load_key", "store_key"]
