@@ -19,16 +19,22 @@ class RunCharges:
     Args:
         session: The run.
         lifetime: See :class:`~fedjoint.privacy.ledger_file.Lifetime`.
+        rounds_before: Rounds that this holder was charged for in the run before this process began.
 
     Guarantees:
         It lives as long as the run: no round starts a fresh one. What is released once is charged to the run's budget
         from the start, so that it always fits.
     """
 
-    def __init__(self, session: Session, lifetime: Lifetime | None) -> None:
+    def __init__(self, session: Session, lifetime: Lifetime | None, *, rounds_before: int = 0) -> None:
         self._session, self._lifetime, self._terms = session, lifetime, session.terms
         self._reservation = ""
         self._budget, self._steps = _budget(session), 0
+        release = round_release(self._terms)
+        if self._budget is not None and release is not None:
+            for _ in range(rounds_before):
+                self._budget.spend(release.event)
+                self._steps += release.event.count
 
     @property
     def releases(self) -> Releases:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from fedjoint.encryption.ciphertext import Ciphertext
 from fedjoint.encryption.frames import pack_frame
-from fedjoint.encryption.opened import MINIMUM_OPENERS
+from fedjoint.encryption.opened import MINIMUM_OPENERS, slot_of
 from fedjoint.errors import FedjointError, ValuationError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.update_noise import update_noise_sd
 from fedjoint.training.aggregate import ServerState, mean_rate
+from fedjoint.training.confirming import confirm, samples_to_open
 from fedjoint.training.coordinator import Log, Reference
 from fedjoint.training.optimizer import linear_step
 from fedjoint.training.plan import (
@@ -147,11 +148,11 @@ class PathValuation:
             log: Writes the run record.
 
         Raises:
-            ValuationError: fewer than two holders opened them, or two did differently.
+            ValuationError: too few holders confirmed or opened them, or two opened them differently.
         """
         self._fold(self._carried.rest())
         masked = self._encrypted.masked()
-        task = self._task(masked, key_id, coordinator)
+        task = self._confirmed(self._task(masked, key_id, coordinator), channel, holders, log)
         replies: dict[str, ContributionsReply] = {}
         waiting = list(holders)
         while len(replies) < MINIMUM_OPENERS and waiting:
@@ -175,7 +176,17 @@ class PathValuation:
             for number, item in enumerate(masked)
         ]
         blobs = {sample.blob: frame for sample, frame in zip(samples, frames, strict=True)}
-        return Parcel(body=ContributionsTask(**self._session.address, samples=samples), blobs=blobs)
+        return Parcel(body=ContributionsTask(**self._session.address, samples=samples, confirmations={}), blobs=blobs)
+
+    def _confirmed(self, task: Parcel, channel: Channel, holders: Sequence[str], log: Log) -> Parcel:
+        """The task with the signatures of a quorum that these are the only samples of the run."""
+        slot = slot_of("contributions", rounds=self._session.terms.training.rounds)
+        names = [(sample.holder, sample.blob) for sample in task.body.samples]
+        subject = samples_to_open(slot, names, task.blobs)
+        found = confirm(channel, self._session, subject, holders=holders, log=log)
+        if not found.is_quorum:
+            raise ValuationError(f"the contributions were {found.counted}. {found.reasons}")
+        return Parcel(body=replace(task.body, confirmations=found.confirmations), blobs=task.blobs)
 
     def _checked(self, holder: str, reply: Parcel | Refusal, task: ContributionsTask) -> ContributionsReply | Refusal:
         """What a holder opened, if it signed for it and it can be what was asked for."""

@@ -12,20 +12,22 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fedjoint.agreement.canonical import sha256_hex
-from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
-from fedjoint.encryption.frames import pack_frame, parse_frame
-from fedjoint.encryption.opened import MINIMUM_OPENERS
+from fedjoint.encryption.ciphertext import Ciphertext
+from fedjoint.encryption.opened import MINIMUM_OPENERS, ToOpen
+from fedjoint.encryption.scratch import Bytes, sha256_of
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.receipts import RoundReceipt, check_releases
 from fedjoint.strict import plain
-from fedjoint.training.aggregate import Levels, Model, apply_sum, model_bytes, state_bytes
+from fedjoint.training.aggregate import Levels, Model, apply_sum, model_sha256, state_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
+from fedjoint.training.confirming import confirm
 from fedjoint.training.opening import Openings
 from fedjoint.training.optimizer import ServerState, start_state
+from fedjoint.training.parts import PartedChannel
 from fedjoint.training.plan import (
-    Channel,
+    Blob,
+    Confirmations,
     OncePurpose,
     Opening,
     OpenTask,
@@ -37,6 +39,7 @@ from fedjoint.training.plan import (
 )
 from fedjoint.training.release_round import OpenedRelease, ReleaseRound
 from fedjoint.training.session import Session
+from fedjoint.training.summing import SumInProgress
 
 __all__ = ["Coordinator", "Log", "Reference", "RoundSummary"]
 
@@ -97,12 +100,13 @@ class _Round:
     """A round whose updates are in and whose sum is not yet opened."""
 
     number: int
-    total: Accumulator
+    total: SumInProgress
     updates: dict[str, Ciphertext] = field(default_factory=dict)
     receipts: dict[str, RoundReceipt] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
-    frame: bytes = b""
+    frame: Blob = b""
+    confirmations: Confirmations = field(default_factory=dict)
 
     @property
     def contributors(self) -> tuple[str, ...]:
@@ -116,7 +120,7 @@ class Coordinator:
         identity: The coordinator's keys (for signing; no decryption key exists here).
         session: The run.
         start: The agreed model's start, float32 [D].
-        channel: How holders are reached.
+        channel: How holders are reached, in messages of any size; and where the coordinator works.
         reference: The exchange's reference set.
         contributions: Where contributions add up.
         log: Writes the run record.
@@ -128,18 +132,19 @@ class Coordinator:
         session: Session,
         *,
         start: Model,
-        channel: Channel,
+        channel: PartedChannel,
         reference: Reference,
         contributions: ContributionAccount,
         log: Log,
     ) -> None:
         self._identity, self._session, self._terms = identity, session, session.terms
-        self._channel, self._reference = channel, reference
+        self._channel, self._workplace, self._reference = channel, channel.workplace, reference
         self._contributions, self._log = contributions, log
         self._model_round: dict[str, int] = {}
         self._steps: dict[str, int] = {}  # noisy steps that each holder has accounted for
         self.key_id = ""
         self._state = start_state(start, session.terms.training)
+        self._sent: tuple[ServerState, Bytes] | None = None
         self.end = "all agreed rounds were trained"
 
     @property
@@ -184,6 +189,8 @@ class Coordinator:
                 return
             pending = current
             pending.frame = self._sum_frame(pending)
+            if not self._is_confirmed(pending):
+                return
         if pending is not None:
             openings = Openings(session=self._session, round=pending.number)
             if self._is_open(pending, openings):
@@ -201,6 +208,7 @@ class Coordinator:
             coordinator=self._identity,
             key_id=self.key_id,
             log=self._log,
+            workplace=self._workplace,
         )
         return release.run(purpose, slot=slot, holders=sorted(self._model_round))
 
@@ -211,7 +219,8 @@ class Coordinator:
             pass  # who does not hear of it keeps its reservation until it gives it back itself
 
     def _exchange_round(self, number: int, active: list[str], pending: _Round | None) -> tuple[_Round, Openings]:
-        current = _Round(number=number, total=Accumulator(self._session.parameters))
+        total = SumInProgress(self._session, number, self.key_id, coordinator=self._identity, workplace=self._workplace)
+        current = _Round(number=number, total=total)
         openings = Openings(session=self._session, round=number - 1)
         tasks = {holder: self._round_task(holder, number, active, pending) for holder in active}
         for holder, reply in self._channel.exchange("train", tasks):
@@ -234,13 +243,26 @@ class Coordinator:
         )
         return Parcel(body=body, blobs=blobs)
 
-    def _opening(self, holder: str, active: list[str], pending: _Round) -> tuple[Opening, dict[str, bytes], bool]:
+    def _opening(self, holder: str, active: list[str], pending: _Round) -> tuple[Opening, dict[str, Blob], bool]:
         """What a holder needs to open a sum; those that reveal it take turns."""
         turn = (active.index(holder) - pending.number * MINIMUM_OPENERS) % len(active)
-        opening = Opening(round=pending.number, contributors=pending.contributors, reveal=turn < MINIMUM_OPENERS)
+        opening = Opening(
+            round=pending.number,
+            contributors=pending.contributors,
+            reveal=turn < MINIMUM_OPENERS,
+            confirmations=pending.confirmations,
+        )
         catch_up = self._model_round[holder] < pending.number - 1
-        blobs = {"sum": pending.frame, **({"model": state_bytes(self._state)} if catch_up else {})}
+        blobs: dict[str, Blob] = {"sum": pending.frame}
+        if catch_up:
+            blobs["model"] = self._state_blob()
         return opening, blobs, catch_up
+
+    def _state_blob(self) -> Bytes:
+        """The state as holders that missed a round are sent it: the same array for all of them."""
+        if self._sent is None or self._sent[0] is not self._state:
+            self._sent = self._state, state_bytes(self._state, scratch=self._workplace.scratch)
+        return self._sent[1]
 
     def _take_reply(self, holder: str, parcel: Parcel, current: _Round, openings: Openings) -> None:
         reply: RoundReply = parcel.body
@@ -249,21 +271,15 @@ class Coordinator:
             openings.add(holder, reply.opened, parcel.blobs.get("sum"))
             self._model_round[holder] = reply.opened.round
         self._session.check(holder, "receipt", receipt, reply.signature)
-        expected = (self._session.run_id, holder, current.number, sha256_hex(frame))
+        expected = (self._session.run_id, holder, current.number, sha256_of(frame))
         if (receipt.run_id, receipt.holder, receipt.round, receipt.frame_sha256) != expected:
             raise TrainingError(f"the receipt of '{holder}' is not about the frame it sent in round {current.number}")
         steps = check_releases(receipt, self._terms, steps_before=self._steps.get(holder, 0))
-        update = parse_frame(
-            frame,
-            expected=self._session.frame("update", current.number, self.key_id),
-            sender=self._terms.holder(holder).identity,
-            parameters=self._session.parameters,
-        )
-        current.total.add(update)
-        current.updates[holder], self._steps[holder] = update, steps
+        current.updates[holder] = current.total.add(holder, frame)
+        self._steps[holder] = steps
         current.receipts[holder], current.signatures[holder] = receipt, reply.signature
 
-    def _sum_frame(self, current: _Round) -> bytes:
+    def _sum_frame(self, current: _Round) -> Bytes:
         self._log(
             "round.summed",
             {
@@ -273,17 +289,23 @@ class Coordinator:
                 "refusals": {holder: refusal.code for holder, refusal in sorted(current.refusals.items())},
             },
         )
-        return pack_frame(
-            current.total.total(),
-            header=self._session.frame("sum", current.number, self.key_id),
-            sender=self._identity,
-        )
+        return current.total.finish()
+
+    def _is_confirmed(self, pending: _Round) -> bool:
+        """Whether a quorum of holders signs for this sum as the round's only one; if not, the run ends here."""
+        subject = ToOpen(slot=pending.number, contributors=pending.contributors, sha256=sha256_of(pending.frame))
+        found = confirm(self._channel, self._session, subject, holders=self.holders, log=self._log)
+        pending.confirmations = found.confirmations
+        if not found.is_quorum:
+            self._end(pending.number, f"the sum of round {pending.number} was {found.counted}", found.refusals)
+        return found.is_quorum
 
     def _close(self, pending: _Round, openings: Openings) -> RoundSummary:
         """Take the opened sum of a round, move the model on, account for contributions."""
-        levels, model_sha256 = openings.agreed()
-        after = apply_sum(self._state, levels, pending.contributors, self._terms)
-        if sha256_hex(model_bytes(after.model)) != model_sha256:
+        levels, digest = openings.agreed()
+        scratch = self._workplace.scratch
+        after = apply_sum(self._state, levels, pending.contributors, self._terms, scratch=scratch)
+        if model_sha256(after.model) != digest:
             raise TrainingError(
                 f"the holders' model after round {pending.number} is another than the coordinator's",
                 remedy="Two versions of fedjoint, or a changed sum: compare versions; the run stops here.",
@@ -303,7 +325,7 @@ class Coordinator:
             "round.opened",
             {
                 "round": pending.number,
-                "model_sha256": model_sha256,
+                "model_sha256": digest,
                 "opened": {holder: plain(reply) for holder, reply in sorted(openings.replies.items())},
                 "metrics": dict(summary.metrics),
                 "loss": summary.loss,

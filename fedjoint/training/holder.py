@@ -18,18 +18,24 @@ from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.training.holder_run import HolderRun, Observer
+from fedjoint.training.parts import PART
 from fedjoint.training.plan import (
+    Blobs,
+    ConfirmTask,
     ContributionsTask,
+    GetTask,
     Kind,
     OpenReleaseTask,
     OpenTask,
     Parcel,
+    PutTask,
     ReleaseTask,
     RoundTask,
     TakeKeyTask,
     Task,
 )
 from fedjoint.training.session import Session
+from fedjoint.training.workplace import Workplace
 
 __all__ = ["Holder"]
 
@@ -43,6 +49,7 @@ class Holder:
         policy: Its own limits.
         observer: In a simulation, hears each weighted update in the clear; a deployed holder has none.
         lifetime: What all runs together may cost these records; without it each run has only its own limit.
+        workplace: Where it works; with a folder, a run goes on after its process was killed, once it joined it again.
     """
 
     def __init__(
@@ -53,9 +60,10 @@ class Holder:
         *,
         observer: Observer | None = None,
         lifetime: Lifetime | None = None,
+        workplace: Workplace | None = None,
     ) -> None:
         self._identity, self._examples, self._policy, self._observer = identity, examples, policy, observer
-        self._lifetime = lifetime
+        self._lifetime, self._workplace = lifetime, workplace
         self._signed: set[str] = set()
         self._runs: dict[str, HolderRun] = {}  # by agreement
         self._run_ids: set[str] = set()
@@ -63,16 +71,15 @@ class Holder:
             "join": self._join,
             "make_key": lambda task: self._run(task.body).make_key(),
             "take_key": lambda task: self._run(task.body).take_key(_typed(task.body, TakeKeyTask)),
-            "train": lambda task: self._run(task.body).train(_typed(task.body, RoundTask), task.blobs),
-            "open_sum": lambda task: self._run(task.body).open_sum(_typed(task.body, OpenTask), task.blobs),
-            "open_contributions": lambda task: self._run(task.body).open_contributions(
-                _typed(task.body, ContributionsTask), task.blobs
-            ),
-            "release": lambda task: self._run(task.body).release(_typed(task.body, ReleaseTask)),
-            "open_release": lambda task: self._run(task.body).open_release(
-                _typed(task.body, OpenReleaseTask), task.blobs
-            ),
+            "train": lambda task: self._in_parts(task, RoundTask, HolderRun.train),
+            "confirm": lambda task: self._run(task.body).confirm(_typed(task.body, ConfirmTask)),
+            "open_sum": lambda task: self._in_parts(task, OpenTask, HolderRun.open_sum),
+            "open_contributions": lambda task: self._in_parts(task, ContributionsTask, HolderRun.open_contributions),
+            "release": lambda task: self._in_parts(task, ReleaseTask, lambda run, body, _: run.release(body)),
+            "open_release": lambda task: self._in_parts(task, OpenReleaseTask, HolderRun.open_release),
             "finish": lambda task: self._run(task.body).finish(),
+            "put": lambda task: self._run(task.body).parts.put(_typed(task.body, PutTask), task.blobs.get(PART, b"")),
+            "get": lambda task: self._run(task.body).parts.get(_typed(task.body, GetTask)),
         }
 
     @property
@@ -117,7 +124,7 @@ class Holder:
 
     def _join(self, parcel: Parcel) -> Parcel:
         task = _typed(parcel.body, Task)
-        agreement = read_agreement(parcel.blobs.get("agreement", b""))
+        agreement = read_agreement(bytes(parcel.blobs.get("agreement", b"")))
         if agreement.sha256 != task.agreement_sha256 or agreement.sha256 not in self._signed:
             raise AgreementError(
                 f"'{self.id}' has not signed agreement {agreement.sha256[:16]}…", remedy="Review and sign it first."
@@ -128,7 +135,14 @@ class Holder:
         self._require_new(session)
         if before := self._runs.get(agreement.sha256):
             before.close()
-        run = HolderRun(self._identity, self._examples, session, observer=self._observer, lifetime=self._lifetime)
+        run = HolderRun(
+            self._identity,
+            self._examples,
+            session,
+            observer=self._observer,
+            lifetime=self._lifetime,
+            workplace=self._workplace,
+        )
         self._runs[agreement.sha256] = run
         self._run_ids.add(task.run_id)
         return run.join()
@@ -161,6 +175,11 @@ class Holder:
                 expected="one run under an agreement",
                 remedy="Sign a new agreement for another run: it has a budget of its own.",
             )
+
+    def _in_parts(self, task: Parcel, kind: type[Any], do: Callable[[HolderRun, Any, Blobs], Parcel]) -> Parcel:
+        """Do a task whose blobs, or whose reply's, may travel in parts."""
+        run = self._run(task.body)
+        return run.parts.keep(do(run, _typed(task.body, kind), run.parts.whole(task).blobs))
 
     def _run(self, task: Any) -> HolderRun:
         run = self._runs.get(_typed(task, Task).agreement_sha256)

@@ -17,6 +17,7 @@ from fedjoint.data.standardise import (
     statistics_of,
     statistics_sensitivity,
 )
+from fedjoint.encryption import opened
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import PrivacyError, TrainingError
 from fedjoint.models.evaluate import outputs_at
@@ -117,7 +118,7 @@ def plan_of(terms: Terms, purpose: OncePurpose) -> SumPlan:
 
 def slot_of(terms: Terms, purpose: OncePurpose) -> int:
     """Which round's place under the run's key a release takes: before the first, or after the last."""
-    return 0 if purpose == "statistics" else terms.training.rounds + 1
+    return opened.slot_of(purpose, rounds=terms.training.rounds)
 
 
 def standardisation_from(terms: Terms, steps: Sequence[int], contributors: Sequence[str]) -> Standardisation:

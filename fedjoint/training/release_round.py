@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedjoint.agreement.canonical import sha256_hex
-from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
-from fedjoint.encryption.frames import pack_frame, parse_frame
-from fedjoint.encryption.opened import MINIMUM_OPENERS
+from fedjoint.encryption.opened import MINIMUM_OPENERS, ToOpen
+from fedjoint.encryption.scratch import Bytes, sha256_of
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
+from fedjoint.training.confirming import confirm
 from fedjoint.training.plan import (
     Channel,
     OncePurpose,
@@ -19,10 +18,11 @@ from fedjoint.training.plan import (
     OpenReleaseTask,
     Parcel,
     Refusal,
-    ReleaseReply,
     ReleaseTask,
 )
 from fedjoint.training.session import Session
+from fedjoint.training.summing import SumInProgress
+from fedjoint.training.workplace import Workplace
 
 __all__ = ["OpenedRelease", "ReleaseRound"]
 
@@ -54,6 +54,7 @@ class ReleaseRound:
         coordinator: Signs the sum's frame.
         key_id: Of the run's key.
         log: Writes the run record.
+        workplace: Where large arrays are kept.
     """
 
     session: Session
@@ -61,6 +62,7 @@ class ReleaseRound:
     coordinator: Identity
     key_id: str
     log: _Log
+    workplace: Workplace
 
     def run(self, purpose: OncePurpose, *, slot: int, holders: Sequence[str]) -> OpenedRelease:
         """Have every holder release its noisy sums, and open only their sum.
@@ -76,9 +78,15 @@ class ReleaseRound:
         total, contributors, refusals = self._collect(purpose, slot, holders)
         if len(contributors) < self.session.terms.training.minimum_holders:
             raise _too_few(purpose, "released by", contributors, refusals)
-        header = self.session.frame("sum", slot, self.key_id)
-        frame = pack_frame(total.total(), header=header, sender=self.coordinator)
-        values, signatures = self._open(purpose, frame, contributors, holders)
+        frame = total.finish()
+        subject = ToOpen(slot=slot, contributors=contributors, sha256=sha256_of(frame))
+        found = confirm(self.channel, self.session, subject, holders=holders, log=self.log)
+        if not found.is_quorum:
+            raise TrainingError(f"the {purpose} were {found.counted}. {found.reasons}")
+        body = OpenReleaseTask(
+            **self.session.address, purpose=purpose, contributors=contributors, confirmations=found.confirmations
+        )
+        values, signatures = self._open(body, frame, holders)
         self.log(
             "release.opened",
             {
@@ -93,37 +101,28 @@ class ReleaseRound:
 
     def _collect(
         self, purpose: OncePurpose, slot: int, holders: Sequence[str]
-    ) -> tuple[Accumulator, tuple[str, ...], dict[str, Refusal]]:
-        total, taken, refusals = Accumulator(self.session.parameters), list[str](), dict[str, Refusal]()
+    ) -> tuple[SumInProgress, tuple[str, ...], dict[str, Refusal]]:
+        total = SumInProgress(self.session, slot, self.key_id, coordinator=self.coordinator, workplace=self.workplace)
+        taken, refusals = list[str](), dict[str, Refusal]()
         task = Parcel(body=ReleaseTask(**self.session.address, purpose=purpose))
         for holder, reply in self.channel.exchange("release", dict.fromkeys(holders, task)):
             if isinstance(reply, Refusal):
                 refusals[holder] = reply
                 continue
             try:
-                total.add(self._update_of(holder, purpose, slot, reply))
+                frame, body = reply.blobs.get("frame", b""), reply.body
+                facts = {"purpose": purpose, "frame_sha256": sha256_of(frame)}
+                self.session.check(holder, "release", facts, body.signature)
+                total.add(holder, frame)
                 taken.append(holder)
             except FedjointError as problem:
                 refusals[holder] = Refusal.because(problem)
         return total, tuple(sorted(taken)), refusals
 
-    def _update_of(self, holder: str, purpose: OncePurpose, slot: int, reply: Parcel) -> Ciphertext:
-        body: ReleaseReply = reply.body
-        frame = reply.blobs.get("frame", b"")
-        facts = {"purpose": purpose, "frame_sha256": sha256_hex(frame)}
-        self.session.check(holder, "release", facts, body.signature)
-        return parse_frame(
-            frame,
-            expected=self.session.frame("update", slot, self.key_id),
-            sender=self.session.terms.holder(holder).identity,
-            parameters=self.session.parameters,
-        )
-
     def _open(
-        self, purpose: OncePurpose, frame: bytes, contributors: tuple[str, ...], holders: Sequence[str]
+        self, body: OpenReleaseTask, frame: Bytes, holders: Sequence[str]
     ) -> tuple[tuple[str, ...], dict[str, str]]:
         """All holders open it, as all need what it says; at least two must, and nobody may differ."""
-        body = OpenReleaseTask(**self.session.address, purpose=purpose, contributors=contributors)
         said, signatures, refusals = dict[str, tuple[str, ...]](), dict[str, str](), dict[str, Refusal]()
         tasks = dict.fromkeys(holders, Parcel(body=body, blobs={"sum": frame}))
         for holder, reply in self.channel.exchange("open_release", tasks):
@@ -138,10 +137,10 @@ class ReleaseRound:
                 continue
             said[holder], signatures[holder] = answer.values, answer.signature
         if len(said) < MINIMUM_OPENERS:
-            raise _too_few(purpose, "opened by", tuple(said), refusals)
+            raise _too_few(body.purpose, "opened by", tuple(said), refusals)
         if len(set(said.values())) > 1:
             raise TrainingError(
-                f"the {purpose} were opened differently by {', '.join(sorted(said))}",
+                f"the {body.purpose} were opened differently by {', '.join(sorted(said))}",
                 expected="the same sum from all",
                 remedy="One of them, or its machine, is wrong: compare their records; the run stops here.",
             )
