@@ -22,6 +22,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from fedjoint.conduct.reference import Yardstick
+from fedjoint.conduct.training import Conditions, train
 from fedjoint.config import load_config
 from fedjoint.data.datasets.load import load_dataset
 from fedjoint.data.division import divide
@@ -29,8 +31,7 @@ from fedjoint.privacy.events import GaussianEvent, Release, costs, num_steps
 from fedjoint.privacy.ledger_file import LifetimeLedger, create_ledger
 from fedjoint.privacy.lifetime import lifetime_budget
 from fedjoint.simulation.agreeing import bring_together, compose_terms, sign_by_all
-from fedjoint.simulation.reference import ReferenceSet, Yardstick
-from fedjoint.simulation.running import Stopwatch, train_inline
+from fedjoint.simulation.running import grid_of, reference_of
 from fedjoint.training.session import Session
 
 ROUNDS, AGREEMENT = 5, "a" * 64
@@ -74,13 +75,13 @@ def train_once(mode: str, hear: Callable[[str, int], None], lifetimes: dict[str,
     division = divide(dataset, reference_fraction=0.34, minimum_examples=10, seed=0)
     parties = bring_together(division, observer=lambda holder, number, _: hear(holder, number), lifetimes=lifetimes)
     terms = compose_terms(config, dataset, division, parties)
-    train_inline(
+    train(
         Session(agreement=sign_by_all(terms, parties), run_id=secrets.token_hex(16)),
-        parties,
-        Yardstick(ReferenceSet.of(division, terms), terms.data.schema),
+        parties.coordinator,
+        grid_of(parties),
+        Yardstick(reference_of(division, terms), terms.data.schema),
         log=lambda kind, body: None,
-        on_round=lambda summary: None,
-        stopwatch=Stopwatch(),
+        conditions=Conditions(),
     )
 
 

@@ -26,6 +26,7 @@ from sklearn.datasets import load_digits
 
 from fedjoint.agreement.terms import ModelTerms
 from fedjoint.agreement.weights import most_counted
+from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.data.duplicates import DuplicateAnswerer, DuplicateSeeker, record_digests, without
 from fedjoint.data.records import Examples
 from fedjoint.models.modules import make_module
@@ -34,7 +35,6 @@ from fedjoint.models.training import PlainPlan, train_plainly
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.pool.materiality import groups_within_error, pay_alike
 from fedjoint.pool.shares import shares_from_contributions
-from fedjoint.simulation.reference import ReferenceSet
 from fedjoint.valuation.aumann_shapley import path_gradient, path_nodes
 from fedjoint.valuation.uncertainty import ErrorBars, sampling_covariance
 
@@ -226,9 +226,7 @@ def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound
 def measure(setting: str, seed: int) -> list[dict[str, object]]:
     """All attacks in one setting and one split, with and without guards."""
     honest, examples = data(setting, seed)
-    reference = ReferenceSet(
-        examples=examples, holder_of=np.full(len(examples), "", dtype=object), module=MODULE, task=TASK
-    )
+    reference = ReferenceSet(examples=examples, module=MODULE, task=TASK)
     base = play(honest, reference, seed)
     bound = 1.1 * base.largest
     safe = play(guarded(honest), reference, seed, bound)

@@ -35,7 +35,7 @@ from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.agreeing import bring_together, compose_terms
 from fedjoint.simulation.exact import UpdateLog
-from fedjoint.simulation.reference import ReferenceSet
+from fedjoint.simulation.running import reference_of
 from fedjoint.simulation.simulate import Prepared, prepare
 from fedjoint.training.aggregate import apply_sum
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
@@ -76,7 +76,7 @@ def settings(mode: str, epsilon: float | None, seed: int) -> list[str]:
 
 def measured(name: str, prepared: Prepared, mode: str, epsilon: float | None, seed: int) -> Iterator[Row]:
     """Train once and give out a row for each metric."""
-    reference = ReferenceSet.of(prepared.division, prepared.terms)
+    reference = reference_of(prepared.division, prepared.terms)
     model = train(prepared)
     homes = [reference.metrics_of(model, holder)["accuracy"] for holder in prepared.terms.holder_ids]
     found = {

@@ -21,10 +21,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from fedjoint.conduct.reference import Yardstick
+from fedjoint.conduct.training import Conditions, train
 from fedjoint.config import load_config
 from fedjoint.simulation.agreeing import sign_by_all
-from fedjoint.simulation.reference import ReferenceSet
-from fedjoint.simulation.running import Stopwatch, train_inline
+from fedjoint.simulation.running import grid_of, reference_of
 from fedjoint.simulation.simulate import prepare
 from fedjoint.training.contributions import PathValuation
 from fedjoint.training.session import Session
@@ -88,13 +89,13 @@ def measure(privacy: str, rounds: int, folder: Path) -> dict[str, object]:
     PathValuation.add_round, PathValuation.open = map(meter.around, originals)  # type: ignore[method-assign]
     try:
         start = time.process_time()
-        train_inline(
+        train(
             session,
-            prepared.parties,
-            ReferenceSet.of(prepared.division, agreement.terms),
+            prepared.parties.coordinator,
+            grid_of(prepared.parties),
+            Yardstick(reference_of(prepared.division, agreement.terms), agreement.terms.data.schema),
             log=lambda kind, body: None,
-            on_round=lambda summary: None,
-            stopwatch=Stopwatch(),
+            conditions=Conditions(),
         )
         whole = time.process_time() - start
     finally:

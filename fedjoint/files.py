@@ -1,4 +1,4 @@
-"""Files that are there in full or not at all."""
+"""Files that are there in full or not at all, and files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["replace_file", "sync_folder"]
+from fedjoint.errors import IdentityError
+
+__all__ = ["read_secret", "replace_file", "sync_folder", "write_new_secret"]
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -43,3 +45,45 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_new_secret(path: Path, content: bytes) -> None:
+    """Write a new file of mode 0600.
+
+    Raises:
+        IdentityError: the file exists already, or its folder cannot be written.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise IdentityError(
+            f"{path} exists", remedy="Keep it, or move it away first: secrets are never overwritten."
+        ) from None
+    except OSError as problem:
+        raise IdentityError(f"{path} cannot be written: {problem.strerror}", remedy="Check the folder.") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_secret(path: Path, *, most_bytes: int) -> bytes:
+    """Read a file that only its owner can read.
+
+    Args:
+        path: Of mode 0600 or less.
+        most_bytes: A longer file is refused.
+
+    Raises:
+        IdentityError: the file is missing, readable by others, or too large.
+    """
+    try:
+        if path.stat().st_mode & 0o077:
+            raise IdentityError(f"{path} can be read by others", remedy=f"Run: chmod 600 {path}")
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as problem:
+        raise IdentityError(f"{path} cannot be read: {problem.strerror}", remedy="Check its name.") from None
+    if len(content) > most_bytes:
+        raise IdentityError(f"{path} is too large", expected=f"at most {most_bytes} bytes")
+    return content

@@ -1,7 +1,7 @@
 """A small consortium for tests: known data, real keys and signatures, and a channel that loses or alters messages."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,24 +21,29 @@ from fedjoint.agreement.terms import (
     TrainingTerms,
     ValuationTerms,
 )
+from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.data.records import Examples
 from fedjoint.encryption.ciphertext import add
 from fedjoint.encryption.frames import pack_frame, parse_frame
 from fedjoint.encryption.keys import SecretKey
+from fedjoint.encryption.opened import ToOpen
 from fedjoint.errors import FedjointError
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import GridChannel, make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.exact import UpdateLog
-from fedjoint.simulation.reference import ReferenceSet
+from fedjoint.training.confirming import CONFIRM
 from fedjoint.training.contributions import Contributions, Valuation, valuation_of
 from fedjoint.training.coordinator import Coordinator, RoundSummary
 from fedjoint.training.holder import Holder
 from fedjoint.training.local_update import agreed_module, agreed_task
+from fedjoint.training.parts import PartedChannel
 from fedjoint.training.plan import Channel, Kind, Parcel, Refusal, Task
 from fedjoint.training.session import Session
-from fedjoint.transport.inline import HOLDER_KEY, InlineGrid, run_inline
+from fedjoint.training.workplace import Workplace
+from fedjoint.transport.holder_grid import run_server_app
+from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
 
 WIDTH = 3
 #: Of the linear model: three weights and a bias.
@@ -110,9 +115,7 @@ class Consortium:
 
     def secret_key(self, holder: str) -> SecretKey:
         """The key as one holder has it: nobody else may ask."""
-        key = self.holders[holder]._runs[self.agreement.sha256]._key
-        assert key is not None
-        return key
+        return self.holders[holder]._runs[self.agreement.sha256]._key.require()
 
     def task(self) -> Task:
         return Task(**self.session.address)
@@ -177,7 +180,6 @@ def make_consortium(
     agreement = sign_by_all(terms, coordinator, holders)
     reference = ReferenceSet(
         examples=held_out,
-        holder_of=np.full(len(held_out), "", dtype=object),
         module=agreed_module(terms),
         task=agreed_task(terms),
     )
@@ -254,7 +256,7 @@ class Run:
         return [body for name, body in self.events if name == kind]
 
 
-def begin(consortium: Consortium, channel: Channel) -> Run:
+def begin(consortium: Consortium, channel: Channel, *, workplace: Workplace | None = None) -> Run:
     """A coordinator that has done nothing yet."""
     events: Events = []
     valuation = valuation_of(consortium.session, consortium.reference)
@@ -262,7 +264,7 @@ def begin(consortium: Consortium, channel: Channel) -> Run:
         consortium.coordinator,
         consortium.session,
         start=consortium.start,
-        channel=channel,
+        channel=PartedChannel(channel, consortium.session, workplace or Workplace()),
         reference=consortium.reference,
         contributions=valuation,
         log=lambda kind, body: events.append((kind, body)),
@@ -270,9 +272,9 @@ def begin(consortium: Consortium, channel: Channel) -> Run:
     return Run(coordinator=coordinator, valuation=valuation, models=[consortium.start], rounds=[], events=events)
 
 
-def train(consortium: Consortium, channel: Channel) -> Run:
+def train(consortium: Consortium, channel: Channel, **begun: Any) -> Run:
     """Prepare and train to the end."""
-    run = begin(consortium, channel)
+    run = begin(consortium, channel, **begun)
     run.coordinator.prepare()
     for summary in run.coordinator.rounds():
         run.models.append(run.coordinator.model)
@@ -313,13 +315,19 @@ def complete_over_grid(
         open_contributions(consortium, run, channel)
         done.append((run, channel))
 
-    run_inline(make_server_app(coordinate, lambda found: found.nodes, timeout_s=60), carrier)
+    run_server_app(make_server_app(coordinate, lambda found: found.nodes, timeout_s=60), carrier)
     return done[0]
 
 
 def changed(parcel: Parcel, blobs: Mapping[str, bytes] | None = None, **body: Any) -> Parcel:
     """A parcel with other blobs or other fields of its body."""
     return Parcel(body=replace(parcel.body, **body), blobs=parcel.blobs if blobs is None else blobs)
+
+
+def confirmations(consortium: Consortium, subject: ToOpen, holders: Iterable[str] | None = None) -> dict[str, str]:
+    """What holders sign of what is to be opened; all of them, unless a test says who."""
+    who = consortium.identities if holders is None else holders
+    return {holder: consortium.session.sign(consortium.identities[holder], CONFIRM, subject) for holder in who}
 
 
 def sum_frame(

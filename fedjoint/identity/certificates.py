@@ -36,7 +36,8 @@ __all__ = [
     "read_certificate",
 ]
 
-Role = Literal["exchange", "holder"]
+#: ``invited`` is who holds an invitation and may do nothing but enrol with it.
+Role = Literal["exchange", "holder", "invited"]
 _ROLES = get_args(Role)
 _URI = "urn:fedjoint:{role}:{party}"
 #: A node's clock may be this far behind the authority's.
@@ -89,7 +90,7 @@ class Certificate:
 
     Args:
         party: Id of the party it was issued to.
-        role: ``exchange`` or ``holder``.
+        role: ``exchange``, ``holder`` or ``invited``.
         serial: 1 to 40 lower-case hex digits; what a revocation names.
         not_before: First moment of validity, UTC.
         not_after: Last moment of validity, UTC.

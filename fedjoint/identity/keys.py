@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from fedjoint.errors import IdentityError, InvalidValue
+from fedjoint.files import read_secret, write_new_secret
 from fedjoint.strict import strict
 
 __all__ = ["MAX_SEALED_BYTES", "Identity", "PublicIdentity"]
@@ -38,6 +38,7 @@ _SMALL_ORDER = {
     *(first + b"\xff" * 30 + b"\x7f" for first in (b"\xec", b"\xed", b"\xee")),
 }
 MAX_SEALED_BYTES = 1 << 20
+_MAX_FILE_BYTES = 64 << 10
 
 
 def _message(purpose: str, payload: bytes) -> bytes:
@@ -215,14 +216,7 @@ class Identity:
                 "sealing": self._sealing.private_bytes_raw().hex(),
             }
         )
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            raise IdentityError(
-                f"{path} exists", remedy="Keep it, or move it away first: keys are never overwritten."
-            ) from None
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
+        write_new_secret(path, text.encode())
 
     @classmethod
     def load(cls, path: Path) -> Identity:
@@ -232,13 +226,11 @@ class Identity:
             IdentityError: the file is missing, readable by others, or not a key file.
         """
         try:
-            if path.stat().st_mode & 0o077:
-                raise IdentityError(f"{path} can be read by others", remedy=f"Run: chmod 600 {path}")
-            fields = json.loads(path.read_text())
+            fields = json.loads(read_secret(path, most_bytes=_MAX_FILE_BYTES))
             signing = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(fields["signing"]))
             sealing = X25519PrivateKey.from_private_bytes(bytes.fromhex(fields["sealing"]))
             return cls._of(fields["id"], fields["name"], signing, sealing)
-        except (OSError, ValueError, KeyError, TypeError, InvalidValue):
+        except (ValueError, KeyError, TypeError, InvalidValue):
             raise IdentityError(
                 f"{path} is no key file of a party", remedy="Name the file that holds the party's keys."
             ) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -90,13 +90,20 @@ class MetricsReport:
         local_on_all: Mean over holders of their own models on all reference records.
         local_own: Mean over holders of their own models on reference records of their own kind.
         joint_own: Mean over holders of the joint model on the same.
+
+    All but the first are empty where nobody could look at all records, as nobody can outside a simulation.
     """
 
     joint: Metrics
-    pooled: Metrics
-    local_on_all: Metrics
-    local_own: Metrics
-    joint_own: Metrics
+    pooled: Metrics = field(default_factory=dict)
+    local_on_all: Metrics = field(default_factory=dict)
+    local_own: Metrics = field(default_factory=dict)
+    joint_own: Metrics = field(default_factory=dict)
+
+    @property
+    def compared(self) -> bool:
+        """Whether there are other models to compare with."""
+        return bool(self.pooled)
 
 
 @strict
@@ -121,17 +128,18 @@ class HolderReport:
         id: Its id.
         name: Its name.
         num_examples: Records, or patients where that is the unit of privacy, that it trained on (certified).
-        num_reference: Reference records of its own kind.
+        num_reference: Reference records of its own kind; None where that is not known.
         rounds: Rounds it took part in.
         epsilon: What they cost at the agreed delta; None without privacy.
         epsilon_if_opened: What they would cost if its own ciphertexts were opened; mode ``joint`` only.
-        own_model: Its own model on reference records of its own kind.
+        own_model: Its own model on reference records of its own kind; empty, as are the other two, where nobody could
+            look at all records.
         own_model_on_all: Its own model on all reference records.
         joint_model: The joint model on reference records of its own kind.
         loses_by: Metrics in which the joint model is worse for it than its own.
         contribution: Aumann-Shapley value, in units of the utility; where it is not measured, the agreed share.
         contribution_exact: Exact Shapley value of the same games; None where there are too many holders to compute it,
-            or it has nothing to stand beside.
+            it has nothing to stand beside, or nobody could look at all records.
         share: Of the distributable revenue, in [0, 1].
         share_exact: The same as a fraction, ``numerator/denominator``.
         payout_minor: In minor units.
@@ -142,7 +150,7 @@ class HolderReport:
     id: str
     name: str
     num_examples: int
-    num_reference: int
+    num_reference: int | None
     rounds: int
     epsilon: float | None
     own_model: Metrics

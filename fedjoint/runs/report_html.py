@@ -63,13 +63,16 @@ def render_report(report: Report) -> bytes:
     ).encode()
 
 
+_POOLED = " The pooled model needs all records in one place and is drawn for comparison only."
+
+
 def _pictures(report: Report) -> list[tuple[str, str]]:
     """Each picture as SVG, and how to read it."""
     return [
         (
             charts.rounds_chart(report),
-            "After each round the exchange measures the model on its own reference records. The pooled model needs all "
-            "records in one place and is drawn for comparison only.",
+            "After each round the exchange measures the model on its own reference records."
+            + (_POOLED if report.metrics.compared else ""),
         ),
         (
             charts.epsilon_chart(report),

@@ -164,10 +164,14 @@ def contributions_sentence(report: Report) -> str:
     """How good the contributions are: what they sum to, and how they stand to the exact ones."""
     measured, decimals = report.contributions, contribution_decimals(report)
     if not measured.measured:
+        if measured.misallocated is None:
+            return f"Contributions were {plain_text(measured.method)}."
         moved = percent_text(measured.misallocated, decimals=2)
         return f"Contributions were {plain_text(measured.method)}; exact values would move {moved} of the money."
     gap = "" if measured.gap is None else f" (gap {percent_text(measured.gap, decimals=2)})"
     text = f"Contributions sum to {measured.total:z.{decimals}f} of {report.utility_gain:z.{decimals}f} gained{gap}"
+    if not report.metrics.compared:
+        return f"{text}; no exact values: they would take every holder's updates in the clear."
     if measured.largest_difference is None:
         return f"{text}; no exact values: too many holders to try every coalition."
     rank = figure_text(measured.rank_correlation)

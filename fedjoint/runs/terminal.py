@@ -111,12 +111,13 @@ def _holder_columns(report: Report, *, wide: bool) -> list[tuple[str, Callable[[
     """Heading of each column after the name, and how its cells are written."""
     decimals, currency = sentences.contribution_decimals(report), report.money.currency
     exact = ("exact\nvalue", lambda holder: contribution_text(holder.contribution_exact, decimals))
+    metrics = _metrics_shown(report, wide=wide) if report.metrics.compared else ()
     columns: list[tuple[str, Callable[[HolderReport], str]]] = [
         (f"{report.privacy.unit}s", lambda holder: f"{holder.num_examples:,}"),
-        *(column for key in _metrics_shown(report, wide=wide) for column in _metric_columns(key)),
+        *(column for key in metrics for column in _metric_columns(key)),
         ("epsi-\nlon", lambda holder: epsilon_text(holder.epsilon)),
         ("contri-\nbution", lambda holder: contribution_text(holder.contribution, decimals)),
-        *([exact] if wide else []),
+        *([exact] if wide and report.metrics.compared else []),
         ("share", lambda holder: percent_text(holder.share)),
         (
             f"payout\n{currency}",
@@ -147,7 +148,7 @@ def _models_table(report: Report, console: Console) -> Table:
         ("joint model, holders' own kind (mean)", metrics.joint_own),
         ("holders alone, their own kind (mean)", metrics.local_own),
     )
-    rows = [[name, *(figure_text(values.get(key)) for key in keys)] for name, values in models]
+    rows = [[name, *(figure_text(values.get(key)) for key in keys)] for name, values in models if values]
     return _table(["model and what it is measured on", *(sentences.METRIC_NAMES[key] for key in keys)], rows, console)
 
 
@@ -199,6 +200,8 @@ def _remarks_of(report: Report) -> list[tuple[str, str]]:
 
 
 def _losers(report: Report) -> list[str]:
+    if not report.metrics.compared:
+        return []
     labels, keys, losers = sentences.labels_of(report), sentences.metric_keys(report), sentences.losses(report)
     if not losers:
         return ["nobody loses by joining, by any metric that can be measured."]

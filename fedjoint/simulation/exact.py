@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
+from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.models.vector import parameters_to_vector
-from fedjoint.simulation.reference import ReferenceSet
 from fedjoint.training.aggregate import mean_rate
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.optimizer import linear_step, optimizer_step, start_state

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from fedjoint.agreement.signing import read_agreement
 from fedjoint.agreement.terms import Terms
+from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.errors import RecordError, ValuationError
-from fedjoint.models.utilities import utility_of
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.record.log import read_record
 from fedjoint.runs.folder import AGREEMENT, RECORD
@@ -20,8 +20,6 @@ from fedjoint.runs.recorded import RecordedRun, read_recorded_run
 from fedjoint.runs.verify import verify_run
 from fedjoint.simulation.exact import UpdateLog, holder_steps
 from fedjoint.simulation.kept_updates import read_reference, read_updates
-from fedjoint.simulation.reference import ReferenceSet
-from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.valuation.aumann_shapley import path_nodes
 from fedjoint.valuation.estimate import Estimate, Sampling
 from fedjoint.valuation.methods import METHODS, RunGames, value_run
@@ -93,13 +91,7 @@ def read_kept_run(folder: Path) -> KeptRun:
     record = read_record(folder / RECORD, agreement.sha256, terms.coordinator, witnesses=witnesses)
     recorded = read_recorded_run(record.events, agreement)
     contributors = tuple(tuple(sorted(recorded.summed[opened.round].receipts)) for opened in recorded.rounds)
-    reference = ReferenceSet(
-        examples=read_reference(folder, terms),
-        holder_of=np.full(terms.valuation.reference_num_examples, "", dtype=object),
-        module=agreed_module(terms),
-        task=agreed_task(terms),
-        utility=utility_of(terms.valuation.utility, agreed_task(terms)),
-    )
+    reference = ReferenceSet.of(read_reference(folder, terms), terms)
     return _followed(terms, recorded, log, contributors, reference)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
+from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.simulation.exact import UpdateLog, holder_steps
-from fedjoint.simulation.reference import ReferenceSet
 from fedjoint.valuation.aumann_shapley import path_nodes
 
 __all__ = ["path_influences"]

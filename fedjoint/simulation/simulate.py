@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -12,35 +11,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from fedjoint.agreement.canonical import canonical_bytes
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.agreement.terms import Terms
+from fedjoint.conduct.conducting import Commission, ConductedRun, conduct_run
+from fedjoint.conduct.reference import ReferenceSet
+from fedjoint.conduct.reporting import Comparison
+from fedjoint.conduct.stopwatch import Stopwatch
+from fedjoint.conduct.training import Conditions, TrainedRun
 from fedjoint.config import SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.datasets.load import load_dataset
-from fedjoint.data.division import Division, divide, standardised
-from fedjoint.models.vector import save_model
+from fedjoint.data.division import Division, divide
 from fedjoint.pool.money import parse_minor
-from fedjoint.pool.statement import sign_statement
-from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.privacy.ledger_file import LifetimeLedger
-from fedjoint.record.log import CLOSED, RunRecord, origin_of
-from fedjoint.runs.folder import (
-    AGREEMENT,
-    LEDGER,
-    MODEL,
-    RECORD,
-    REPORT,
-    REPORT_PAGE,
-    STATEMENTS,
-    SUMS,
-    NewRunFolder,
-    file_hashes,
-)
-from fedjoint.runs.replay import keeps_sums, sums_to_bytes
-from fedjoint.runs.report import Report
-from fedjoint.runs.report_html import render_report
-from fedjoint.runs.settling import Revenue, SettledRun, settle_run
+from fedjoint.record.log import origin_of
 from fedjoint.simulation.agreeing import (
     Parties,
     bring_together,
@@ -49,22 +33,17 @@ from fedjoint.simulation.agreeing import (
     sign_by_all,
 )
 from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
+from fedjoint.simulation.comparing import compare, describe_data
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.kept_updates import keep_updates
-from fedjoint.simulation.outcome import ReportHead, compare, describe_data, make_report
-from fedjoint.simulation.reference import ReferenceSet, Yardstick
-from fedjoint.simulation.running import Stopwatch, TrainedRun, train_inline
-from fedjoint.strict import plain
+from fedjoint.simulation.running import grid_of, reference_of
 from fedjoint.training.coordinator import RoundSummary
-from fedjoint.training.local_update import agreed_module
 from fedjoint.training.preview import CostPreview, preview_costs
 from fedjoint.training.session import Session
 
-__all__ = ["Prepared", "Progress", "SilentProgress", "SimulatedRun", "prepare", "simulate"]
+__all__ = ["Prepared", "Progress", "SilentProgress", "prepare", "simulate"]
 
 _BUYER = "buyer"
-#: Events between two signed and witnessed checkpoints of the record.
-_BATCH_EVENTS = 64
 
 
 class Progress(Protocol):
@@ -134,20 +113,12 @@ def prepare(config: SimulationConfig) -> Prepared:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SimulatedRun:
-    """A finished simulation: its folder and its report."""
-
-    folder: Path
-    report: Report
-
-
 def simulate(
     config: SimulationConfig,
     *,
     progress: Progress | None = None,
     reachable: Callable[[str, str], bool] | None = None,
-) -> SimulatedRun:
+) -> ConductedRun:
     """Run all parties in this process and write the run's folder.
 
     Args:
@@ -173,103 +144,44 @@ def simulate(
         create_missing_ledgers(config, prepared.dataset, prepared.ledgers, now=_timestamp)
         agreement = sign_by_all(prepared.terms, prepared.parties)
         hears.agreed(agreement, preview_costs(agreement.terms))
-    dataset, division, parties = prepared.dataset, prepared.division, prepared.parties
     session = Session(agreement=agreement, run_id=secrets.token_hex(16))
-    name = config.run.name or _run_name(dataset.name, config.privacy.mode, session.run_id)
-    yardstick = Yardstick(ReferenceSet.of(division, agreement.terms), agreement.terms.data.schema)
-    with (
-        closing(parties),
-        NewRunFolder(Path(config.run.folder).expanduser(), name) as folder,
-        RunRecord(
-            folder.path(RECORD),
-            origin_of(agreement.sha256, session.run_id),
-            parties.coordinator,
-            now=_timestamp,
-            batch_events=_BATCH_EVENTS,
-            witnesses=holders_as_witnesses(parties, origin_of(agreement.sha256, session.run_id)),
-        ) as record,
-    ):
-        trained = train_inline(
-            session,
-            parties,
-            yardstick,
-            log=record.append,
-            on_round=lambda summary: hears.round(summary, agreement.terms.training.rounds),
-            stopwatch=stopwatch,
-            reachable=reachable,
+    commission = Commission(
+        session=session,
+        coordinator=prepared.parties.coordinator,
+        reference=reference_of(prepared.division, agreement.terms),
+        data=describe_data(prepared.dataset, prepared.division),
+        folder=Path(config.run.folder).expanduser(),
+        name=config.run.name or _run_name(prepared.dataset.name, config.privacy.mode, session.run_id),
+        gross_minor=prepared.gross_minor,
+        buyer=_BUYER,
+        now=_timestamp,
+        witnesses=holders_as_witnesses(prepared.parties, origin_of(agreement.sha256, session.run_id)),
+    )
+    rounds = agreement.terms.training.rounds
+    with closing(prepared.parties):
+        return conduct_run(
+            commission,
+            grid_of(prepared.parties, reachable=reachable),
+            conditions=Conditions(on_round=lambda summary: hears.round(summary, rounds), stopwatch=stopwatch),
+            insight=_Everything(prepared),
         )
-        with stopwatch.stage("comparison"):
-            seen = division
-            if trained.standardisation is not None:
-                seen = standardised(division, trained.standardisation, agreement.terms.data.schema)
-            comparison = compare(trained, seen, yardstick.reference, agreement.terms, prepared.updates)
-            if comparison.errors.sampling is not None:
-                record.append("contributions.sampled", {"sampling": comparison.errors.sampling})
-        revenue = Revenue(gross_minor=prepared.gross_minor, buyer=_BUYER, at=_timestamp())
-        settled = settle_run(
-            agreement,
-            session.run_id,
-            revenue=revenue,
-            contributions=trained.contributions.by_holder,
-            utility_gain=trained.utility_gain,
-            errors=comparison.errors,
-        )
-        record.append("run.settled", _settled_facts(revenue, settled, trained))
-        report = make_report(
-            session,
-            trained=trained,
-            settled=settled,
-            comparison=comparison,
-            data=describe_data(dataset, division),
-            head=ReportHead(name=name, dataset=dataset.name, created_at=revenue.at, timings_s=stopwatch.seconds),
-        )
-        _write_files(folder, session, parties, trained=trained, settled=settled, report=report)
-        if agreement.terms.valuation.keep_updates:
-            keep_updates(folder.path(), prepared.updates, division.reference)
-        record.append(CLOSED, {"end": trained.end, "files": file_hashes(folder.path())})
-        return SimulatedRun(folder=folder.publish(), report=report)
 
 
-def _write_files(
-    folder: NewRunFolder,
-    session: Session,
-    parties: Parties,
-    *,
-    trained: TrainedRun,
-    settled: SettledRun,
-    report: Report,
-) -> None:
-    """Everything of a run but its record."""
-    folder.write(session.agreement.to_bytes(), AGREEMENT)
-    module = agreed_module(session.terms)
-    words = {
-        "agreement_sha256": session.agreement.sha256,
-        "run_id": session.run_id,
-        "features": json.dumps(session.terms.data.schema.feature_names),
-        "order": json.dumps([parameter for parameter, _ in module.named_parameters()]),
-        "standardisation": json.dumps(plain(trained.standardisation)),
-    }
-    if keeps_sums(session.terms):
-        folder.write(sums_to_bytes(trained.models[0], [summary.levels for summary in trained.rounds]), SUMS)
-    save_model(folder.path(MODEL), trained.model, module=module, metadata=words)
-    for holder, statement in settled.statements.items():
-        document = sign_statement(statement, parties.coordinator)
-        folder.write(canonical_bytes(document), STATEMENTS, f"{holder}.json")
-    with LedgerStore.open(f"sqlite:///{folder.path(LEDGER).resolve()}") as ledger:
-        ledger.post(settled.entries)
-    folder.write(report.to_bytes(), REPORT)
-    folder.write(render_report(report), REPORT_PAGE)
+class _Everything:
+    """A simulation may look at all records and updates."""
 
+    def __init__(self, prepared: Prepared) -> None:
+        self._of = prepared
 
-def _settled_facts(revenue: Revenue, settled: SettledRun, trained: TrainedRun) -> dict[str, object]:
-    return {
-        "gross_minor": revenue.gross_minor,
-        "currency": settled.settlement.currency,
-        "buyer": revenue.buyer,
-        "at": revenue.at,
-        "utility_gain": trained.utility_gain,
-        "payouts_minor": dict(settled.settlement.payouts_minor),
-    }
+    def compare(self, trained: TrainedRun, reference: ReferenceSet) -> Comparison:
+        """Train on pooled records and on each holder's own, and value exactly."""
+        of = self._of
+        return compare(trained, reference, division=of.division, terms=of.terms, updates=of.updates)
+
+    def keep(self, folder: Path) -> None:
+        """Keep updates in the clear, where everybody has consented."""
+        if self._of.terms.valuation.keep_updates:
+            keep_updates(folder, self._of.updates, self._of.division.reference)
 
 
 def _run_name(dataset: str, mode: str, run_id: str) -> str:

@@ -11,7 +11,7 @@ from flwr.app import Error, Message
 
 from fedjoint.errors import TransportError
 from fedjoint.transport.holder_grid import HolderGrid
-from fedjoint.transport.link.codec import Buffers, from_bytes, to_buffers
+from fedjoint.transport.link.codec import Buffers, from_bytes, message_size, to_buffers
 from fedjoint.transport.link.server import LinkServer
 from fedjoint.transport.touch_points import give_id
 
@@ -60,7 +60,9 @@ class GrpcGrid(HolderGrid):
             give_id(message, key)
             with self._news:
                 self._tasks[key] = message
-            self._server.submit(self._holders[message.metadata.dst_node_id], key, to_buffers(message))
+            buffers = to_buffers(message)
+            self._count("down", message.metadata.message_type, message_size(buffers))
+            self._server.submit(self._holders[message.metadata.dst_node_id], key, buffers)
             keys.append(key)
         return keys
 
@@ -71,6 +73,7 @@ class GrpcGrid(HolderGrid):
                 data = self._replies.pop(key, None)
                 task = self._tasks.pop(key) if data is not None else None
             if data is not None and task is not None:
+                self._count("up", task.metadata.message_type, len(data))
                 yield _reply(task, data)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.serverapp import ServerApp
 
-from fedjoint.transport.holder_grid import HolderGrid
+from fedjoint.transport.holder_grid import Direction, HolderGrid
 from fedjoint.transport.link.codec import from_bytes, to_buffers
 from fedjoint.transport.touch_points import give_id
 
-__all__ = ["HOLDER_KEY", "InlineGrid", "Tap", "run_inline"]
+__all__ = ["HOLDER_KEY", "InlineGrid", "Tap"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +26,7 @@ HOLDER_KEY = "holder"
 _UNREACHABLE, _APP_RAISED = 7_003, 2  # the second is Flower's own
 
 #: Hears every message that crosses between coordinator and holder: direction, holder, message type, bytes.
-Tap = Callable[[Literal["up", "down"], str, str, bytes], None]
+Tap = Callable[[Direction, str, str, bytes], None]
 
 
 class InlineGrid(HolderGrid):
@@ -97,14 +95,10 @@ class InlineGrid(HolderGrid):
             _log.exception("the app raised")
             return Message(Error(_APP_RAISED, type(failure).__name__), reply_to=message)
 
-    def _wire(self, direction: Literal["up", "down"], holder: str, message: Message) -> Message:
+    def _wire(self, direction: Direction, holder: str, message: Message) -> Message:
         """Write and read a message as a link would."""
         data = b"".join(to_buffers(message))
+        self._count(direction, message.metadata.message_type, len(data))
         if self._tap is not None:
             self._tap(direction, holder, message.metadata.message_type, data)
         return from_bytes(data)
-
-
-def run_inline(server_app: ServerApp, grid: InlineGrid) -> None:
-    """Run a ServerApp to its end on a grid."""
-    server_app(grid, Context(grid.run.run_id, 1, {}, RecordDict(), {}))

@@ -7,7 +7,8 @@ from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.messages import REFUSED, SILENT, to_record
 from fedjoint.flower.server_app import GridChannel, make_server_app
 from fedjoint.training.plan import JoinReply, Parcel, Refusal, Task
-from fedjoint.transport.inline import HOLDER_KEY, InlineGrid, run_inline
+from fedjoint.transport.holder_grid import run_server_app
+from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
 
 TASK = Parcel(body=Task(agreement_sha256="a", run_id="b"))
 IDS = ("ahus", "bern", "cork")
@@ -143,7 +144,7 @@ def test_a_server_app_runs_once_with_the_nodes_that_it_finds():
     def run(found):
         runs.append(dict(found.exchange("join", {"ahus": TASK})))
 
-    run_inline(make_server_app(run, lambda found: found.nodes, timeout_s=60), carrier)
+    run_server_app(make_server_app(run, lambda found: found.nodes, timeout_s=60), carrier)
     assert runs == [{"ahus": Parcel(body=JoinReply(holder="ahus", signature="00"))}]
 
 

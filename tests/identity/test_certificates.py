@@ -90,7 +90,7 @@ def test_the_authoritys_own_certificate_names_no_party(authority):
 
 
 def test_a_foreign_role_is_refused(authority):
-    with pytest.raises(IdentityError, match="a role of exchange, holder"):
+    with pytest.raises(IdentityError, match="a role of exchange, holder, invited"):
         read_certificate(issued(authority, role="auditor"))
 
 

@@ -282,7 +282,7 @@ def test_a_key_file_is_never_overwritten(tmp_path):
     path = tmp_path / "key"
     BASEL.save(path)
     written = path.read_bytes()
-    with pytest.raises(IdentityError, match="keys are never overwritten"):
+    with pytest.raises(IdentityError, match="secrets are never overwritten"):
         ZURICH.save(path)
     assert path.read_bytes() == written
 
@@ -319,7 +319,7 @@ def test_a_file_that_is_no_key_file_is_refused(tmp_path, text):
 
 
 def test_a_missing_key_file_and_one_of_bytes_are_refused(tmp_path):
-    with pytest.raises(IdentityError, match="is no key file"):
+    with pytest.raises(IdentityError, match="cannot be read"):
         Identity.load(tmp_path / "nothing")
     path = tmp_path / "bytes"
     path.write_bytes(b"\xff\xfe")

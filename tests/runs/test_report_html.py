@@ -323,6 +323,17 @@ def test_money_in_suspense_is_said():
     assert "Nobody is paid: 870,000.00 CNY of 1,000,000.00 CNY stands in suspense" in words
 
 
+def uncompared_report() -> Report:
+    """As outside a simulation: nobody can train on all records, or see an update in the clear."""
+    report = a_report()
+    unknown = {"num_reference": None, "own_model": {}, "own_model_on_all": {}, "joint_model": {}, "loses_by": ()}
+    holders = tuple(dataclasses.replace(one, contribution_exact=None, **unknown) for one in report.holders)
+    measured = dataclasses.replace(
+        report.contributions, rank_correlation=None, largest_difference=None, misallocated=None
+    )
+    return a_report(holders=holders, contributions=measured, metrics=MetricsReport(joint=report.metrics.joint))
+
+
 def test_missing_exact_values_are_said_and_not_made_up():
     holders = tuple(dataclasses.replace(holder, contribution_exact=None) for holder in a_report().holders)
     measured = dataclasses.replace(
@@ -332,6 +343,15 @@ def test_missing_exact_values_are_said_and_not_made_up():
     assert "no exact values: too many holders to try every coalition" in words
     assert "Spearman" not in words
     assert "diamond" not in words
+
+
+def test_where_nobody_could_look_at_all_records_no_other_model_is_shown():
+    words = page_of(uncompared_report()).words
+    assert "AUC 0.884 on 313 reference records." in words
+    assert "they would take every holder's updates in the clear" in words
+    assert "nobody but the holder itself can train on its records" in words
+    for other in ("alone", "Pooled", "pooled model", "pooled records", "exact Shapley", "Who loses", "own kind"):
+        assert other not in words.replace("would have had alone", "")
 
 
 def test_a_metric_that_cannot_be_measured_is_said():

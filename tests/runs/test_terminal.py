@@ -13,7 +13,7 @@ from fedjoint.errors import BudgetExhausted, DataError, PoolError
 from fedjoint.runs.notation import cells, epsilon_text, shortened
 from fedjoint.runs.report import MetricsReport, Report
 from fedjoint.runs.terminal import show_failure, show_report
-from tests.runs.test_report_html import HEART, LOCAL, NONE, a_report, paid
+from tests.runs.test_report_html import HEART, LOCAL, NONE, a_report, paid, uncompared_report
 
 NAMES = st.text(min_size=1, max_size=60)
 
@@ -188,6 +188,15 @@ def test_a_lower_rmse_is_called_better():
     )
     text = words(a_report(task="number", metrics=metrics))
     assert "RMSE 40.000 on 313 reference records, 2.500 lower (better) than the mean holder alone" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_where_nobody_could_look_at_all_records_no_other_model_is_shown(width):
+    text = words(uncompared_report(), width=width)
+    assert "AUC 0.884 on 313 reference records." in text
+    assert "joint model, all reference records 0.884" in text
+    for other in ("alone", "own", "pooled", "exact value", "Loses", "n/a"):
+        assert f" {other} " not in text
 
 
 def test_a_metric_that_cannot_be_measured_is_said():

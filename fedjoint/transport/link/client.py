@@ -17,15 +17,15 @@ import grpc
 import grpc.aio
 import tenacity
 
-from fedjoint import __version__
 from fedjoint.errors import IdentityError, TransportError
 from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link.codec import Buffers
 from fedjoint.transport.link.endpoint import Arrived, Endpoint
 from fedjoint.transport.link.framing import METHOD, SERVICE, frame_from_bytes, frame_to_bytes
 from fedjoint.transport.link.settings import NEWEST_VERSION, OLDEST_VERSION, LinkSettings, channel_options
+from fedjoint.transport.link.versions import SOFTWARE
 
-__all__ = ["Answer", "ClientCredentials", "HolderLink"]
+__all__ = ["Answer", "ClientCredentials", "HolderLink", "connection_options"]
 
 _log = logging.getLogger(__name__)
 _EPOCH_BYTES = 16
@@ -53,6 +53,22 @@ class ClientCredentials:
     certificate_pem: bytes
     authority_pem: bytes
     server_name: str | None = None
+
+    def secure(self) -> Any:
+        """What gRPC connects with."""
+        return grpc.ssl_channel_credentials(self.authority_pem, self.key_pem, self.certificate_pem)
+
+
+def connection_options(
+    settings: LinkSettings, credentials: ClientCredentials, proxy: str | None
+) -> list[tuple[str, int | str]]:
+    """GRPC's options of a node's connections, through a proxy where there is one."""
+    options: list[tuple[str, int | str]] = [*channel_options(settings)]
+    if proxy is not None:
+        options.append(("grpc.http_proxy", proxy))
+    if credentials.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", credentials.server_name))
+    return options
 
 
 class HolderLink:
@@ -127,11 +143,9 @@ class HolderLink:
         Raises:
             _Unreachable: there was none.
         """
-        tls = grpc.ssl_channel_credentials(
-            self._credentials.authority_pem, self._credentials.key_pem, self._credentials.certificate_pem
-        )
+        tls, options = self._credentials.secure(), connection_options(self._settings, self._credentials, self._proxy)
         before = self.connections
-        async with grpc.aio.secure_channel(self._target, tls, options=self._options()) as channel:
+        async with grpc.aio.secure_channel(self._target, tls, options=options) as channel:
             connect = channel.stream_stream(
                 f"/{SERVICE}/{METHOD}", request_serializer=frame_to_bytes, response_deserializer=frame_from_bytes
             )
@@ -149,20 +163,12 @@ class HolderLink:
             finally:
                 call.cancel()
 
-    def _options(self) -> list[tuple[str, int | str]]:
-        options: list[tuple[str, int | str]] = [*channel_options(self._settings)]
-        if self._proxy is not None:
-            options.append(("grpc.http_proxy", self._proxy))
-        if self._credentials.server_name is not None:
-            options.append(("grpc.ssl_target_name_override", self._credentials.server_name))
-        return options
-
     async def _welcome(self, call: _Call) -> float:
         """Say hello, be welcomed, take up what the last connection left; returns how often to beat, in seconds."""
         hello = wire.Hello(
             oldest_version=OLDEST_VERSION,
             newest_version=NEWEST_VERSION,
-            software=f"fedjoint {__version__}",
+            software=SOFTWARE,
             epoch=self._epoch,
             peer_epoch=self._peer_epoch,
             received=self._endpoint.received,

@@ -15,15 +15,21 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from fedjoint import __version__
 from fedjoint.errors import FedjointError, IdentityError, TransportError
 from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link.codec import Buffers
 from fedjoint.transport.link.endpoint import Endpoint
 from fedjoint.transport.link.framing import METHOD, SERVICE, Chunk, Frame, frame_from_bytes, frame_to_bytes
-from fedjoint.transport.link.settings import NEWEST_VERSION, OLDEST_VERSION, LinkSettings, channel_options
+from fedjoint.transport.link.settings import (
+    MAX_DOCUMENT_BYTES,
+    NEWEST_VERSION,
+    OLDEST_VERSION,
+    LinkSettings,
+    channel_options,
+)
+from fedjoint.transport.link.versions import SOFTWARE, VersionRefused, common_version
 
-__all__ = ["Admit", "HolderState", "LinkServer", "OnReply", "ServerCredentials"]
+__all__ = ["AddServices", "Admit", "HolderState", "LinkServer", "OnReply", "ServerCredentials", "peer_certificate"]
 
 _log = logging.getLogger(__name__)
 _EPOCH_BYTES = 16
@@ -33,6 +39,8 @@ _START_S = 30.0
 Admit = Callable[[bytes], str]
 #: Hears a holder's reply: holder, key of the task, bytes. It is called in the server's thread and must be quick.
 OnReply = Callable[[str, str, bytes | bytearray], None]
+#: Adds services to a server before it starts.
+AddServices = Callable[[Any], None]
 _Context = Any  # grpc.aio.ServicerContext; gRPC ships no types
 
 
@@ -94,6 +102,7 @@ class LinkServer:
         admit: Decides who a certificate is, at each connection.
         on_reply: Hears each reply once.
         settings: Limits and times.
+        services: Adds further services to the same server and port; it decides itself who may call them.
 
     Raises:
         TransportError: the address cannot be served on.
@@ -107,8 +116,9 @@ class LinkServer:
         admit: Admit,
         on_reply: OnReply,
         settings: LinkSettings | None = None,
+        services: AddServices | None = None,
     ) -> None:
-        self._address, self._credentials = address, credentials
+        self._address, self._credentials, self._services = address, credentials, services
         self._admit, self._on_reply, self._settings = admit, on_reply, settings or LinkSettings()
         self._epoch = secrets.token_bytes(_EPOCH_BYTES)
         self._links: dict[str, _Link] = {}
@@ -167,11 +177,13 @@ class LinkServer:
 
     async def _serve(self) -> None:
         try:
-            server = grpc.aio.server(options=[*channel_options(self._settings), *_SERVER_OPTIONS])
+            server = grpc.aio.server(options=_server_options(self._settings))
             serve = grpc.stream_stream_rpc_method_handler(
                 self._connect, request_deserializer=frame_from_bytes, response_serializer=frame_to_bytes
             )
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: serve}),))
+            if self._services is not None:
+                self._services(server)
             pair = (self._credentials.key_pem, self._credentials.certificate_pem)
             tls = grpc.ssl_server_credentials([pair], self._credentials.authority_pem, require_client_auth=True)
             self.port = server.add_secure_port(self._address, tls)
@@ -209,7 +221,7 @@ class LinkServer:
         """Serve one connection of a holder until it breaks."""
         holder = ""
         try:
-            holder = self._admit(_peer_certificate(context))
+            holder = self._admit(peer_certificate(context))
             link = self._link(holder)
             hello = await self._hello(frames)
             await self._serve_connection(holder, link, hello, frames, context)
@@ -226,13 +238,7 @@ class LinkServer:
         hello = wire.Hello() if isinstance(first, Chunk) else first.hello
         if len(hello.epoch) != _EPOCH_BYTES:
             raise TransportError("a connection that does not begin with hello")
-        if not hello.oldest_version <= NEWEST_VERSION or not hello.newest_version >= OLDEST_VERSION:
-            raise _VersionRefused(
-                f"the node speaks versions {hello.oldest_version} to {hello.newest_version} of the link "
-                f"({hello.software[:60]})",
-                expected=f"{OLDEST_VERSION} to {NEWEST_VERSION} (fedjoint {__version__})",
-                remedy="Install the same release of fedjoint on both sides.",
-            )
+        _common_version(hello)
         return hello
 
     async def _serve_connection(
@@ -270,8 +276,8 @@ class LinkServer:
     def _welcome(self, link: _Link, hello: wire.Hello) -> wire.Welcome:
         """Take up where the last connection broke, or begin anew with every task that has no reply yet."""
         welcome = wire.Welcome(
-            version=min(hello.newest_version, NEWEST_VERSION),
-            software=f"fedjoint {__version__}",
+            version=_common_version(hello),
+            software=SOFTWARE,
             epoch=self._epoch,
             beat_ms=round(self._settings.beat_s * 1000),
         )
@@ -313,21 +319,30 @@ async def _write(link: _Link, context: _Context) -> None:
         await link.wake.wait()
 
 
-class _VersionRefused(TransportError):
-    code = "transport.version"
+def _common_version(hello: wire.Hello) -> int:
+    spoken = (OLDEST_VERSION, NEWEST_VERSION)
+    return common_version(
+        hello.oldest_version, hello.newest_version, software=hello.software, spoken=spoken, what="link"
+    )
 
 
 _STATUS: dict[type, grpc.StatusCode] = {
     IdentityError: grpc.StatusCode.UNAUTHENTICATED,
-    _VersionRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    VersionRefused: grpc.StatusCode.FAILED_PRECONDITION,
 }
-#: A handshake that takes longer is a slow-loris; a holder needs one stream, and few calls beside it.
-_SERVER_OPTIONS = [
-    ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.max_concurrent_streams", 16),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.so_reuseport", 0),
-]
+
+
+def _server_options(settings: LinkSettings) -> list[tuple[str, int]]:
+    """A handshake that takes longer is a slow-loris; a holder needs one stream, and few calls beside it."""
+    received_only = [option for option in channel_options(settings) if option[0] != "grpc.max_send_message_length"]
+    return [
+        *received_only,
+        ("grpc.max_send_message_length", MAX_DOCUMENT_BYTES),
+        ("grpc.server_handshake_timeout_ms", round(settings.hello_s * 1000)),
+        ("grpc.max_concurrent_streams", 16),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.so_reuseport", 0),
+    ]
 
 
 def _words(refusal: FedjointError) -> str:
@@ -345,7 +360,12 @@ def _state(link: _Link) -> HolderState:
     )
 
 
-def _peer_certificate(context: _Context) -> bytes:
+def peer_certificate(context: _Context) -> bytes:
+    """The certificate (PEM) of whoever calls; TLS has checked who issued it.
+
+    Raises:
+        IdentityError: there is none.
+    """
     found = context.auth_context().get("x509_pem_cert", [])
     if not found:
         raise IdentityError("a connection without a certificate", remedy="Enrol the node with the exchange first.")

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["NEWEST_VERSION", "OLDEST_VERSION", "LinkSettings", "channel_options"]
+__all__ = ["MAX_DOCUMENT_BYTES", "NEWEST_VERSION", "OLDEST_VERSION", "LinkSettings", "channel_options"]
 
 #: Versions of the link's protocol that this release speaks.
 OLDEST_VERSION, NEWEST_VERSION = 1, 1
+#: The largest reply of an exchange: an agreement, and what frames it.
+MAX_DOCUMENT_BYTES = (32 << 20) + (64 << 10)
 
 
 @strict
@@ -54,7 +56,7 @@ class LinkSettings:
 
 
 def channel_options(settings: LinkSettings) -> list[tuple[str, int]]:
-    """GRPC's own limits, the same on both sides: no frame may be larger than a chunk and what frames it."""
+    """GRPC's own limits, for frames the same on both sides: none may be larger than a chunk and what frames it."""
     limit = settings.chunk_bytes + (64 << 10)
     return [
         ("grpc.max_receive_message_length", limit),

@@ -1,8 +1,8 @@
-"""What a simulated run came to, compared with what each holder could have had alone, as a report."""
+"""What a run came to, as a report; beside it, where somebody could look at all records, what it is compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,7 @@ from scipy.stats import spearmanr
 
 from fedjoint import __version__
 from fedjoint.agreement.terms import Terms
-from fedjoint.data.datasets.dataset import Dataset
-from fedjoint.data.division import Division
+from fedjoint.conduct.training import TrainedRun
 from fedjoint.encryption.parameters import SECURITY
 from fedjoint.models.tasks import Metrics
 from fedjoint.pool.shares import shares_from_contributions
@@ -23,7 +22,6 @@ from fedjoint.runs.report import (
     ContributionReport,
     DataReport,
     HolderReport,
-    LeftOutReport,
     MetricsReport,
     MoneyReport,
     PrivacyReport,
@@ -31,18 +29,14 @@ from fedjoint.runs.report import (
     RoundReport,
 )
 from fedjoint.runs.settling import UNMEASURED, SettledRun
-from fedjoint.simulation.exact import UpdateLog, exact_contributions
-from fedjoint.simulation.reference import ReferenceSet, mean_metrics, train_baselines
-from fedjoint.simulation.running import TrainedRun
-from fedjoint.simulation.sampling import path_influences
 from fedjoint.strict import build, plain
 from fedjoint.training.contributions import Contributions
 from fedjoint.training.release_round import OpenedRelease
 from fedjoint.training.session import Session
 from fedjoint.valuation.histogram import HistogramMetrics
-from fedjoint.valuation.uncertainty import ErrorBars, sampling_covariance
+from fedjoint.valuation.uncertainty import ErrorBars
 
-__all__ = ["Comparison", "ReportHead", "compare", "describe_data", "make_report"]
+__all__ = ["Comparison", "Outcome", "ReportHead", "is_measured", "make_report", "mean_metrics"]
 
 #: Metrics of which less is better.
 _COSTS = frozenset({"rmse"})
@@ -53,90 +47,61 @@ class ReportHead:
     """What a report says of itself."""
 
     name: str
-    dataset: str
     created_at: str
     timings_s: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The joint model beside others, on the reference set; by holder where that makes sense.
+    """What only somebody who can look at all records may know, by holder where that makes sense.
 
     Args:
-        joint: The joint model on all records.
-        pooled: A model trained on pooled records.
-        own_on_all: Each holder's own model on all records.
-        own: Each holder's own model on records of its own kind.
+        pooled: A model trained on pooled records, on all reference records.
+        own_on_all: Each holder's own model on all reference records.
+        own: Each holder's own model on reference records of its own kind.
         joint_own: The joint model on the same.
         num_reference: Reference records of each holder's kind.
         exact: Exact Shapley values; None where there are too many holders.
-        errors: Standard errors of the contributions.
+        sampling: Covariances of contributions by the choice of reference records, see
+            :class:`fedjoint.valuation.uncertainty.ErrorBars`; None where they are not measured.
     """
 
-    joint: Metrics
     pooled: Metrics
     own_on_all: Mapping[str, Metrics]
     own: Mapping[str, Metrics]
     joint_own: Mapping[str, Metrics]
     num_reference: Mapping[str, int]
     exact: Mapping[str, float] | None
+    sampling: tuple[tuple[float, ...], ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """All that a report is made of.
+
+    Args:
+        trained: The run before money.
+        settled: How revenue was split.
+        errors: Standard errors of the contributions.
+        joint: The joint model on all reference records.
+        comparison: What it is compared with; None: nobody could look at all records.
+    """
+
+    trained: TrainedRun
+    settled: SettledRun
     errors: ErrorBars
+    joint: Metrics
+    comparison: Comparison | None = None
+
+    @property
+    def exact(self) -> Mapping[str, float] | None:
+        """Exact contributions, if they are known."""
+        return None if self.comparison is None else self.comparison.exact
 
 
-def compare(
-    trained: TrainedRun, division: Division, reference: ReferenceSet, terms: Terms, updates: UpdateLog
-) -> Comparison:
-    """Train what the joint model is measured against, and value the run exactly where that is possible."""
-    baselines = train_baselines(division, terms)
-    ids = terms.holder_ids
-    models = [model.astype(np.float64) for model in trained.models]
-    contributors = [summary.contributors for summary in trained.rounds]
-    return Comparison(
-        joint=reference.metrics(trained.model),
-        pooled=reference.metrics(baselines.pooled),
-        own_on_all={holder: reference.metrics(baselines.alone[holder]) for holder in ids},
-        own={holder: reference.metrics_of(baselines.alone[holder], holder) for holder in ids},
-        joint_own={holder: reference.metrics_of(trained.model, holder) for holder in ids},
-        num_reference={holder: int(np.sum(reference.holder_of == holder)) for holder in ids},
-        exact=exact_contributions(updates, models, contributors, reference, terms),
-        errors=ErrorBars(
-            noise=dict(trained.contributions.noise_errors),
-            sampling=sampling_covariance(path_influences(updates, models, contributors, reference, terms))
-            if _measured(terms)
-            else None,
-        ),
-    )
-
-
-def describe_data(dataset: Dataset, division: Division) -> DataReport:
-    """What a report says of the data."""
-    notes = [*dataset.notes, *dataset.schema.notes]
-    notes += [f"'{holder}' trains on records of one class only" for holder in division.one_class]
-    return DataReport(
-        title=dataset.title or dataset.name,
-        task=dataset.schema.target.task,
-        target=dataset.schema.target.name,
-        num_features=dataset.schema.width,
-        num_reference=len(division.reference),
-        licence=dataset.licence,
-        citation=dataset.citation,
-        notes=tuple(dict.fromkeys(notes)),
-        left_out=tuple(
-            LeftOutReport(name=one.name, num_examples=one.num_examples, reason=one.reason) for one in division.left_out
-        ),
-    )
-
-
-def make_report(
-    session: Session,
-    *,
-    trained: TrainedRun,
-    settled: SettledRun,
-    comparison: Comparison,
-    data: DataReport,
-    head: ReportHead,
-) -> Report:
+def make_report(session: Session, outcome: Outcome, *, data: DataReport, head: ReportHead) -> Report:
     """Put together ``report.json``."""
+    trained, settled = outcome.trained, outcome.settled
     privacy, rounds = session.terms.privacy, max(len(trained.rounds), 1)
     return Report(
         name=head.name,
@@ -144,12 +109,12 @@ def make_report(
         agreement_sha256=session.agreement.sha256,
         created_at=head.created_at,
         fedjoint_version=__version__,
-        dataset=head.dataset,
+        dataset=session.terms.data.name,
         data=data,
         privacy=build(PrivacyReport, plain(privacy) | {"account": plain(_account(session.terms, trained))}),
         encryption=f"BFV, scheme '{session.terms.encryption.scheme}': {SECURITY}",
         end=trained.end,
-        metrics=_metrics(comparison),
+        metrics=_metrics(outcome),
         rounds=tuple(
             RoundReport(
                 round=summary.round,
@@ -161,11 +126,9 @@ def make_report(
             )
             for summary in trained.rounds
         ),
-        holders=tuple(
-            _holder(holder, session.terms, trained, settled, comparison) for holder in session.terms.holder_ids
-        ),
+        holders=tuple(_holder(holder, session.terms, outcome) for holder in session.terms.holder_ids),
         utility_gain=trained.utility_gain,
-        contributions=_contributions(session.terms, trained, settled, comparison.exact),
+        contributions=_contributions(session.terms, outcome),
         money=_money(settled),
         timings_s={name: round(seconds, 3) for name, seconds in head.timings_s.items()},
         bytes_up_per_round=round(trained.bytes_up / rounds),
@@ -186,41 +149,43 @@ def _private_metrics(terms: Terms, histogram: OpenedRelease | None) -> Histogram
     return released_metrics(metrics_plan(terms), histogram.values, num_holders=len(histogram.contributors))
 
 
-def _metrics(comparison: Comparison) -> MetricsReport:
+def _metrics(outcome: Outcome) -> MetricsReport:
+    known = outcome.comparison
+    if known is None:
+        return MetricsReport(joint=outcome.joint)
     return MetricsReport(
-        joint=comparison.joint,
-        pooled=comparison.pooled,
-        local_on_all=mean_metrics(list(comparison.own_on_all.values())),
-        local_own=mean_metrics(list(comparison.own.values())),
-        joint_own=mean_metrics(list(comparison.joint_own.values())),
+        joint=outcome.joint,
+        pooled=known.pooled,
+        local_on_all=mean_metrics(list(known.own_on_all.values())),
+        local_own=mean_metrics(list(known.own.values())),
+        joint_own=mean_metrics(list(known.joint_own.values())),
     )
 
 
-def _holder(
-    holder: str, terms: Terms, trained: TrainedRun, settled: SettledRun, comparison: Comparison
-) -> HolderReport:
-    party = terms.holder(holder)
+def _holder(holder: str, terms: Terms, outcome: Outcome) -> HolderReport:
+    party, trained, settled = terms.holder(holder), outcome.trained, outcome.settled
     receipts = [summary.receipts[holder] for summary in trained.rounds if holder in summary.receipts]
-    settlement = settled.settlement
+    known, exact, settlement = outcome.comparison, outcome.exact, settled.settlement
+    own, joint = (known.own[holder], known.joint_own[holder]) if known else ({}, {})
     return HolderReport(
         id=holder,
         name=party.identity.name,
         num_examples=party.num_examples,
-        num_reference=comparison.num_reference[holder],
+        num_reference=known.num_reference[holder] if known else None,
         rounds=len(receipts),
         epsilon=receipts[-1].epsilon if receipts else None,
         epsilon_if_opened=receipts[-1].epsilon_if_opened if receipts else None,
-        own_model=comparison.own[holder],
-        own_model_on_all=comparison.own_on_all[holder],
-        joint_model=comparison.joint_own[holder],
-        loses_by=_losses(comparison.own[holder], comparison.joint_own[holder]),
+        own_model=own,
+        own_model_on_all=known.own_on_all[holder] if known else {},
+        joint_model=joint,
+        loses_by=_losses(own, joint),
         contribution=trained.contributions.by_holder[holder],
-        contribution_exact=comparison.exact[holder] if comparison.exact is not None and _measured(terms) else None,
+        contribution_exact=exact[holder] if exact is not None and is_measured(terms) else None,
         share=float(settlement.shares[holder]),
         share_exact=settled.statements[holder].share,
         payout_minor=settlement.payouts_minor[holder],
-        noise_error=comparison.errors.noise[holder],
-        sampling_error=comparison.errors.sampling_error(holder),
+        noise_error=outcome.errors.noise[holder],
+        sampling_error=outcome.errors.sampling_error(holder),
     )
 
 
@@ -234,11 +199,9 @@ def _losses(own: Metrics, joint: Metrics) -> tuple[str, ...]:
     return tuple(worse)
 
 
-def _contributions(
-    terms: Terms, trained: TrainedRun, settled: SettledRun, exact: Mapping[str, float] | None
-) -> ContributionReport:
-    found, gain = trained.contributions, trained.utility_gain
-    if not _measured(terms):
+def _contributions(terms: Terms, outcome: Outcome) -> ContributionReport:
+    found, gain, exact = outcome.trained.contributions, outcome.trained.utility_gain, outcome.exact
+    if not is_measured(terms):
         return _unmeasured(found, exact, terms)
     total = float(sum(found.by_holder.values()))
     values = np.array(list(found.by_holder.values()))
@@ -252,13 +215,14 @@ def _contributions(
         rank_correlation=None if others is None else _rank_correlation(values, others),
         largest_difference=None if others is None else float(np.abs(values - others).max()),
         misallocated=None if exact is None else _misallocated(found.by_holder, exact),
-        paid_alike=settled.paid_alike,
+        paid_alike=outcome.settled.paid_alike,
         materiality=terms.money.materiality,
         materiality_z=terms.money.materiality_z,
     )
 
 
-def _measured(terms: Terms) -> bool:
+def is_measured(terms: Terms) -> bool:
+    """Whether contributions are measured, or each holder counts for what was agreed."""
     return terms.valuation.method != "none"
 
 
@@ -302,3 +266,17 @@ def _money(settled: SettledRun) -> MoneyReport:
         distributed_minor=split.distributed_minor,
         suspense_minor=split.suspense_minor,
     )
+
+
+def mean_metrics(several: Sequence[Mapping[str, float | None]]) -> Metrics:
+    """The mean of each metric over those that have it; None where none has.
+
+    Example:
+        >>> mean_metrics([{"auc": 0.5}, {"auc": None}, {"auc": 1.0}])
+        {'auc': 0.75}
+    """
+    means: Metrics = {}
+    for name in several[0]:
+        known = [value for metrics in several if (value := metrics[name]) is not None]
+        means[name] = float(np.mean(known)) if known else None
+    return means

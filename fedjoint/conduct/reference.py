@@ -1,9 +1,8 @@
-"""The exchange's reference set, and models trained alone or on pooled records to compare with."""
+"""The exchange's reference set: records that are no holder's, on which the model is measured."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +12,16 @@ import torch
 
 from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.terms import Terms
-from fedjoint.data.division import Division
-from fedjoint.data.records import Cells, Examples
+from fedjoint.data.records import Cells, Examples, Index
 from fedjoint.data.standardise import Standardisation
 from fedjoint.models.coalitions import CoalitionReference
 from fedjoint.models.evaluate import evaluate, influences, loss_gradient, mean_loss
 from fedjoint.models.tasks import Metrics, Task
-from fedjoint.models.training import PlainPlan, train_plainly
 from fedjoint.models.utilities import NEGATIVE_LOSS, Utility, utility_of
-from fedjoint.models.vector import parameters_to_vector
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.valuation.round_games import Reference as CoalitionMeasure
 
-__all__ = ["Baselines", "ReferenceSet", "mean_metrics", "train_baselines"]
+__all__ = ["ReferenceSet", "Yardstick"]
 
 Model = npt.NDArray[np.floating[Any]]
 Vector = npt.NDArray[np.float64]
@@ -37,24 +33,24 @@ class ReferenceSet:
 
     Args:
         examples: The records, encoded.
-        holder_of: Which holder's kind each record is.
         module: The agreed model's computation.
         task: The agreed loss and metrics.
         utility: What a model is worth, as agreed.
+        holder_of: Which holder's kind each record is; None: it is not known.
     """
 
     examples: Examples
-    holder_of: Cells
     module: torch.nn.Module
     task: Task
     utility: Utility = NEGATIVE_LOSS
+    holder_of: Cells | None = None
 
     @classmethod
-    def of(cls, division: Division, terms: Terms) -> ReferenceSet:
-        """The reference set of a divided data set."""
+    def of(cls, examples: Examples, terms: Terms, *, holder_of: Cells | None = None) -> ReferenceSet:
+        """The reference set of an agreement."""
         return cls(
-            examples=division.reference,
-            holder_of=division.reference_holder_of,
+            examples=examples,
+            holder_of=holder_of,
             module=agreed_module(terms),
             task=agreed_task(terms),
             utility=utility_of(terms.valuation.utility, agreed_task(terms)),
@@ -104,10 +100,17 @@ class ReferenceSet:
 
     def metrics_of(self, model: Model, holder: str) -> Metrics:
         """Metrics on the records of one holder's kind; all None if there are none."""
-        index = np.flatnonzero(self.holder_of == holder)
+        index = self._of_kind(holder)
         if not len(index):
             return dict.fromkeys(self.metrics(model))
         return self._metrics(model, self.examples.take(index))
+
+    def num_of(self, holder: str) -> int:
+        """How many records are of a holder's kind."""
+        return len(self._of_kind(holder))
+
+    def _of_kind(self, holder: str) -> Index:
+        return np.flatnonzero(self.holder_of == holder) if self.holder_of is not None else np.zeros(0, dtype=np.int64)
 
     def _metrics(self, model: Model, examples: Examples) -> Metrics:
         return evaluate(self.module, model, features=examples.features, targets=examples.targets, task=self.task)
@@ -157,61 +160,3 @@ class _OneByOne:
     def gradient(self, model: Vector) -> Vector:
         """Gradient of the loss, float64 [D]."""
         return self.reference.gradient(model)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Baselines:
-    """Models trained without privacy for comparison: on all records pooled, and by each holder alone."""
-
-    pooled: npt.NDArray[np.float32]
-    alone: Mapping[str, npt.NDArray[np.float32]]
-
-
-def train_baselines(division: Division, terms: Terms) -> Baselines:
-    """Train the agreed model with the agreed number of steps on pooled records, and on each holder's own.
-
-    Nobody could do the first in earnest, as records may not be pooled: it is what joining is measured against.
-    """
-    holders = division.holders
-    pooled = Examples(
-        features=np.concatenate([records.examples.features for records in holders]),
-        targets=np.concatenate([records.examples.targets for records in holders]),
-    )
-    alone = {
-        records.id: _train(records.examples, terms, (terms.training.seed, place, 0))
-        for place, records in enumerate(holders)
-    }
-    return Baselines(pooled=_train(pooled, terms, (terms.training.seed, len(holders), 0)), alone=alone)
-
-
-def _train(examples: Examples, terms: Terms, seed: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    module, training = agreed_module(terms), terms.training
-    plan = PlainPlan(
-        steps=training.rounds * training.local_steps,
-        learning_rate=training.learning_rate,
-        sampling_rate=training.sampling_rate,
-        expected_batch_size=training.sampling_rate * len(examples),
-        seed=seed,
-    )
-    return train_plainly(
-        module,
-        parameters_to_vector(module),
-        features=examples.features,
-        targets=examples.targets,
-        task=agreed_task(terms),
-        plan=plan,
-    )
-
-
-def mean_metrics(several: Sequence[Mapping[str, float | None]]) -> Metrics:
-    """The mean of each metric over those that have it; None where none has.
-
-    Example:
-        >>> mean_metrics([{"auc": 0.5}, {"auc": None}, {"auc": 1.0}])
-        {'auc': 0.75}
-    """
-    means: Metrics = {}
-    for name in several[0]:
-        known = [value for metrics in several if (value := metrics[name]) is not None]
-        means[name] = float(np.mean(known)) if known else None
-    return means

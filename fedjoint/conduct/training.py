@@ -1,0 +1,205 @@
+"""Training and valuation of a run over any Grid, through the real Flower apps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from fedjoint import __version__
+from fedjoint.conduct.reference import Yardstick
+from fedjoint.conduct.stopwatch import Stopwatch
+from fedjoint.data.standardise import Standardisation
+from fedjoint.errors import TrainingError
+from fedjoint.flower.server_app import make_server_app
+from fedjoint.identity.keys import Identity
+from fedjoint.models.vector import parameters_to_vector
+from fedjoint.training.contributions import Contributions, Valuation, valuation_of
+from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
+from fedjoint.training.holder_release import slot_of, standardisation_from
+from fedjoint.training.local_update import agreed_module
+from fedjoint.training.parts import PartedChannel
+from fedjoint.training.plan import Channel
+from fedjoint.training.release_round import OpenedRelease
+from fedjoint.training.session import Session
+from fedjoint.training.workplace import Workplace
+from fedjoint.transport.holder_grid import HolderGrid, run_server_app
+
+__all__ = ["Conditions", "TrainedRun", "train"]
+
+#: In one process a holder answers at once or never.
+_TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Who hears of a run, and how long it waits for holders.
+
+    Args:
+        on_round: Hears each round.
+        stopwatch: Times the stages ``keys``, ``statistics``, ``training``, ``metrics`` and ``contributions``.
+        timeout_s: Holders that have not answered a task by then are left out of it.
+        workplace: Where the coordinator keeps large arrays, and who hears how far its additions are.
+    """
+
+    on_round: Callable[[RoundSummary], None] = lambda summary: None
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    timeout_s: float = _TIMEOUT_S
+    workplace: Workplace = field(default_factory=Workplace)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedRun:
+    """A run after training and valuation, before money.
+
+    Args:
+        models: The model before round 1 and after each round, float32 [D].
+        rounds: What each round came to.
+        losses: Reference loss of each of ``models``.
+        contributions: Of each holder.
+        end: Why training ended.
+        histogram: The opened histogram for private metrics, if one was agreed.
+        standardisation: How records were standardised, if by private statistics.
+        bytes_up: Bytes that all holders together sent in training messages.
+        bytes_down: Bytes that they received.
+    """
+
+    models: tuple[npt.NDArray[np.float32], ...]
+    rounds: tuple[RoundSummary, ...]
+    losses: tuple[float, ...]
+    contributions: Contributions
+    end: str
+    histogram: OpenedRelease | None
+    standardisation: Standardisation | None
+    bytes_up: int
+    bytes_down: int
+
+    @property
+    def model(self) -> npt.NDArray[np.float32]:
+        """The final model."""
+        return self.models[-1]
+
+    @property
+    def utility_gain(self) -> float:
+        """Reference loss at the start minus at the end."""
+        return self.losses[0] - self.losses[-1]
+
+
+def train(
+    session: Session,
+    coordinator: Identity,
+    grid: HolderGrid,
+    reference: Yardstick,
+    *,
+    log: Log,
+    conditions: Conditions,
+) -> TrainedRun:
+    """Run the ServerApp on a Grid, from the ceremony of keys to the opened contributions.
+
+    Args:
+        session: The run.
+        coordinator: Its coordinator's keys.
+        grid: How the holders are reached.
+        reference: The exchange's reference set.
+        log: Writes the run record.
+        conditions: Who hears of it, and how long holders have.
+
+    Raises:
+        FedjointError: why no round could be trained, or holders disagreed.
+    """
+    running = _Running(session, coordinator, reference, log=log, conditions=conditions)
+    log("run.opened", running.opening_facts())
+    run_server_app(make_server_app(running, lambda _: grid.nodes, timeout_s=conditions.timeout_s), grid)
+    return running.trained(bytes_up=grid.bytes_of("up", "train"), bytes_down=grid.bytes_of("down", "train"))
+
+
+class _Running:
+    """What a run has come to so far; called once, with the channel to its holders."""
+
+    def __init__(
+        self, session: Session, coordinator: Identity, reference: Yardstick, *, log: Log, conditions: Conditions
+    ) -> None:
+        self._session, self._identity, self._reference = session, coordinator, reference
+        self._log, self._conditions = log, conditions
+        self._start = parameters_to_vector(agreed_module(session.terms))
+        self._models, self._losses = [self._start], [reference.loss(self._start)]
+        self._rounds: list[RoundSummary] = []
+        self._histogram: OpenedRelease | None = None
+        self._ended: tuple[Contributions, str] | None = None
+
+    def opening_facts(self) -> dict[str, object]:
+        return {
+            "run_id": self._session.run_id,
+            "agreement_sha256": self._session.agreement.sha256,
+            "fedjoint_version": __version__,
+            "loss": self._losses[0],
+            "metrics": dict(self._reference.metrics(self._start)),
+        }
+
+    def __call__(self, channel: Channel) -> None:
+        stage = self._conditions.stopwatch.stage
+        valuation = valuation_of(self._session, self._reference)
+        parted = PartedChannel(channel, self._session, self._conditions.workplace)
+        coordinator = Coordinator(
+            self._identity,
+            self._session,
+            start=self._start,
+            channel=parted,
+            reference=self._reference,
+            contributions=valuation,
+            log=self._log,
+        )
+        with stage("keys"):
+            coordinator.prepare()
+        try:
+            self._train(coordinator)
+            with stage("contributions"):
+                self._ended = self._value(coordinator, valuation, parted), coordinator.end
+        finally:  # also where a round was refused: others have reserved for it
+            coordinator.finish()
+
+    def _train(self, coordinator: Coordinator) -> None:
+        stage, terms = self._conditions.stopwatch.stage, self._session.terms
+        if terms.releases.statistics_noise_multiplier is not None:
+            with stage("statistics"):
+                self._standardise(coordinator)
+        with stage("training"):
+            for summary in coordinator.rounds():
+                self._models.append(coordinator.model)
+                self._losses.append(summary.loss)
+                self._rounds.append(summary)
+                self._conditions.on_round(summary)
+        if terms.releases.metrics_noise_multiplier is not None:
+            with stage("metrics"):
+                self._histogram = coordinator.release_once("metrics", slot=slot_of(terms, "metrics"))
+
+    def _standardise(self, coordinator: Coordinator) -> None:
+        terms = self._session.terms
+        opened = coordinator.release_once("statistics", slot=slot_of(terms, "statistics"))
+        self._reference.standardise(standardisation_from(terms, opened.values, opened.contributors))
+        self._losses[0] = self._reference.loss(self._start)
+        facts = {"loss": self._losses[0], "metrics": dict(self._reference.metrics(self._start))}
+        self._log("run.standardised", facts)
+
+    def _value(self, coordinator: Coordinator, valuation: Valuation, channel: Channel) -> Contributions:
+        return valuation.open(
+            channel, coordinator.key_id, coordinator=self._identity, holders=coordinator.holders, log=self._log
+        )
+
+    def trained(self, *, bytes_up: int, bytes_down: int) -> TrainedRun:
+        if self._ended is None:
+            raise TrainingError("the server app ended without a result")
+        contributions, end = self._ended
+        return TrainedRun(
+            models=tuple(self._models),
+            rounds=tuple(self._rounds),
+            losses=tuple(self._losses),
+            contributions=contributions,
+            end=end,
+            histogram=self._histogram,
+            standardisation=self._reference.standardisation,
+            bytes_up=bytes_up,
+            bytes_down=bytes_down,
+        )

@@ -1,0 +1,69 @@
+"""A run conducted by somebody who sees no record and no update: what it leaves, and that anyone can verify it."""
+
+import secrets
+from contextlib import closing
+
+import pytest
+
+from fedjoint.conduct.conducting import Commission, conduct_run
+from fedjoint.conduct.training import Conditions
+from fedjoint.config import load_config
+from fedjoint.errors import RecordError, TrainingError
+from fedjoint.runs.report import read_report
+from fedjoint.runs.verify import verify_run
+from fedjoint.simulation.agreeing import sign_by_all
+from fedjoint.simulation.comparing import describe_data
+from fedjoint.simulation.running import grid_of, reference_of
+from fedjoint.simulation.simulate import prepare
+from fedjoint.training.session import Session
+
+
+def commissioned(folder, *overrides, name="a-run"):
+    prepared = prepare(load_config(["data=breast_cancer", "training.rounds=2", "privacy=none", *overrides]))
+    agreement = sign_by_all(prepared.terms, prepared.parties)
+    commission = Commission(
+        session=Session(agreement=agreement, run_id=secrets.token_hex(16)),
+        coordinator=prepared.parties.coordinator,
+        reference=reference_of(prepared.division, agreement.terms),
+        data=describe_data(prepared.dataset, prepared.division),
+        folder=folder,
+        name=name,
+        gross_minor=100_000,
+        buyer="buyer",
+        now=lambda: "2026-01-01T00:00:00.000Z",
+    )
+    return commission, prepared.parties
+
+
+def conducted(commission, parties, *, reachable=None, **conditions):
+    with closing(parties):
+        return conduct_run(commission, grid_of(parties, reachable=reachable), conditions=Conditions(**conditions))
+
+
+def test_a_run_without_insight_is_complete_verifies_and_claims_no_comparison(tmp_path):
+    heard = []
+    run = conducted(*commissioned(tmp_path), on_round=heard.append)
+    report = read_report(run.folder / "report.json")
+    assert report == run.report
+    assert [summary.round for summary in heard] == [1, 2]
+    assert not report.metrics.compared and report.metrics.joint["auc"] is not None
+    assert all(holder.contribution_exact is None and not holder.own_model for holder in report.holders)
+    assert {check.outcome for check in verify_run(run.folder)} == {"passed"}
+
+
+def test_where_contributions_are_not_measured_nothing_is_said_of_exact_ones(tmp_path):
+    run = conducted(*commissioned(tmp_path, "valuation=none"))
+    assert run.report.contributions.misallocated is None
+    assert {check.outcome for check in verify_run(run.folder)} == {"passed"}
+
+
+def test_a_run_that_cannot_be_trained_leaves_no_folder(tmp_path):
+    with pytest.raises(TrainingError, match="take part"):
+        conducted(*commissioned(tmp_path), reachable=lambda holder, message_type: False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    (tmp_path / "a-run").mkdir()
+    with pytest.raises(RecordError, match="exists"):
+        conducted(*commissioned(tmp_path))
