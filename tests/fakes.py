@@ -163,7 +163,11 @@ def sign_by_all(terms: Terms, coordinator: Identity, holders: Mapping[str, Holde
 
 
 def make_consortium(
-    sizes: Mapping[str, int] = SIZES, *, flipped: Mapping[str, float] | None = None, **agreed: Any
+    sizes: Mapping[str, int] = SIZES,
+    *,
+    flipped: Mapping[str, float] | None = None,
+    workplace: Workplace | None = None,
+    **agreed: Any,
 ) -> Consortium:
     """Make parties with fresh keys that have all signed; ``agreed`` goes to :func:`make_terms`."""
     coordinator = Identity.create("exchange", "Exchange")
@@ -175,7 +179,8 @@ def make_consortium(
     held_out, updates = examples(60, seed=99), UpdateLog()
     terms = make_terms(coordinator, identities, sizes, held_out, **agreed)
     holders = {
-        holder: Holder(identity, records[holder], ANYTHING, observer=updates) for holder, identity in identities.items()
+        holder: Holder(identity, records[holder], ANYTHING, observer=updates, workplace=workplace)
+        for holder, identity in identities.items()
     }
     agreement = sign_by_all(terms, coordinator, holders)
     reference = ReferenceSet(
@@ -293,16 +298,20 @@ def open_contributions(consortium: Consortium, run: Run, channel: Channel) -> Co
     return run.contributions
 
 
-def complete(consortium: Consortium, **channel: Any) -> Run:
+def complete(consortium: Consortium, *, workplace: Workplace | None = None, **channel: Any) -> Run:
     """A whole run over a :class:`DirectChannel`, contributions included."""
     carrier = DirectChannel(holders=consortium.holders, **channel)
-    run = train(consortium, carrier)
+    run = train(consortium, carrier, workplace=workplace)
     open_contributions(consortium, run, carrier)
     return run
 
 
 def complete_over_grid(
-    consortium: Consortium, *, wrap: Callable[[Holder], Any] = lambda holder: holder, **grid: Any
+    consortium: Consortium,
+    *,
+    wrap: Callable[[Holder], Any] = lambda holder: holder,
+    workplace: Workplace | None = None,
+    **grid: Any,
 ) -> tuple[Run, GridChannel]:
     """A whole run through the real apps; ``wrap`` may put something in a holder's place, ``grid`` goes to the Grid."""
     served = {name: wrap(holder) for name, holder in consortium.holders.items()}
@@ -311,7 +320,7 @@ def complete_over_grid(
 
     def coordinate(channel: Channel) -> None:
         assert isinstance(channel, GridChannel)
-        run = train(consortium, channel)
+        run = train(consortium, channel, workplace=workplace)
         open_contributions(consortium, run, channel)
         done.append((run, channel))
 
