@@ -20,7 +20,7 @@ from rich.table import Table
 from fedjoint.agreement.canonical import parse_canonical
 from fedjoint.errors import FedjointError, PoolError
 from fedjoint.pool.exported import POOL_LEDGER, POOL_RECORD, verify_pool
-from fedjoint.pool.year_statement import verify_document
+from fedjoint.pool.statement_document import verify_document
 
 STORY = Path(__file__).parents[1] / "examples/insurer_pool/story.py"
 FLIPS, QUICK = 20_000, 300

@@ -100,8 +100,10 @@ class PrivacyConfig:
         epsilon_if_opened: Of mode ``joint``.
         contributions_noise_multiplier: Of mode ``joint``.
         insecure_seed: Makes the noise reproducible.
+        sizes: ``released``: the agreement states each holder's number of examples as a noisy count that is charged;
+            ``certified``: as it is, a public constant. Without noise it is always the latter.
         metrics: Whether AUC and accuracy on records that holders keep out of training are released, with noise.
-        held_out: Fraction of records kept out for them.
+        held_out: Fraction of records kept out for them, and for ``valuation.reference=holders``.
     """
 
     mode: Literal["local", "joint", "none"]
@@ -114,6 +116,7 @@ class PrivacyConfig:
     contributions_noise_multiplier: float | None = None
     unit: Literal["record", "patient"] = "record"
     insecure_seed: int | None = None
+    sizes: Literal["released", "certified"] = "released"
     metrics: bool = False
     held_out: float = 0.2
 
@@ -140,6 +143,7 @@ class ValuationConfig:
 
     method: Literal["aumann_shapley", "none"]
     utility: Literal["negative_loss", "soft_auc"]
+    reference: Literal["exchange", "holders"] = "exchange"
     quadrature_points: int = 1
     unmeasured: Literal["by_size", "equal"] = "by_size"
     keep_updates: bool = False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fedjoint.errors import FedjointError
 
-__all__ = ["JSON", "YAML", "check_suffix", "read_settings"]
+__all__ = ["JSON", "YAML", "check_suffix", "overrides_of", "read_settings"]
 
 YAML, JSON = frozenset({".yaml", ".yml"}), frozenset({".json"})
 
@@ -46,6 +49,53 @@ def check_suffix(path: Path, *, error: type[FedjointError], what: str) -> None:
     """
     if path.suffix.lower() not in YAML | JSON:
         raise error(f"{what} '{path}' is of an unknown kind", expected="a file ending in .yaml, .yml or .json")
+
+
+def overrides_of(
+    kind: type[Any], environment: Mapping[str, str], *, prefix: str, error: type[FedjointError]
+) -> dict[str, Any]:
+    """What environment variables say of the fields of a settings dataclass; :func:`fedjoint.strict.build` checks it.
+
+    Args:
+        kind: The dataclass; its fields are numbers, text, or tuples of text (separated by commas).
+        environment: Such as ``os.environ``; names of no field are kept, for the builder to refuse.
+        prefix: What the names of variables begin with.
+        error: The class of error to raise.
+
+    Raises:
+        FedjointError: of class ``error``: a number is expected and is none.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass
+        ... class Settings:
+        ...     beat_s: float = 1.0
+        >>> overrides_of(Settings, {"NODE_BEAT_S": "2.5", "HOME": "/"}, prefix="NODE_", error=FedjointError)
+        {'beat_s': 2.5}
+    """
+    hints = typing.get_type_hints(kind)
+    kinds = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    found = {}
+    for variable, text in environment.items():
+        if variable.startswith(prefix):
+            name = variable.removeprefix(prefix).lower()
+            found[name] = _typed(text, kinds.get(name, str), variable, error)
+    return found
+
+
+def _typed(text: str, kind: Any, variable: str, error: type[FedjointError]) -> Any:
+    members = typing.get_args(kind) or (kind,)
+    if typing.get_origin(kind) is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if type(None) in members and text in ("", "null"):
+        return None
+    for number in (int, float):
+        if number in members:
+            try:
+                return number(text)
+            except ValueError:
+                raise error(f"{variable} = '{text[:40]}'", expected="a number") from None
+    return text
 
 
 def _parse_json(text: str, path: Path, error: type[FedjointError]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.review import HolderPolicy
 from fedjoint.agreement.schema import Column, Schema, Target
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
@@ -23,27 +24,32 @@ from fedjoint.agreement.terms import (
 )
 from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.data.records import Examples
+from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.ciphertext import add
 from fedjoint.encryption.frames import pack_frame, parse_frame
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.opened import ToOpen
+from fedjoint.encryption.parameters import Parameters
 from fedjoint.errors import FedjointError
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import GridChannel, make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.exact import UpdateLog
+from fedjoint.training.checkpoint import MemoryStore
 from fedjoint.training.confirming import CONFIRM
-from fedjoint.training.contributions import Contributions, Valuation, valuation_of
+from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, RoundSummary
 from fedjoint.training.holder import Holder
+from fedjoint.training.holder_state import RunStore
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.training.parts import PartedChannel
 from fedjoint.training.plan import Channel, Kind, Parcel, Refusal, Task
 from fedjoint.training.session import Session
 from fedjoint.training.workplace import Workplace
+from fedjoint.transport.app_node import HOLDER_KEY
 from fedjoint.transport.holder_grid import run_server_app
-from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
+from fedjoint.transport.inline import InlineGrid
 
 WIDTH = 3
 #: Of the linear model: three weights and a bias.
@@ -56,6 +62,7 @@ ANYTHING = HolderPolicy(
     maximum_delta=1.0,
     modes=("local", "joint", "none"),
     allow_insecure_noise=True,
+    allow_exact_size=True,
 )
 NO_PRIVACY = PrivacyTerms(mode="none")
 #: One round costs 1.352 of epsilon, two cost 2.053, three 2.629.
@@ -115,7 +122,9 @@ class Consortium:
 
     def secret_key(self, holder: str) -> SecretKey:
         """The key as one holder has it: nobody else may ask."""
-        return self.holders[holder]._runs[self.agreement.sha256]._key.require()
+        key = self.holders[holder]._runs[self.agreement.sha256]._key.secret
+        assert key is not None
+        return key
 
     def task(self) -> Task:
         return Task(**self.session.address)
@@ -135,8 +144,12 @@ def make_terms(
     encryption: EncryptionTerms | None = None,
     hidden: tuple[int, ...] = (),
     valuation: Mapping[str, Any] | None = None,
+    releases: ReleaseTerms | None = None,
     **training: Any,
 ) -> Terms:
+    committed: Any = {"reference_sha256": reference.sha256(), "reference_num_examples": len(reference)}
+    if (valuation or {}).get("reference") == "holders":
+        committed = {}
     return Terms(
         title="A study",
         purpose="Tests",
@@ -149,10 +162,9 @@ def make_terms(
         training=TrainingTerms(**({"rounds": 3, "learning_rate": 1.0} | training)),
         privacy=privacy,
         encryption=encryption or EncryptionTerms(scheme="seeded", bound=8.0, value_bits=20),
-        valuation=ValuationTerms(
-            reference_sha256=reference.sha256(), reference_num_examples=len(reference), **(valuation or {})
-        ),
+        valuation=ValuationTerms(**committed | (valuation or {})),
         money=MoneyTerms(),
+        releases=releases or ReleaseTerms(),
     )
 
 
@@ -163,11 +175,7 @@ def sign_by_all(terms: Terms, coordinator: Identity, holders: Mapping[str, Holde
 
 
 def make_consortium(
-    sizes: Mapping[str, int] = SIZES,
-    *,
-    flipped: Mapping[str, float] | None = None,
-    workplace: Workplace | None = None,
-    **agreed: Any,
+    sizes: Mapping[str, int] = SIZES, *, flipped: Mapping[str, float] | None = None, workplace: Workplace | None = None, **agreed: Any
 ) -> Consortium:
     """Make parties with fresh keys that have all signed; ``agreed`` goes to :func:`make_terms`."""
     coordinator = Identity.create("exchange", "Exchange")
@@ -179,9 +187,11 @@ def make_consortium(
     held_out, updates = examples(60, seed=99), UpdateLog()
     terms = make_terms(coordinator, identities, sizes, held_out, **agreed)
     holders = {
-        holder: Holder(identity, records[holder], ANYTHING, observer=updates, workplace=workplace)
-        for holder, identity in identities.items()
+        holder: Holder(identity, records[holder], ANYTHING, observer=updates) for holder, identity in identities.items()
     }
+    if workplace is not None:
+        for holder in holders.values():
+            holder.work_at(workplace)
     agreement = sign_by_all(terms, coordinator, holders)
     reference = ReferenceSet(
         examples=held_out,
@@ -247,7 +257,6 @@ class Run:
     """What a test needs of a run that is over."""
 
     coordinator: Coordinator
-    valuation: Valuation
     models: list[np.ndarray]
     rounds: list[RoundSummary]
     events: Events
@@ -264,17 +273,15 @@ class Run:
 def begin(consortium: Consortium, channel: Channel, *, workplace: Workplace | None = None) -> Run:
     """A coordinator that has done nothing yet."""
     events: Events = []
-    valuation = valuation_of(consortium.session, consortium.reference)
     coordinator = Coordinator(
         consortium.coordinator,
         consortium.session,
         start=consortium.start,
         channel=PartedChannel(channel, consortium.session, workplace or Workplace()),
         reference=consortium.reference,
-        contributions=valuation,
         log=lambda kind, body: events.append((kind, body)),
     )
-    return Run(coordinator=coordinator, valuation=valuation, models=[consortium.start], rounds=[], events=events)
+    return Run(coordinator=coordinator, models=[consortium.start], rounds=[], events=events)
 
 
 def train(consortium: Consortium, channel: Channel, **begun: Any) -> Run:
@@ -288,13 +295,8 @@ def train(consortium: Consortium, channel: Channel, **begun: Any) -> Run:
 
 
 def open_contributions(consortium: Consortium, run: Run, channel: Channel) -> Contributions:
-    run.contributions = run.valuation.open(
-        channel,
-        run.coordinator.key_id,
-        coordinator=consortium.coordinator,
-        holders=run.coordinator.holders,
-        log=lambda kind, body: run.events.append((kind, body)),
-    )
+    run.coordinator._channel = PartedChannel(channel, consortium.session, Workplace())
+    run.contributions = run.coordinator.value()
     return run.contributions
 
 
@@ -372,3 +374,53 @@ def fedavg_by_hand(consortium: Consortium, rounds: Sequence[Sequence[str]]) -> l
         model = model + terms.training.server_learning_rate * heard.sum(axis=0) / present
         models.append(model)
     return models
+
+
+class MemoryKey:
+    """A key store that outlives the objects that use it: the packed key, and the rounds begun under it."""
+
+    def __init__(self) -> None:
+        self.packed: bytes | None = None
+        self.rounds: list[int] = []
+
+    def keep(self, key: SecretKey) -> None:
+        assert self.packed is None
+        self.packed = key.pack()
+        key.keep_rounds(self)
+
+    def load(self, parameters: Parameters, binding: Binding) -> SecretKey | None:
+        if self.packed is None:
+            return None
+        key = SecretKey.unpack(self.packed, parameters, binding)
+        key.keep_rounds(self, last_round=max(self.rounds, default=-1))
+        return key
+
+    def erase(self) -> None:
+        self.packed = None
+
+    def write(self, round_number: int) -> None:
+        self.rounds.append(round_number)
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryHolder:
+    """A holder's store in memory, for holders that are killed and come back in one process."""
+
+    def __init__(self, store: Callable[[], Any] = MemoryStore) -> None:
+        self._store, self.checkpoints = store, store()
+        self.signed: set[str] = set()
+        self.runs: dict[Binding, RunStore] = {}
+
+    def mark_signed(self, agreement_sha256: str) -> None:
+        self.signed.add(agreement_sha256)
+
+    def has_signed(self, agreement_sha256: str) -> bool:
+        return agreement_sha256 in self.signed
+
+    def open(self) -> Any:
+        return self.checkpoints
+
+    def run(self, binding: Binding) -> RunStore:
+        return self.runs.setdefault(binding, RunStore(checkpoints=self._store(), key=MemoryKey()))

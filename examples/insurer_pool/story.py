@@ -1,7 +1,8 @@
 """A year of a consortium: three hospitals, an insurer that pays, and somebody who owns what one of them brought.
 
 Run: python examples/insurer_pool/story.py [FOLDER]. It writes the pool's database, an export that
-`fedjoint.pool.exported.verify_pool` checks, and each hospital's signed statement; and tells what happened.
+`fedjoint.pool.exported.verify_pool` checks, and each hospital's and each dataset's signed statement, as JSON and as a
+page; and tells what happened.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ from fedjoint.agreement.terms import MoneyTerms
 from fedjoint.errors import PoolError
 from fedjoint.files import replace_file
 from fedjoint.identity.keys import Identity
-from fedjoint.pool import desk
+from fedjoint.pool import corrections, desk, receipts
 from fedjoint.pool.claim import Filing
 from fedjoint.pool.claim_step import SignedStep, Step, file_step, sign_step
-from fedjoint.pool.exported import export_pool, sign_pool, verify_pool
+from fedjoint.pool.exported import export_pool, verify_pool
+from fedjoint.pool.facts import Deposited, GivenBack, Opened
 from fedjoint.pool.money import format_minor
 from fedjoint.pool.record_change import Change
 from fedjoint.pool.record_store_sql import PoolStore
 from fedjoint.pool.registered import DataCertificate, Dataset, Party, Policy, Rights
-from fedjoint.pool.state import Opened, PoolState, fold
-from fedjoint.pool.year_statement import holder_statement, issued, signed_document_of, verify_document
+from fedjoint.pool.state import PoolState
+from fedjoint.pool.statement_document import issue, state_of_dataset, state_of_holder, verify_document
+from fedjoint.pool.statement_page import render_statement
 
 HOLDERS = {"north": 1_200, "south": 800, "coast": 400}
 CONTRIBUTIONS = {"north": 0.030, "south": 0.020, "coast": 0.010}
@@ -59,11 +62,11 @@ class Year:
 
     def state(self) -> PoolState:
         """What the record comes to."""
-        return fold(self.store.events())
+        return self.store.state()
 
     def act(self, decide: Callable[[PoolState, Any], Change]) -> Change:
         """Take a step in one transaction."""
-        return self.store.act(lambda inside: decide(fold(inside.events()), inside))
+        return self.store.act(lambda inside: decide(inside.state(), inside))
 
     def money(self, account: str) -> str:
         """What an account stands at, for people."""
@@ -123,20 +126,33 @@ class Year:
 
     def revenue(self, number: int, amount: int, day: int, holders: tuple[str, ...] = tuple(HOLDERS)) -> None:
         """The insurer pays, and the revenue is divided."""
-        self.act(
-            lambda state, _: desk.deposit(
-                state, f"r{number}", party="insurer", amount_minor=amount, currency="CNY", at=at(day)
-            )
-        )
+        self.deposit(f"r{number}", "insurer", amount, day)
         settling = desk.Settling(
             id=f"settlement-{number}",
             gross_minor=amount,
             contributions={holder: CONTRIBUTIONS[holder] for holder in holders},
             datasets={holder: f"scans-{holder}" for holder in holders},
+            errors=dict.fromkeys(holders, 0.002),
+            method="Aumann-Shapley value on ciphertexts, summed over rounds",
         )
         self.act(lambda state, books: desk.settle_revenue(state, settling, books=books, at=at(day))[0])
         shares = ", ".join(f"{holder} {self.money(f'payable:{holder}')}" for holder in HOLDERS)
         self.say(f"Day {day}. The insurer pays {format_minor(amount, 'CNY')}. Payable now: {shares}.")
+
+    def deposit(self, number: str, party: str, amount: int, day: int) -> None:
+        """Somebody pays in."""
+        paid = Deposited(id=number, party=party, amount_minor=amount, currency="CNY")
+        self.act(lambda state, books: receipts.deposit(state, paid, books=books, at=at(day)))
+
+    def refund(self, settlement: str, amount: int, day: int) -> None:
+        """The insurer gets a part of what it paid back, from everybody who got it."""
+        given = GivenBack(settlement=settlement, buyer="insurer", amount_minor=amount, before_minor=0, how="refund")
+        self.act(lambda state, books: corrections.give_back(state, given, books=books, at=at(day)))
+        shares = ", ".join(f"{holder} {self.money(f'payable:{holder}')}" for holder in HOLDERS)
+        self.say(
+            f"Day {day}. The insurer used less than it paid for: {format_minor(amount, 'CNY')} are refunded. "
+            f"Payable now: {shares}."
+        )
 
     def step(self, verb: str, day: int, *signers: str, **body: Any) -> SignedStep:
         """Take the claim's next step, signed by its signers."""
@@ -198,11 +214,7 @@ class Year:
         """Coast pays back what it still owes."""
         owed = self.state().claims["title-1"].owed_minor
         if owed:
-            self.act(
-                lambda state, _: desk.deposit(
-                    state, "coast-pays", party="coast", amount_minor=owed, currency="CNY", at=at(200)
-                )
-            )
+            self.deposit("coast-pays", "coast", owed, 200)
             self.step("recover", 201, "exchange", amount_minor=owed)
         self.step("close", 202, "exchange", reasons="paid and recovered in full")
         self.say(
@@ -214,27 +226,23 @@ class Year:
         """Pay out, issue every statement under one checkpoint, export, and verify all of it again."""
         self.act(lambda state, books: desk.pay_out(state, "2026", books=books, at=at(355)))
         self.say(f"Day 355. Everybody is paid: {self.money('bank')} left the pool in all, less what came in by bank.")
+        year, coordinator = {"first_day": "2026-01-01", "last_day": "2026-12-31"}, self.people["exchange"]
         statements = {
-            holder: holder_statement(
-                self.state(), self.store.ledger.entries(), holder, first_day="2026-01-01", last_day="2026-12-31"
-            )
-            for holder in HOLDERS
+            **{holder: state_of_holder(self.store, holder, **year) for holder in HOLDERS},
+            **{f"scans-{holder}": state_of_dataset(self.store, f"scans-{holder}", **year) for holder in HOLDERS},
         }
-        self.store.act(lambda _: Change(at=at(356), events=tuple(issued(one) for one in statements.values())))
-        checkpoint, events = sign_pool(self.store, self.people["exchange"], at=at(356)), list(self.store.events())
-        documents = {}
-        for holder, statement in statements.items():
-            documents[holder] = signed_document_of(
-                statement, events=events, checkpoint=checkpoint, coordinator=self.people["exchange"]
-            )
-            data = canonical_bytes(documents[holder])
-            replace_file(self.folder / f"{holder}.json", data)
-            verify_document(parse_canonical(data, error=PoolError, where=holder), self.people["exchange"].public)
+        issued = issue(self.store, list(statements.values()), coordinator, at=at(356))
+        documents = dict(zip(statements, issued, strict=True))
+        for name, document in documents.items():
+            data = canonical_bytes(document)
+            replace_file(self.folder / f"{name}.json", data)
+            replace_file(self.folder / f"{name}.html", render_statement(document))
+            verify_document(parse_canonical(data, error=PoolError, where=name), coordinator.public)
         export_pool(self.store, self.folder / "export", self.people["exchange"])
         verify_pool(self.folder / "export", self.people["exchange"].public)
         self.say(
-            f"Year's end. {len(documents)} statements, {len(events)} events and every ledger entry are done again from "
-            "the record and found right, with public keys alone."
+            f"Year's end. {len(documents)} statements, {self.state().size} events and every ledger entry are done "
+            "again from the record and found right, with public keys alone."
         )
         return documents
 
@@ -244,6 +252,7 @@ def tell(folder: Path, say: Callable[[str], None] = print) -> Year:
     year = Year(folder, say)
     year.begin()
     year.revenue(1, 10_000_000, 30)
+    year.refund("settlement-1", 500_000, 60)
     year.revenue(2, 6_000_000, 90)
     year.claim()
     year.recover()

@@ -1,4 +1,4 @@
-"""What leaves the holders beside updates and contributions, each once, encrypted, summed and with noise of its own."""
+"""What leaves the holders beside updates and contributions, each once and with noise of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from fedjoint.agreement.schema import Schema
 from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["SCORE_BINS", "ReleaseTerms", "statistics_length"]
+__all__ = ["SCORE_BINS", "SMALL_CELL", "ReleaseTerms", "statistics_length"]
 
 #: Bins of a model's scores in the histogram that gives private metrics; for each, a count of either class.
 SCORE_BINS = 10
+#: A count of fewer people, but for none, points at persons and does not leave.
+SMALL_CELL = 10
 
 
 @strict
@@ -25,39 +27,62 @@ class ReleaseTerms:
             which every holder standardises its records before round 1. In units of what one record can change; in
             mode ``joint`` that of a holder's share.
         metrics_noise_multiplier: Noise on the histogram of labels by score, once after the last round, likewise.
-        held_out: Probability with which a holder keeps a record out of training for the metrics; only with them.
+        sizes_noise_multiplier: Noise that each holder added to the number of examples that the agreement states of it,
+            in examples; None: those numbers are public constants, no function of the records.
+        validation_noise_multiplier: Noise on the holders' gradient along each round's path, where contributions are
+            measured on records that they keep out of training; in units of the clip norm, likewise.
+        held_out: Probability with which a holder keeps a record out of training, for metrics or for that gradient.
 
     Raises:
-        InvalidValue: a value out of range, or records held out for metrics that are not released.
+        InvalidValue: a value out of range.
     """
 
     statistics_noise_multiplier: float | None = None
     metrics_noise_multiplier: float | None = None
+    sizes_noise_multiplier: float | None = None
+    validation_noise_multiplier: float | None = None
     held_out: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("statistics_noise_multiplier", "metrics_noise_multiplier"):
+        for name in (
+            "statistics_noise_multiplier",
+            "metrics_noise_multiplier",
+            "sizes_noise_multiplier",
+            "validation_noise_multiplier",
+        ):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and 1e-6 <= value <= 1e6):
                 raise InvalidValue(f"releases.{name} = {value}", expected="a number from 1e-6 to 1e6")
-        if not 0 <= self.held_out <= 0.9 or (self.held_out > 0) != (self.metrics_noise_multiplier is not None):
-            raise InvalidValue(
-                f"releases.held_out = {self.held_out}",
-                expected="above 0 and at most 0.9 where private metrics are agreed, else 0",
-            )
+        if not 0 <= self.held_out <= 0.9:
+            raise InvalidValue(f"releases.held_out = {self.held_out}", expected="0 to 0.9")
 
     @property
     def any_agreed(self) -> bool:
-        """Whether there is any such release."""
+        """Whether statistics or metrics are released."""
         return self.statistics_noise_multiplier is not None or self.metrics_noise_multiplier is not None
 
-    def check(self, schema: Schema, *, mode: str, unit: str) -> None:
-        """Refuse releases that schema, privacy mode or unit of privacy do not allow.
+    def check(self, schema: Schema, *, mode: str, unit: str, validated_by_holders: bool) -> None:
+        """Refuse releases that schema, privacy mode, unit of privacy or valuation do not allow.
 
         Raises:
             InvalidValue: statistics of a number without a public range, metrics of a target that is not binary, no
-                privacy, or a unit that can change the sums without bound.
+                privacy, a unit that can change the sums without bound, or records held out for nothing.
         """
+        if mode == "none" and self.sizes_noise_multiplier is not None:
+            raise InvalidValue(
+                "releases.sizes_noise_multiplier is set and privacy.mode is none",
+                remedy="Choose privacy=joint, or state sizes as they are.",
+            )
+        if (self.held_out > 0) != (self.metrics_noise_multiplier is not None or validated_by_holders):
+            raise InvalidValue(
+                f"releases.held_out = {self.held_out}",
+                expected="above 0 where private metrics or valuation.reference = holders are agreed, else 0",
+            )
+        if (self.validation_noise_multiplier is not None) != (validated_by_holders and mode != "none"):
+            raise InvalidValue(
+                f"releases.validation_noise_multiplier = {self.validation_noise_multiplier}, privacy.mode is {mode}",
+                expected="a number where valuation.reference = holders is agreed in a mode with noise, else none",
+            )
         if not self.any_agreed:
             return
         if mode == "none" or unit != "record":

@@ -29,7 +29,8 @@ class HolderPolicy:
         maximum_delta: The largest delta it accepts.
         maximum_lifetime_epsilon: The most that its lifetime budget may allow; None: it may take part without one.
         maximum_clip_norm: The largest bound on one record's gradient; None: any, as the noise grows with it.
-        minimum_noise_multiplier: The least noise of its own, in units of the clip norm; in mode ``joint`` its share's.
+        minimum_noise_multiplier: The least noise of its own in anything it releases, in units of what one record can
+            change there; in mode ``joint`` its share's.
         minimum_colluders: Against so many colluding holders at least a ``joint`` run must protect it; with 0 any other
             holder could subtract its own noise and learn more than the stated epsilon.
         minimum_holders: Fewest holders whose updates a sum that is opened may have.
@@ -39,6 +40,8 @@ class HolderPolicy:
         allow_insecure_noise: Whether reproducible, and therefore not private, noise is acceptable.
         allow_inferred_schema: Whether, with privacy on, constants that were read off the records are acceptable.
         allow_kept_updates: Whether its (noised) updates may be kept in the clear, for audit and other values.
+        allow_exact_size: Whether, with privacy on, its number of examples may be stated as it is: true only if that
+            number is public anyway.
 
     Raises:
         InvalidValue: a limit that nothing would exceed, NaN say, or that is negative, or no mode or model at all.
@@ -58,6 +61,7 @@ class HolderPolicy:
     allow_insecure_noise: bool = False
     allow_inferred_schema: bool = False
     allow_kept_updates: bool = False
+    allow_exact_size: bool = False
 
     def __post_init__(self) -> None:
         for name in (
@@ -145,6 +149,10 @@ def _of_agreement(terms: Terms, policy: HolderPolicy) -> Iterator[Difference]:
     if terms.data.schema.origin == "inferred" and terms.privacy.mode != "none" and not policy.allow_inferred_schema:
         allowed_words = "published or declared: what was read off the records would leave without noise or charge"
         yield Difference(field="data.schema.origin", agreed="inferred", allowed=allowed_words)
+    exact = terms.releases.sizes_noise_multiplier is None
+    if exact and terms.privacy.mode != "none" and not policy.allow_exact_size:
+        allowed_words = "a number counted with noise: as it is it would leave without charge"
+        yield Difference(field="releases.sizes_noise_multiplier", agreed="none", allowed=allowed_words)
     if terms.valuation.keep_updates and not policy.allow_kept_updates:
         yield Difference(field="valuation.keep_updates", agreed="true", allowed="false: updates stay encrypted")
     if terms.training.minimum_holders < policy.minimum_holders:
@@ -152,23 +160,27 @@ def _of_agreement(terms: Terms, policy: HolderPolicy) -> Iterator[Difference]:
 
 
 def _of_privacy(terms: Terms, policy: HolderPolicy) -> Iterator[Difference]:
-    privacy = terms.privacy
+    privacy, releases = terms.privacy, terms.releases
     most: tuple[tuple[str, float | None, float | None], ...] = (
         ("epsilon", privacy.epsilon, policy.maximum_epsilon),
         ("epsilon_if_opened", privacy.epsilon_if_opened, policy.maximum_epsilon_if_opened),
         ("delta", privacy.delta, policy.maximum_delta),
         ("clip_norm", privacy.clip_norm, policy.maximum_clip_norm),
     )
+    noise = policy.minimum_noise_multiplier
     least: tuple[tuple[str, float | None, float], ...] = (
-        ("noise_multiplier", privacy.noise_multiplier, policy.minimum_noise_multiplier),
-        ("colluders", privacy.colluders, policy.minimum_colluders),
+        ("privacy.noise_multiplier", privacy.noise_multiplier, noise),
+        ("releases.statistics_noise_multiplier", releases.statistics_noise_multiplier, noise),
+        ("releases.metrics_noise_multiplier", releases.metrics_noise_multiplier, noise),
+        ("releases.sizes_noise_multiplier", releases.sizes_noise_multiplier, noise),
+        ("privacy.colluders", privacy.colluders, policy.minimum_colluders),
     )
     for field, agreed, allowed in most:
         if agreed is not None and allowed is not None and agreed > allowed:
             yield _beyond(f"privacy.{field}", agreed, "at most", allowed)
     for field, agreed, allowed in least:
         if agreed is not None and allowed is not None and agreed < allowed:
-            yield _beyond(f"privacy.{field}", agreed, "at least", allowed)
+            yield _beyond(field, agreed, "at least", allowed)
     if privacy.insecure_seed is not None and not policy.allow_insecure_noise:
         allowed_words = "none, as it makes the noise predictable"
         yield Difference(field="privacy.insecure_seed", agreed=str(privacy.insecure_seed), allowed=allowed_words)

@@ -45,7 +45,7 @@ CONTRIBUTION_NOISES = 2
 @strict
 @dataclass(frozen=True, kw_only=True)
 class HolderTerms:
-    """One holder and its certified number of examples (public: it is the holder's weight in the sum).
+    """One holder and its number of examples, certified or released with noise (public: its weight in the sum).
 
     An example is one unit of privacy: a record, or a patient with all of its records.
     """
@@ -293,7 +293,12 @@ class Terms:
             raise InvalidValue(
                 "valuation.keep_updates with private statistics", expected="one of both: kept records are as agreed"
             )
-        self.releases.check(self.data.schema, mode=self.privacy.mode, unit=self.privacy.unit)
+        self.releases.check(
+            self.data.schema,
+            mode=self.privacy.mode,
+            unit=self.privacy.unit,
+            validated_by_holders=self.validated_by_holders,
+        )
 
     def _check_joint(self) -> None:
         if self.valuation.keep_updates:
@@ -323,6 +328,11 @@ class Terms:
                 f"{self.training.minimum_holders}",
                 expected="fewer colluders than the fewest holders of a sum: somebody's noise must remain",
             )
+
+    @property
+    def validated_by_holders(self) -> bool:
+        """Whether contributions are measured on records that holders keep out of training."""
+        return self.valuation.reference == "holders"
 
     @property
     def honest_holders(self) -> int:

@@ -5,7 +5,6 @@ Verbs are loaded when they are called, so that ``fedjoint --help`` answers at on
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from typing import NoReturn
@@ -13,18 +12,19 @@ from typing import NoReturn
 import click
 
 from fedjoint import __version__
+from fedjoint.cli.lazy import LazyGroup, Verbs
 from fedjoint.errors import ConfigError, FedjointError, InvalidValue
 
 __all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_USAGE", "cli", "main"]
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
-#: Verb to (module, one line of help).
-_VERBS = {
+_VERBS: Verbs = {
     "audit": ("fedjoint.cli.audit", "Attack the privacy that a run agreed upon, on made-up records."),
     "calibrate": ("fedjoint.cli.calibrate", "Choose rounds and noise for an epsilon, without private records."),
     "claim": ("fedjoint.cli.claim", "Claims against a pool: filed, decided, appealed, paid, recovered."),
-    "holder": ("fedjoint.cli.holder", "What belongs to a holder: its lifetime privacy budget."),
+    "exchange": ("fedjoint.cli.exchange", "Coordinate a consortium: one process on one port."),
+    "holder": ("fedjoint.cli.holder", "A holder's node: join, data, review, sign, start, budget, statements."),
     "pool": ("fedjoint.cli.pool", "A compensation pool: revenue, settlement, payout, statements."),
     "registry": ("fedjoint.cli.registry", "Parties and datasets of a pool."),
     "plan": ("fedjoint.cli.plan", "Say what a run will cost, before anything is spent."),
@@ -34,25 +34,7 @@ _VERBS = {
 }
 
 
-class _LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _VERBS:
-            return None
-        command = importlib.import_module(_VERBS[cmd_name][0]).command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, words) for name, (_, words) in sorted(_VERBS.items())])
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, verbs=_VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fedjoint")
 def cli() -> None:
     """Train one model across data holders, in private, and pay each by what its data added.

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from fedjoint.cli.pool_session import Session, moves_money, now, parse_json_file, pool_command
+from fedjoint.cli import pool_corrections, pool_receipts, pool_statement
+from fedjoint.cli.pool_session import Session, key_option, moves_money, now, parse_json_file, pool_command
 
 __all__ = ["command"]
-
-_key = click.option("--key", type=click.Path(path_type=Path), required=True, help="The exchange's key file.")
 
 
 @click.group("pool")
@@ -26,9 +25,14 @@ def command() -> None:
     """
 
 
+for _part in (pool_receipts, pool_corrections, pool_statement):
+    for _command in _part.COMMANDS:
+        command.add_command(_command)
+
+
 @command.command("open")
 @click.argument("file", type=click.Path(path_type=Path))
-@_key
+@key_option
 @moves_money
 @pool_command
 def open_(session: Session, *, file: Path, key: Path) -> None:
@@ -41,33 +45,12 @@ def open_(session: Session, *, file: Path, key: Path) -> None:
     from fedjoint.errors import PoolError
     from fedjoint.identity.keys import Identity
     from fedjoint.pool.desk import open_pool
-    from fedjoint.pool.state import Opened
+    from fedjoint.pool.facts import Opened
     from fedjoint.strict import build, plain
 
     facts = {"money": {}, "claims": {}, **parse_json_file(file), "exchange": plain(Identity.load(key).public)}
     opened, at = build(Opened, facts, error=PoolError, where="rules"), now()
     session.act(lambda state, _: open_pool(state, opened, at=at))
-
-
-@command.command("deposit")
-@click.argument("deposit_id")
-@click.argument("party")
-@click.argument("amount")
-@moves_money
-@pool_command
-def deposit_(session: Session, *, deposit_id: str, party: str, amount: str) -> None:
-    """Take in money: a buyer's waits to be settled, a holder's goes against what it owes.
-
-    \b
-    Example:
-      fedjoint pool deposit invoice-7 insurer 100000.00
-    """
-    from fedjoint.pool.desk import deposit
-    from fedjoint.pool.money import parse_minor
-
-    currency, at = session.state().rules.money.currency, now()
-    minor = parse_minor(amount, currency)
-    session.act(lambda state, _: deposit(state, deposit_id, party=party, amount_minor=minor, currency=currency, at=at))
 
 
 @command.command("settle")
@@ -78,7 +61,7 @@ def deposit_(session: Session, *, deposit_id: str, party: str, amount: str) -> N
     "file",
     type=click.Path(path_type=Path),
     required=True,
-    help="JSON: contributions, datasets, sizes.",
+    help="JSON: contributions and datasets by holder; sizes, errors, method, run_id, agreement_sha256, alike, costs.",
 )
 @moves_money
 @pool_command
@@ -92,17 +75,13 @@ def settle_(session: Session, *, settlement_id: str, amount: str, file: Path) ->
     from fedjoint.errors import ConfigError
     from fedjoint.pool.desk import Settling, settle_revenue
     from fedjoint.pool.money import parse_minor
+    from fedjoint.strict import build
 
     facts, at = parse_json_file(file), now()
-    if not isinstance(facts, dict) or not {"contributions", "datasets"} <= set(facts) <= {
-        "contributions",
-        "datasets",
-        "sizes",
-    }:
+    if not isinstance(facts, dict):
         raise ConfigError(f"{file} does not say who contributed what", expected="contributions and datasets by holder")
-    settling = Settling(
-        id=settlement_id, gross_minor=parse_minor(amount, session.state().rules.money.currency), **facts
-    )
+    gross = parse_minor(amount, session.state().rules.money.currency)
+    settling = build(Settling, {**facts, "id": settlement_id, "gross_minor": gross}, error=ConfigError, where=file.name)
     session.act(lambda state, books: settle_revenue(state, settling, books=books, at=at)[0])
 
 
@@ -142,12 +121,11 @@ def payments(
     from fedjoint.errors import ConfigError
     from fedjoint.files import replace_file
     from fedjoint.pool.payment_files import payments_of, to_csv, to_pain_001
-    from fedjoint.pool.state import fold
     from fedjoint.strict import plain
 
     with session.store() as store:
-        parties = fold(store.events()).registry.parties
-        found = payments_of(store.ledger.entries(), batch, parties)
+        parties = store.state().registry.parties
+        found = payments_of(store.ledger.entries("bank"), batch, parties)
     if csv_file is not None:
         replace_file(csv_file, to_csv(found).encode())
     if xml_file is not None:
@@ -189,57 +167,54 @@ def balance(session: Session) -> None:
     session.show(rows, lines or ["the books are empty"])
 
 
-@command.command("statement")
-@click.argument("holder")
-@click.argument("first_day")
-@click.argument("last_day")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
-@_key
+@command.command("suspense")
 @pool_command
-def statement(session: Session, *, holder: str, first_day: str, last_day: str, out: Path, key: Path) -> None:
-    """Issue a party's signed statement of a period, with proof that the pool's record has it.
+def suspense(session: Session) -> None:
+    """List what stands in suspense, since when, and what has stood there longer than the dispute window.
 
     \b
     Example:
-      fedjoint pool statement north 2026-01-01 2026-12-31 --out north.json --key exchange.key
+      fedjoint pool suspense --json
     """
-    from fedjoint.agreement.canonical import canonical_bytes
-    from fedjoint.files import replace_file
-    from fedjoint.identity.keys import Identity
-    from fedjoint.pool.exported import sign_pool
-    from fedjoint.pool.record_change import Change
-    from fedjoint.pool.state import fold
-    from fedjoint.pool.year_statement import holder_statement, issued, signed_document_of
+    from fedjoint.pool.money import format_minor
+    from fedjoint.pool.suspense import suspense_report
+    from fedjoint.strict import plain
 
-    coordinator, at = Identity.load(key), now()
     with session.store() as store:
-        found = holder_statement(
-            fold(store.events()), store.ledger.entries(), holder, first_day=first_day, last_day=last_day
-        )
-        store.act(lambda _: Change(at=at, events=(issued(found),)))
-        checkpoint = sign_pool(store, coordinator, at=at)
-        document = signed_document_of(
-            found, events=list(store.events()), checkpoint=checkpoint, coordinator=coordinator
-        )
-    replace_file(out, canonical_bytes(document))
-    session.show(document, [f"{out}: the statement of '{holder}' from {first_day} until {last_day}"])
+        window = store.state().rules.money.dispute_window_days
+        found = suspense_report(store.ledger.entries("suspense"), at=now(), window_days=window)
+    lines = [
+        f"{one.entry_id:40} {format_minor(one.left_minor, one.currency):>20}  {one.days:>4} days"
+        + ("  OVERDUE" if one.overdue else "")
+        for one in found
+    ]
+    session.show(plain(found), lines or ["nothing stands in suspense"])
 
 
 @command.command("export")
 @click.argument("folder_out", type=click.Path(path_type=Path), metavar="FOLDER")
-@_key
+@click.option("--beancount", is_flag=True, help="Also write ledger.beancount, for bean-check.")
+@key_option
 @pool_command
-def export(session: Session, *, folder_out: Path, key: Path) -> None:
+def export(session: Session, *, folder_out: Path, beancount: bool, key: Path) -> None:
     """Write record and books as files, signed, for fedjoint verify.
 
     \b
     Example:
       fedjoint pool export books-2026 --key exchange.key
     """
+    from datetime import date, timedelta
+
+    from fedjoint.files import replace_file_in_parts
     from fedjoint.identity.keys import Identity
+    from fedjoint.pool.export_beancount import beancount_lines
     from fedjoint.pool.exported import export_pool
     from fedjoint.strict import plain
 
     with session.store() as store:
         signed = export_pool(store, folder_out, Identity.load(key))
+        if beancount:
+            day = (date.fromisoformat(now()[:10]) + timedelta(days=1)).isoformat()
+            lines = beancount_lines(store.ledger.entries(), store.ledger.balances(), day=day)
+            replace_file_in_parts(folder_out / "ledger.beancount", (line.encode() for line in lines))
     session.show(plain(signed), [f"{folder_out}: {signed.checkpoint.size} events, root {signed.checkpoint.root[:16]}…"])

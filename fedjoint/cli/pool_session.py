@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedjoint.pool.record_store_sql import PoolStore
     from fedjoint.pool.state import PoolState
 
-__all__ = ["Session", "moves_money", "now", "parse_json_file", "pool_command"]
+__all__ = ["Session", "key_option", "moves_money", "now", "parse_json_file", "pool_command"]
 
 #: From the record's state and the books to what is to be recorded and posted.
 Decide = Callable[["PoolState", Any], "Change"]
@@ -63,10 +63,8 @@ class Session:
 
     def state(self) -> PoolState:
         """What the record comes to."""
-        from fedjoint.pool.state import fold
-
         with self.store() as store:
-            return fold(store.events())
+            return store.state()
 
     def act(self, decide: Decide) -> Change:
         """Show what a step would do, ask, and take it.
@@ -75,10 +73,12 @@ class Session:
             PoolError: the step is refused, or the books moved between question and answer.
         """
         from fedjoint.errors import PoolError
-        from fedjoint.pool.state import fold
 
         with self.store() as store:
-            shown = decide(fold(store.events()), store.ledger)
+            shown = decide(store.state(), store.ledger)
+            if not shown.events:
+                self.say(shown, "nothing was changed: it was done before")
+                return shown
             if shown.entries and not self.as_json:
                 for line in _in_words(shown.entries):
                     click.echo(line)
@@ -89,7 +89,7 @@ class Session:
                 click.confirm("Post exactly this?", abort=True, err=True)
 
             def again(inside: Any) -> Change:
-                change = decide(fold(inside.events()), inside)
+                change = decide(inside.state(), inside)
                 if change.entries != shown.entries:
                     raise PoolError("the books moved since you were asked", remedy="Repeat the command.")
                 return change
@@ -111,7 +111,7 @@ class Session:
             }
             click.echo(json.dumps(facts, indent=2))
         else:
-            click.echo(f"{', '.join(kind for kind, _ in change.events)}: {words}")
+            click.echo(f"{', '.join(kind for kind, _ in change.events) or 'known'}: {words}")
 
     def show(self, value: Any, lines: list[str]) -> None:
         """Print a value for programs, or lines for people."""
@@ -141,6 +141,10 @@ def pool_command(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(Session(folder=folder, url=url, as_json=as_json, **flags), **more)
 
     return command
+
+
+#: The exchange's key, for what it signs.
+key_option = click.option("--key", type=click.Path(path_type=Path), required=True, help="The exchange's key file.")
 
 
 def moves_money(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -101,7 +101,7 @@ def party_revoke(session: Session, *, party_id: str, effective: str, reason: str
       fedjoint registry party revoke north --effective 2026-07-01 --reason "certificate withdrawn"
     """
     from fedjoint.pool.desk import revoke_party
-    from fedjoint.pool.state import PartyRevoked
+    from fedjoint.pool.facts import PartyRevoked
 
     revoked, at = PartyRevoked(party=party_id, effective=effective, reason=reason), now()
     session.act(lambda state, _: revoke_party(state, revoked, at=at))

@@ -63,7 +63,7 @@ def _verify_pool_file(path: Path, exchange: Path | None, *, as_json: bool) -> No
     from fedjoint.errors import ConfigError, PoolError
     from fedjoint.identity.keys import PublicIdentity
     from fedjoint.pool.exported import verify_pool
-    from fedjoint.pool.year_statement import MAX_DOCUMENT_BYTES, verify_document
+    from fedjoint.pool.statement_document import MAX_DOCUMENT_BYTES, verify_document
     from fedjoint.strict import build
 
     signer = build(PublicIdentity, parse_json_file(exchange), where="exchange") if exchange is not None else None

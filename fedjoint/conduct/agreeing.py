@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.terms import (
@@ -29,6 +30,7 @@ from fedjoint.identity.keys import PublicIdentity
 from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
+from fedjoint.privacy.sum_plan import most_examples
 from fedjoint.strict import build, plain
 from fedjoint.training.local_update import update_noise
 
@@ -58,7 +60,7 @@ def compose_terms(
     Args:
         config: What is wanted; missing noise, bounds and bits are found from it.
         coordinator: Who will conduct the run.
-        holders: Who takes part, each with its certified number of examples.
+        holders: Who takes part, each with its number of examples, released or certified as configured.
         data: Which data, and their schema.
         reference: The records, encoded, on which the model will be measured; the terms commit to them.
 
@@ -104,8 +106,8 @@ def compose_terms(
             quadrature_points=config.valuation.quadrature_points,
             keep_updates=config.valuation.keep_updates,
             unmeasured=config.valuation.unmeasured,
-            reference_sha256=reference.sha256(),
-            reference_num_examples=len(reference),
+            reference=config.valuation.reference,
+            **_committed(config, reference),
         ),
         money=MoneyTerms(
             currency=config.money.currency,
@@ -121,6 +123,13 @@ def compose_terms(
     if terms.valuation.method == "none" and config.encryption.values_per_word is None:
         return dataclasses.replace(terms, encryption=_packed(terms))
     return terms
+
+
+def _committed(config: SimulationConfig, reference: Examples) -> dict[str, Any]:
+    """What commits the exchange to its reference set, if contributions are measured on it."""
+    if config.valuation.reference == "holders":
+        return {}
+    return {"reference_sha256": reference.sha256(), "reference_num_examples": len(reference)}
 
 
 def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:
@@ -144,15 +153,16 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms, releases: Rel
         blur = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1) * _CONTRIBUTIONS_PART**-0.5
     share = config.noise_multiplier
     if share is None:
-        once = (GaussianEvent(sampling_rate=1.0, noise_multiplier=blur), *spent_on(releases, honest))
+        once = (GaussianEvent(sampling_rate=1.0, noise_multiplier=blur), *spent_on(releases, training.rounds, honest))
         rate, steps = training.sampling_rate, training.rounds
         of_sum = noise_multiplier_for(epsilon, accounted, sampling_rate=rate, steps=steps, spent=once)
-        if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps, spent=spent_on(releases))
+        own = spent_on(releases, steps)
+        if_opened = noise_multiplier_for(opened, accounted, sampling_rate=rate, steps=steps, spent=own)
         # a hair more: the root must not round below what the whole needs
         share = max(of_sum / math.sqrt(honest) * (1 + 1e-12), if_opened)
         if config.contributions_noise_multiplier is None:  # what a larger share leaves of epsilon is for contributions
             sums = GaussianEvent(sampling_rate=rate, noise_multiplier=share * math.sqrt(honest), count=steps)
-            others = (sums, *spent_on(releases, honest))
+            others = (sums, *spent_on(releases, steps, honest))
             left = noise_multiplier_for(epsilon, accounted, sampling_rate=1.0, steps=1, spent=others)
             blur = min(blur, left)
     return _agreed(config, noise_multiplier=share, contributions_noise_multiplier=blur)
@@ -167,13 +177,13 @@ def _packed(terms: Terms) -> EncryptionTerms:
 
 def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
     """The fewest bits, from the configured ones up, on which the noise is neither rounded off nor cut off."""
-    privacy, sizes = terms.privacy, [holder.num_examples for holder in terms.holders]
+    privacy, largest = terms.privacy, most_examples(terms)
     clip_norm, share, blur = privacy.clip_norm, privacy.noise_multiplier, privacy.contributions_noise_multiplier
     assert clip_norm is not None and share is not None and blur is not None  # PrivacyTerms made sure
     step = coarsest_step(clip_norm, terms.num_parameters)
     plan = JointPlan(
         num_parameters=terms.num_parameters,
-        num_holders=len(sizes),
+        num_holders=len(terms.holders),
         rounds=terms.training.rounds,
         sampling_rate=terms.training.sampling_rate,
         clip_norm=clip_norm,
@@ -181,11 +191,11 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
         noise_multiplier=share,
         contributions_noise_multiplier=blur,
     )
-    wide = bound or noise_bound(plan, privacy, largest_holder=max(sizes)) * (1 + 1e-9)
+    wide = bound or noise_bound(plan, privacy, largest_holder=largest) * (1 + 1e-9)
     bits = max(terms.encryption.value_bits, math.ceil(math.log2(wide / step + 2)) + 1)
     if bits > _MOST_BITS:
         raise PrivacyError(
-            f"mode joint needs {bits} bits a value for {terms.num_parameters} parameters and {max(sizes)} examples",
+            f"mode joint needs {bits} bits a value for {terms.num_parameters} parameters and {largest} examples",
             expected=f"at most {_MOST_BITS}",
             remedy="Take a smaller model, or choose privacy=local.",
         )
@@ -204,7 +214,7 @@ def _privacy(config: PrivacyConfig, training: TrainingTerms, releases: ReleaseTe
         steps = training.rounds * training.local_steps
         rate = training.sampling_rate
         noise = noise_multiplier_for(
-            config.epsilon, config.delta, sampling_rate=rate, steps=steps, spent=spent_on(releases)
+            config.epsilon, config.delta, sampling_rate=rate, steps=steps, spent=spent_on(releases, training.rounds)
         )
     return _agreed(config, noise_multiplier=noise)
 

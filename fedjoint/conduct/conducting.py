@@ -20,6 +20,7 @@ from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.record.log import CLOSED, AskWitnesses, RunRecord, origin_of
 from fedjoint.runs.folder import (
     AGREEMENT,
+    GRADIENTS,
     LEDGER,
     MODEL,
     RECORD,
@@ -30,7 +31,7 @@ from fedjoint.runs.folder import (
     NewRunFolder,
     file_hashes,
 )
-from fedjoint.runs.replay import keeps_sums, sums_to_bytes
+from fedjoint.runs.replay import gradients_to_bytes, keeps_sums, sums_to_bytes
 from fedjoint.runs.report import DataReport, Report
 from fedjoint.runs.report_html import render_report
 from fedjoint.runs.settling import Revenue, settle_run
@@ -184,6 +185,8 @@ def _write_files(folder: NewRunFolder, commission: Commission, outcome: Outcome,
     }
     if keeps_sums(session.terms):
         folder.write(sums_to_bytes(trained.models[0], [summary.levels for summary in trained.rounds]), SUMS)
+        if trained.gradients:
+            folder.write(gradients_to_bytes([opened.values for opened in trained.gradients]), GRADIENTS)
     save_model(folder.path(MODEL), trained.model, module=module, metadata=words)
     for holder, statement in outcome.settled.statements.items():
         document = sign_statement(statement, commission.coordinator)

@@ -1,4 +1,4 @@
-"""How much of a run's epsilon goes to what is released beside updates and contributions: statistics and metrics."""
+"""How much of a run's epsilon goes to what is released beside updates and contributions: statistics, metrics, sizes."""
 
 from __future__ import annotations
 
@@ -9,46 +9,93 @@ from fedjoint.agreement.terms import TAILS_OF_DELTA, TrainingTerms
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.accounting import noise_multiplier_for
-from fedjoint.privacy.events import GaussianEvent, Ledger
+from fedjoint.privacy.events import MOST_NOISE, GaussianEvent, Ledger, costs
+from fedjoint.privacy.releases import size_release
 
-__all__ = ["agreed_releases", "honest_holders", "spent_on"]
+__all__ = ["agreed_releases", "honest_holders", "sizes_noise", "spent_on"]
 
 #: The part of 1 / noise², summed over releases, that each of them gets.
 _PART = 0.1
+#: The same for the number of a holder's examples: some per cent of it are enough for a weight or a divisor.
+_SIZES_PART = 0.02
+#: The same of all validation gradients together.
+_VALIDATION_PART = 0.2
 
 
 def agreed_releases(config: SimulationConfig, training: TrainingTerms) -> ReleaseTerms:
-    """The releases that a configuration asks for, each with a tenth of what epsilon allows (in 1 / noise²).
+    """The releases that a configuration asks for, each with its part of what epsilon allows (in 1 / noise²).
+
+    A tenth is for statistics, a tenth for metrics, a fifth for the holders' validation gradients of all rounds.
 
     Raises:
         PrivacyError: they are asked for without a privacy mode or its epsilon.
     """
     privacy = config.privacy
     statistics, metrics = config.data.standardise == "private", privacy.metrics
-    if not (statistics or metrics):
-        return ReleaseTerms()
+    by_holders, sizes = config.valuation.reference == "holders", sizes_noise(privacy)
+    if privacy.mode == "none" and by_holders and not (statistics or metrics):
+        return ReleaseTerms(held_out=privacy.held_out)
+    if not (statistics or metrics or by_holders):
+        return ReleaseTerms(sizes_noise_multiplier=sizes)
     if privacy.mode == "none" or privacy.epsilon is None or privacy.delta is None:
         raise PrivacyError(
             "data.standardise=private or privacy.metrics=true without an epsilon to charge them to",
             remedy="Choose a privacy mode, with epsilon and delta.",
         )
     accounted = privacy.delta * (1 - TAILS_OF_DELTA)
-    noise = noise_multiplier_for(privacy.epsilon, accounted, sampling_rate=1.0, steps=1) * _PART**-0.5
+    whole = noise_multiplier_for(privacy.epsilon, accounted, sampling_rate=1.0, steps=1)
     # a hair more: the root must not round below what the whole needs
-    share = noise / math.sqrt(honest_holders(privacy, training)) * (1 + 1e-12)
+    of_a_holder = whole / math.sqrt(honest_holders(privacy, training)) * (1 + 1e-12)
+    share = of_a_holder * _PART**-0.5
     return ReleaseTerms(
         statistics_noise_multiplier=share if statistics else None,
         metrics_noise_multiplier=share if metrics else None,
-        held_out=privacy.held_out if metrics else 0.0,
+        sizes_noise_multiplier=sizes,
+        validation_noise_multiplier=of_a_holder * (training.rounds / _VALIDATION_PART) ** 0.5 if by_holders else None,
+        held_out=privacy.held_out if metrics or by_holders else 0.0,
     )
 
 
-def spent_on(releases: ReleaseTerms, honest: int = 1) -> Ledger:
-    """What they cost with the noise of so many holders; of one: if a holder's ciphertexts were opened."""
-    noises = (releases.statistics_noise_multiplier, releases.metrics_noise_multiplier)
-    return tuple(
-        GaussianEvent(sampling_rate=1.0, noise_multiplier=noise * math.sqrt(honest))
-        for noise in noises
+def sizes_noise(privacy: PrivacyConfig) -> float | None:
+    """Noise on the number of each holder's examples, in examples; None where that number is a public constant.
+
+    Raises:
+        PrivacyError: sizes are to be released without an epsilon to charge them to.
+    """
+    if privacy.mode == "none" or privacy.sizes == "certified":
+        return None
+    if privacy.epsilon is None or privacy.delta is None:
+        raise PrivacyError(
+            "privacy.sizes=released without an epsilon to charge it to",
+            remedy="Set privacy.epsilon and privacy.delta, or state sizes as they are with privacy.sizes=certified.",
+        )
+    accounted = privacy.delta * (1 - TAILS_OF_DELTA)
+    whole = noise_multiplier_for(privacy.epsilon, accounted, sampling_rate=1.0, steps=1)
+    noise = whole / math.sqrt(_SIZES_PART)
+    if noise > MOST_NOISE:
+        raise PrivacyError(
+            f"privacy.epsilon = {privacy.epsilon:g} would take noise of {noise:.3g} examples on each holder's number",
+            expected=f"at most {MOST_NOISE:g}",
+            remedy="Raise privacy.epsilon.",
+        )
+    return noise
+
+
+def spent_on(releases: ReleaseTerms, rounds: int, honest: int = 1) -> Ledger:
+    """What they cost over so many rounds with the noise of so many holders; of one: if its ciphertexts were opened.
+
+    A size is a holder's own release, with all of the noise.
+    """
+    noise = releases.sizes_noise_multiplier
+    own = () if noise is None else costs([size_release(noise)])
+    noises = (
+        (releases.statistics_noise_multiplier, 1),
+        (releases.metrics_noise_multiplier, 1),
+        (releases.validation_noise_multiplier, rounds),
+    )
+    return own + tuple(
+        GaussianEvent(sampling_rate=1.0, noise_multiplier=noise * math.sqrt(honest), count=count)
+        for noise, count in noises
         if noise is not None
     )
 

@@ -111,7 +111,14 @@ def make_report(session: Session, outcome: Outcome, *, data: DataReport, head: R
         fedjoint_version=__version__,
         dataset=session.terms.data.name,
         data=data,
-        privacy=build(PrivacyReport, plain(privacy) | {"account": plain(_account(session.terms, trained))}),
+        privacy=build(
+            PrivacyReport,
+            plain(privacy)
+            | {
+                "account": plain(_account(session.terms, trained)),
+                "sizes_noise_sd": session.terms.releases.sizes_noise_multiplier,
+            },
+        ),
         encryption=f"BFV, scheme '{session.terms.encryption.scheme}': {SECURITY}",
         end=trained.end,
         metrics=_metrics(outcome),
@@ -207,7 +214,8 @@ def _contributions(terms: Terms, outcome: Outcome) -> ContributionReport:
     values = np.array(list(found.by_holder.values()))
     others = None if exact is None else np.array([exact[holder] for holder in found.by_holder])
     return ContributionReport(
-        method="Aumann-Shapley value on ciphertexts",
+        method="Aumann-Shapley value on ciphertexts"
+        + (", along gradients of records that holders keep out of training" if terms.validated_by_holders else ""),
         total=total,
         gap=abs(total - gain) / abs(gain) if gain else None,
         numbers_opened=found.numbers_opened,
@@ -218,6 +226,7 @@ def _contributions(terms: Terms, outcome: Outcome) -> ContributionReport:
         paid_alike=outcome.settled.paid_alike,
         materiality=terms.money.materiality,
         materiality_z=terms.money.materiality_z,
+        reference=terms.valuation.reference,
     )
 
 

@@ -16,9 +16,9 @@ from fedjoint.errors import TrainingError
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
-from fedjoint.training.contributions import Contributions, Valuation, valuation_of
+from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
-from fedjoint.training.holder_release import slot_of, standardisation_from
+from fedjoint.training.holder_release import standardisation_from
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.parts import PartedChannel
 from fedjoint.training.plan import Channel
@@ -61,6 +61,7 @@ class TrainedRun:
         contributions: Of each holder.
         end: Why training ended.
         histogram: The opened histogram for private metrics, if one was agreed.
+        gradients: The opened validation gradient of each round, where contributions are measured on holders' records.
         standardisation: How records were standardised, if by private statistics.
         bytes_up: Bytes that all holders together sent in training messages.
         bytes_down: Bytes that they received.
@@ -72,6 +73,7 @@ class TrainedRun:
     contributions: Contributions
     end: str
     histogram: OpenedRelease | None
+    gradients: tuple[OpenedRelease, ...]
     standardisation: Standardisation | None
     bytes_up: int
     bytes_down: int
@@ -83,7 +85,9 @@ class TrainedRun:
 
     @property
     def utility_gain(self) -> float:
-        """Reference loss at the start minus at the end."""
+        """Reference loss at the start minus at the end; on holders' records what their gradients say of it."""
+        if self.gradients:
+            return sum(self.contributions.gains)
         return self.losses[0] - self.losses[-1]
 
 
@@ -127,6 +131,7 @@ class _Running:
         self._models, self._losses = [self._start], [reference.loss(self._start)]
         self._rounds: list[RoundSummary] = []
         self._histogram: OpenedRelease | None = None
+        self._gradients: tuple[OpenedRelease, ...] = ()
         self._ended: tuple[Contributions, str] | None = None
 
     def opening_facts(self) -> dict[str, object]:
@@ -140,15 +145,12 @@ class _Running:
 
     def __call__(self, channel: Channel) -> None:
         stage = self._conditions.stopwatch.stage
-        valuation = valuation_of(self._session, self._reference)
-        parted = PartedChannel(channel, self._session, self._conditions.workplace)
         coordinator = Coordinator(
             self._identity,
             self._session,
             start=self._start,
-            channel=parted,
+            channel=PartedChannel(channel, self._session, self._conditions.workplace),
             reference=self._reference,
-            contributions=valuation,
             log=self._log,
         )
         with stage("keys"):
@@ -156,7 +158,8 @@ class _Running:
         try:
             self._train(coordinator)
             with stage("contributions"):
-                self._ended = self._value(coordinator, valuation, parted), coordinator.end
+                self._ended = coordinator.value(), coordinator.end
+            self._gradients = coordinator.gradients
         finally:  # also where a round was refused: others have reserved for it
             coordinator.finish()
 
@@ -173,20 +176,15 @@ class _Running:
                 self._conditions.on_round(summary)
         if terms.releases.metrics_noise_multiplier is not None:
             with stage("metrics"):
-                self._histogram = coordinator.release_once("metrics", slot=slot_of(terms, "metrics"))
+                self._histogram = coordinator.release_once("metrics")
 
     def _standardise(self, coordinator: Coordinator) -> None:
         terms = self._session.terms
-        opened = coordinator.release_once("statistics", slot=slot_of(terms, "statistics"))
+        opened = coordinator.release_once("statistics")
         self._reference.standardise(standardisation_from(terms, opened.values, opened.contributors))
         self._losses[0] = self._reference.loss(self._start)
         facts = {"loss": self._losses[0], "metrics": dict(self._reference.metrics(self._start))}
         self._log("run.standardised", facts)
-
-    def _value(self, coordinator: Coordinator, valuation: Valuation, channel: Channel) -> Contributions:
-        return valuation.open(
-            channel, coordinator.key_id, coordinator=self._identity, holders=coordinator.holders, log=self._log
-        )
 
     def trained(self, *, bytes_up: int, bytes_down: int) -> TrainedRun:
         if self._ended is None:
@@ -199,6 +197,7 @@ class _Running:
             contributions=contributions,
             end=end,
             histogram=self._histogram,
+            gradients=self._gradients,
             standardisation=self._reference.standardisation,
             bytes_up=bytes_up,
             bytes_down=bytes_down,

@@ -35,7 +35,6 @@ class LeftOut:
 
     id: str
     name: str
-    num_examples: int
     reason: str
 
 
@@ -110,10 +109,7 @@ def divide(dataset: Dataset, *, reference_fraction: float, minimum_examples: int
         ),
         reference=examples.take(reference),
         reference_holder_of=id_of[reference],
-        left_out=tuple(
-            LeftOut(id=holder, name=names[holder], num_examples=len(parts[holder]), reason=reason)
-            for holder, reason in selection.left_out
-        ),
+        left_out=tuple(LeftOut(id=holder, name=names[holder], reason=reason) for holder, reason in selection.left_out),
         one_class=selection.one_class,
     )
 

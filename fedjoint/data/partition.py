@@ -160,7 +160,7 @@ def select_holders(parts: Mapping[str, Index], classes: NDArray[Any] | None, *, 
     if minimum_examples < 1:
         raise DataError(f"minimum_examples is {minimum_examples}", expected="1 or more")
     reasons = {
-        holder: f"{len(index)} training records, fewer than {minimum_examples}"
+        holder: f"fewer than {minimum_examples} training records"
         for holder, index in parts.items()
         if len(index) < minimum_examples
     }

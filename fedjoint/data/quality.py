@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedjoint.agreement.release_terms import SMALL_CELL
 from fedjoint.agreement.schema import Column, Schema
 from fedjoint.data.encode import parse_numbers, present_cells
 from fedjoint.data.records import Cells, Table
 from fedjoint.strict import strict
 
 __all__ = [
-    "SMALL_CELL",
     "ColumnQuality",
     "QualityReport",
     "cell_counts",
@@ -28,9 +28,6 @@ __all__ = [
     "counts_sensitivity",
     "suppress",
 ]
-
-#: A count of fewer people, but for none, points at persons and does not leave.
-SMALL_CELL = 10
 
 
 @strict

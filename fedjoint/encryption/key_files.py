@@ -1,9 +1,8 @@
 """A holder's own key on its disk, so that a restart does not end its part in the run.
 
-The file is of mode 0600 and never overwritten, and holds the rounds that were begun and the sums that were confirmed:
-each is written down and synced before its encryption, or its signature, so that whatever happens the same holder never
-encrypts twice in a round under one key, and never confirms two sums of it. It is locked while it is open, so that no
-second process does either. An old copy of the file put back in its place would undo
+The file is of mode 0600 and never overwritten, and holds the rounds that were begun: each is written down and synced
+before its encryption, so that whatever happens the same holder never encrypts twice in a round under one key. It is
+locked while it is open, so that no second process does either. An old copy of the file put back in its place would undo
 that: do not restore it from a backup.
 """
 
@@ -25,12 +24,11 @@ from fedjoint.strict import plain
 __all__ = ["erase_key", "load_key", "store_key"]
 
 _FORMAT = "fedjoint-key-1"
-#: 10,000 rounds take 1.3 MB.
-_MAX_BYTES = 4 << 20
+_MAX_BYTES = 1 << 20
 
 
 def store_key(key: SecretKey, path: Path) -> None:
-    """Write a key to a new file, to which it writes from now on what it is used for, before it is.
+    """Write a key to a new file, which from now on it writes each round to before encrypting.
 
     Args:
         key: As made or taken in the ceremony; closing it closes the file.
@@ -57,7 +55,7 @@ def store_key(key: SecretKey, path: Path) -> None:
         journal.lock()
         journal.append(record)
         sync_folder(path.parent)
-        key.keep_journal(journal)
+        key.keep_rounds(journal)
     except BaseException:
         journal.close()
         path.unlink()
@@ -65,7 +63,7 @@ def store_key(key: SecretKey, path: Path) -> None:
 
 
 def load_key(path: Path, *, parameters: Parameters, binding: Binding) -> SecretKey:
-    """Read what :func:`store_key` wrote, with all rounds begun and sums confirmed since.
+    """Read what :func:`store_key` wrote, with all rounds begun since.
 
     Args:
         path: The file; it stays open and locked until the key is closed.
@@ -84,9 +82,9 @@ def load_key(path: Path, *, parameters: Parameters, binding: Binding) -> SecretK
         if os.fstat(handle).st_mode & 0o077:
             raise EncryptionError(f"{path} can be read by others", remedy=f"Run: chmod 600 {path}")
         journal.lock()
-        record, rounds, confirmed = journal.read()
+        record, rounds = journal.read()
         key = _key(record, parameters, binding, path)
-        key.keep_journal(journal, rounds=rounds, confirmed=confirmed)
+        key.keep_rounds(journal, last_round=max(rounds, default=-1))
     except BaseException:
         journal.close()
         raise
@@ -113,7 +111,7 @@ def erase_key(path: Path) -> None:
 
 
 class _Journal:
-    """An open key file: one JSON object a line, the key first, then rounds and sums."""
+    """An open key file: one JSON object a line, the key first, then the rounds."""
 
     def __init__(self, handle: int, path: Path) -> None:
         self._handle, self._path = handle, path
@@ -131,24 +129,20 @@ class _Journal:
         if written != len(line):
             raise EncryptionError(f"{self._path} cannot be written: the disk is full", remedy="Nothing was encrypted.")
 
-    def write_round(self, round_number: int) -> None:
+    def write(self, round_number: int) -> None:
         self.append({"round": round_number})
 
-    def write_confirmed(self, slot: int, sha256: str) -> None:
-        self.append({"confirmed": slot, "sha256": sha256})
-
-    def read(self) -> tuple[dict[str, Any], list[int], dict[int, str]]:
-        """The key's record, rounds and sums; what a crash left of a last line was never acted upon, and is cut off."""
+    def read(self) -> tuple[dict[str, Any], list[int]]:
+        """The key's record and the rounds; what a crash left of a last line was never encrypted for, and is cut off."""
         data = os.pread(self._handle, _MAX_BYTES, 0)
         whole = data[: data.rfind(b"\n") + 1]
         try:
-            record, *entries = (json.loads(line) for line in whole.splitlines())
-            confirmed = {int(entry["confirmed"]): str(entry["sha256"]) for entry in entries if "confirmed" in entry}
-            numbers = [int(entry["round"]) for entry in entries if "confirmed" not in entry]
+            record, *rounds = (json.loads(line) for line in whole.splitlines())
+            numbers = [int(entry["round"]) for entry in rounds]
         except (ValueError, TypeError, KeyError):
             raise EncryptionError(f"{self._path} is no key file", remedy="A new run makes a new key.") from None
         os.ftruncate(self._handle, len(whole))
-        return record, numbers, confirmed
+        return record, numbers
 
     def close(self) -> None:
         os.close(self._handle)

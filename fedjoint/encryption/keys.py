@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
 from typing import NoReturn, Protocol
 
 import numpy as np
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.words import Words, inner, multiply_small, small_spectrum
-from fedjoint.errors import EncryptionError, Equivocation
+from fedjoint.errors import EncryptionError
 
-__all__ = ["MAX_FALSE_SUMS", "PACKED_KEY_BYTES", "KeyJournal", "SecretKey"]
+__all__ = ["MAX_FALSE_SUMS", "PACKED_KEY_BYTES", "RoundJournal", "SecretKey"]
 
 #: Whether a made-up sum opens tells something of the key, a bit or so each time: no honest run meets even one.
 MAX_FALSE_SUMS = 8
@@ -27,15 +26,11 @@ MAX_FALSE_SUMS = 8
 PACKED_KEY_BYTES = DEGREE // 4
 
 
-class KeyJournal(Protocol):
-    """Where a key writes down what it is used for, before it is."""
+class RoundJournal(Protocol):
+    """Where a key writes down, before each encryption, the round it is for."""
 
-    def write_round(self, round_number: int) -> None:
-        """Keep the number of a round that is to be encrypted, so that it survives whatever comes next."""
-        ...
-
-    def write_confirmed(self, slot: int, sha256: str) -> None:
-        """Keep what is to be opened in a place of the run, so that it survives whatever comes next."""
+    def write(self, round_number: int) -> None:
+        """Keep a round's number so that it survives whatever comes next."""
         ...
 
     def close(self) -> None:
@@ -68,10 +63,9 @@ class SecretKey:
         self.parameters, self.binding = parameters, binding
         self._coefficients = coefficients.copy()
         self._spectrum = small_spectrum(self._coefficients)
-        self._rounds: list[int] = []
-        self._confirmed: dict[int, str] = {}
+        self._last_round = -1
         self._false_sums = 0
-        self._journal: KeyJournal | None = None
+        self._journal: RoundJournal | None = None
         self._closed = False
         public = bytes.fromhex(parameters.fingerprint + binding.agreement_sha256 + binding.run_id)
         self.key_id = hashlib.sha256(b"fedjoint/2/key\x00" + public + self.tag(b"check")).hexdigest()
@@ -118,15 +112,12 @@ class SecretKey:
         message = b"fedjoint/2/derive\x00" + bytes.fromhex(self.key_id) + purpose.encode()
         return hmac.new(self.pack(), message, hashlib.sha256).digest()
 
-    def keep_journal(
-        self, journal: KeyJournal, *, rounds: Sequence[int] = (), confirmed: Mapping[int, str] | None = None
-    ) -> None:
-        """Write down from now on what the key is used for, and go on after what was written before.
+    def keep_rounds(self, journal: RoundJournal, *, last_round: int = -1) -> None:
+        """Write each round down from now on, and encrypt only after those of before.
 
         Args:
             journal: Where; the key closes it when it is closed.
-            rounds: Those written there, in order.
-            confirmed: What is written there to be opened, by place.
+            last_round: The last one written there, -1 if none.
 
         Raises:
             EncryptionError: the key has a journal already.
@@ -134,41 +125,14 @@ class SecretKey:
         self._refuse_if_closed()
         if self._journal is not None:
             raise EncryptionError(f"the key {self.key_id[:16]} has a file already", remedy="Use that one.")
-        for number in self._rounds:
-            journal.write_round(number)
-        for slot, sha256 in self._confirmed.items():
-            journal.write_confirmed(slot, sha256)
-        self._journal = journal
-        self._rounds += rounds
-        self._confirmed |= confirmed or {}
+        if self._last_round > last_round:
+            journal.write(self._last_round)
+        self._journal, self._last_round = journal, max(self._last_round, last_round)
 
     @property
-    def rounds(self) -> tuple[int, ...]:
-        """The rounds whose encryption was begun, in order."""
-        return tuple(self._rounds)
-
-    def confirm(self, slot: int, sha256: str) -> None:
-        """Claim a place of the run for what is to be opened in it, on file first if the key has one.
-
-        Args:
-            slot: The place.
-            sha256: Of all that says what is to be opened; the same may be claimed again.
-
-        Raises:
-            Equivocation: something else was claimed for the place before.
-        """
-        self._refuse_if_closed()
-        before = self._confirmed.get(slot)
-        if before is not None and before != sha256:
-            raise Equivocation(
-                f"another sum was confirmed in place {slot} of this run, {before[:16]} and not {sha256[:16]}",
-                expected="one sum in a round",
-                remedy="Two sums of a round tell what their difference is: ask the coordinator why there are two.",
-            )
-        if before is None:
-            if self._journal is not None:
-                self._journal.write_confirmed(slot, sha256)
-            self._confirmed[slot] = sha256
+    def last_round(self) -> int:
+        """The last round claimed for an encryption; -1 if none was."""
+        return self._last_round
 
     def begin_round(self, round_number: int) -> None:
         """Claim a round for this holder's one encryption in it, on file first if the key has one.
@@ -178,20 +142,19 @@ class SecretKey:
                 holder in one round would tell how they differ.
         """
         self._refuse_if_closed()
-        last = max(self._rounds, default=-1)
-        if round_number <= last:
+        if round_number <= self._last_round:
             raise EncryptionError(
                 f"round {round_number} was encrypted under this key already",
-                expected=f"a round after {last}",
+                expected=f"a round after {self._last_round}",
                 remedy="Answer the round's task once; a new run has a new key.",
             )
         if round_number > self.parameters.rounds:
             raise EncryptionError(
                 f"round {round_number} under a key for {self.parameters.rounds} rounds", remedy="Make a new key."
             )
-        self._rounds.append(round_number)
+        self._last_round = round_number
         if self._journal is not None:
-            self._journal.write_round(round_number)
+            self._journal.write(round_number)
 
     def count_false_sum(self) -> None:
         """Remember that a sum was not what it was said to be."""

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["MINIMUM_OPENERS", "OpenReply", "OpenedOnce", "ToOpen", "slot_of"]
+__all__ = ["MINIMUM_OPENERS", "ConfirmedOpening", "OpenReply", "ToOpen"]
 
 #: So many holders must have decrypted a sum, or the contributions, alike before they are used.
 MINIMUM_OPENERS = 2
 
 
-#: What is opened once in a run, beside the sums of its rounds.
-OpenedOnce = Literal["statistics", "metrics", "contributions"]
+#: More places than any run has.
 _MAX_SLOT = 1 << 20
-
-
-def slot_of(what: OpenedOnce, *, rounds: int) -> int:
-    """The place of what is opened once: 0 before the first round, or after the last.
-
-    Example:
-        >>> [slot_of(what, rounds=3) for what in ("statistics", "metrics", "contributions")]
-        [0, 4, 5]
-    """
-    return {"statistics": 0, "metrics": rounds + 1, "contributions": rounds + 2}[what]
 
 
 @strict
@@ -35,7 +23,7 @@ class ToOpen:
     """What is to be opened in one place of a run; a holder signs one of them for each place, and no other.
 
     Args:
-        slot: A round's number, or :func:`slot_of`.
+        slot: The place, :mod:`fedjoint.agreement.slots`.
         contributors: Ids of the holders whose updates are in it, sorted.
         sha256: Of the sum's frame, or of all frames of samples.
 
@@ -52,6 +40,20 @@ class ToOpen:
             raise InvalidValue(
                 f"what is to be opened in place {self.slot}", expected="a place of the run, contributors sorted"
             )
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ConfirmedOpening:
+    """What the record says of a quorum: body of ``opening.confirmed``.
+
+    Args:
+        subject: What was confirmed to be the only thing opened in its place.
+        confirmations: Holder to its signature of the subject.
+    """
+
+    subject: ToOpen
+    confirmations: dict[str, str]
 
 
 @strict

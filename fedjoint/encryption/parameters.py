@@ -15,6 +15,7 @@ from typing import Literal
 
 import rfc8785
 
+from fedjoint.agreement.slots import last_slot
 from fedjoint.agreement.terms import MAX_HOLDERS, Terms
 from fedjoint.errors import EncryptionError, InvalidValue
 from fedjoint.strict import plain, strict
@@ -235,5 +236,5 @@ def agreed_parameters(terms: Terms) -> Parameters:
         bound=terms.encryption.bound,
         value_bits=terms.encryption.value_bits,
         values_per_word=terms.encryption.values_per_word,
-        rounds=terms.training.rounds + (terms.releases.metrics_noise_multiplier is not None),
+        rounds=last_slot(terms),
     )

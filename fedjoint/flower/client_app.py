@@ -7,21 +7,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from fedjoint.errors import FedjointError
 from fedjoint.flower.messages import REFUSED, SILENT, from_record, to_record
-from fedjoint.training.holder import Holder
-from fedjoint.training.plan import TASKS, Kind
+from fedjoint.training.plan import TASKS, Kind, Parcel
 
-__all__ = ["make_client_app"]
+__all__ = ["Answers", "make_client_app"]
 
 _log = logging.getLogger(__name__)
 
 
-def make_client_app(open_holder: Callable[[Context], Holder]) -> ClientApp:
+class Answers(Protocol):
+    """A holder, or what stands for one: it does tasks or refuses them."""
+
+    def answer(self, kind: Kind, task: Parcel) -> Parcel:
+        """Do a task.
+
+        Raises:
+            FedjointError: why it is refused.
+        """
+        ...
+
+
+def make_client_app(open_holder: Callable[[Context], Answers]) -> ClientApp:
     """A ClientApp that serves one holder, or in simulation several.
 
     Args:
@@ -34,7 +46,7 @@ def make_client_app(open_holder: Callable[[Context], Holder]) -> ClientApp:
     return app
 
 
-def _serve(kind: Kind, open_holder: Callable[[Context], Holder]) -> Callable[[Message, Context], Message]:
+def _serve(kind: Kind, open_holder: Callable[[Context], Answers]) -> Callable[[Message, Context], Message]:
     def serve(message: Message, context: Context) -> Message:
         try:
             reply = open_holder(context).answer(kind, from_record(message.content, TASKS[kind]))

@@ -34,6 +34,7 @@ __all__ = [
     "issue_certificate",
     "make_authority",
     "read_certificate",
+    "requested_key_sha256",
 ]
 
 #: ``invited`` is who holds an invitation and may do nothing but enrol with it.
@@ -73,6 +74,14 @@ class NodeKey:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, party)])
         built = x509.CertificateSigningRequestBuilder().subject_name(name).sign(self._private(), hashes.SHA256())
         return built.public_bytes(serialization.Encoding.PEM)
+
+    def fits(self, certificate_pem: bytes) -> bool:
+        """Whether a certificate is for this key.
+
+        Raises:
+            IdentityError: the certificate or the key is malformed.
+        """
+        return _parse(certificate_pem).public_key() == self._private().public_key()
 
     def _private(self) -> ec.EllipticCurvePrivateKey:
         try:
@@ -179,6 +188,21 @@ def issue_certificate(
         .sign(authority.key._private(), hashes.SHA256())
     )
     return built.public_bytes(serialization.Encoding.PEM)
+
+
+def requested_key_sha256(request: bytes) -> str:
+    """What identifies the key that a request is for: a node that asks again signs its request anew.
+
+    Args:
+        request: PEM from :meth:`NodeKey.request`.
+
+    Raises:
+        IdentityError: the request is malformed, or not signed by the key it names.
+    """
+    public = _requested_key(request).public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(public).hexdigest()
 
 
 def read_certificate(pem: bytes) -> Certificate:

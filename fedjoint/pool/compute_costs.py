@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedjoint.agreement.canonical import canonical_bytes
-from fedjoint.agreement.terms import MoneyTerms
+from fedjoint.agreement.money_terms import MoneyTerms
 from fedjoint.errors import PoolError
 from fedjoint.identity.keys import Identity, PublicIdentity
 from fedjoint.pool import accounts

@@ -11,12 +11,14 @@ from fedjoint.errors import PoolError
 from fedjoint.pool import accounts
 from fedjoint.pool.ledger import Entry, move
 from fedjoint.pool.money import check_minor, minor_digits
+from fedjoint.strict import strict
 
 __all__ = ["Rate", "conversion"]
 
 _DECIMAL = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,12})?")
 
 
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Rate:
     """How many major units of one currency a major unit of another buys, and who says so.

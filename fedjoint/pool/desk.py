@@ -1,14 +1,14 @@
 """What can be done with a pool: each function decides from record and books what to record and to post.
 
-They are pure: :meth:`fedjoint.pool.record_store_sql.PoolStore.act` calls them inside a transaction and writes what they
+Money that comes in is in :mod:`fedjoint.pool.receipts`, what goes back in :mod:`fedjoint.pool.corrections`. They are
+pure: :meth:`fedjoint.pool.record_store_sql.PoolStore.act` calls them inside a transaction and writes what they
 give. Doing something twice under the same id is refused or changes nothing.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any
@@ -19,40 +19,36 @@ from fedjoint.pool.claim import Claim
 from fedjoint.pool.claim_money import Effect, Standing, effect_of
 from fedjoint.pool.claim_rules import advance
 from fedjoint.pool.claim_step import SignedStep, moment_of
+from fedjoint.pool.compute_costs import costs_minor
 from fedjoint.pool.cover import split
+from fedjoint.pool.facts import ClaimMoved, Opened, PaidOut, PartyRevoked, RunCosts, Settled
 from fedjoint.pool.ledger import Entry, move
+from fedjoint.pool.materiality import pay_alike
 from fedjoint.pool.money import check_minor
-from fedjoint.pool.record_change import Change
+from fedjoint.pool.record_change import Change, change_of
 from fedjoint.pool.registered import Dataset, DatasetEvent, Party
 from fedjoint.pool.registry import require_payable
-from fedjoint.pool.revenue import paid
+from fedjoint.pool.setting import setting_of
 from fedjoint.pool.settlement_entries import entries_of_settlement, released
-from fedjoint.pool.state import ClaimMoved, Opened, PartyRevoked, PoolState, Settled, docket_of, fold, setting_of
+from fedjoint.pool.shares import shares_from_contributions
+from fedjoint.pool.state import PoolState, docket_of
 from fedjoint.pool.waterfall import Period, Settlement, reserve_target, settle
-from fedjoint.record.log import Event
-from fedjoint.strict import plain
+from fedjoint.strict import plain, strict
 
 __all__ = [
     "Settling",
     "add_dataset",
     "add_party",
-    "deposit",
     "move_claim",
     "note_dataset",
     "open_pool",
     "pay_out",
     "revoke_party",
     "settle_revenue",
+    "target_of",
 ]
 
 _YEAR = timedelta(days=365)
-
-
-def _change(state: PoolState, at: str, events: list[tuple[str, Any]], entries: tuple[Entry, ...] = ()) -> Change:
-    """The events as they will stand, folded once to see that they follow."""
-    plains = [(kind, plain(body)) for kind, body in events]
-    fold((Event(seq=state.size + i, type=kind, at=at, body=body) for i, (kind, body) in enumerate(plains)), state)
-    return Change(at=at, events=tuple(plains), entries=entries)
 
 
 def open_pool(state: PoolState, opened: Opened, *, at: str) -> Change:
@@ -64,7 +60,7 @@ def open_pool(state: PoolState, opened: Opened, *, at: str) -> Change:
     amount = check_minor("tranche", opened.tranche_minor, low=0)
     amounts = {accounts.BANK: -amount, accounts.TRANCHE: amount}
     entry = _entry("tranche/1", at, "deposit", opened.money.currency, amounts)
-    return _change(state, at, [("pool.opened", opened)], entry)
+    return change_of(state, at, [("pool.opened", opened)], entry)
 
 
 def add_party(state: PoolState, party: Party, *, at: str) -> Change:
@@ -73,7 +69,7 @@ def add_party(state: PoolState, party: Party, *, at: str) -> Change:
     Raises:
         PoolError: as :meth:`fedjoint.pool.registry.Registry.with_party`.
     """
-    return _change(state, at, [("party.added", party)])
+    return change_of(state, at, [("party.added", party)])
 
 
 def revoke_party(state: PoolState, revoked: PartyRevoked, *, at: str) -> Change:
@@ -82,7 +78,7 @@ def revoke_party(state: PoolState, revoked: PartyRevoked, *, at: str) -> Change:
     Raises:
         PoolError: as :meth:`fedjoint.pool.registry.Registry.without_party`.
     """
-    return _change(state, at, [("party.revoked", revoked)])
+    return change_of(state, at, [("party.revoked", revoked)])
 
 
 def add_dataset(state: PoolState, dataset: Dataset, *, at: str) -> Change:
@@ -91,7 +87,7 @@ def add_dataset(state: PoolState, dataset: Dataset, *, at: str) -> Change:
     Raises:
         PoolError: as :meth:`fedjoint.pool.registry.Registry.with_dataset`.
     """
-    return _change(state, at, [("dataset.added", dataset)])
+    return change_of(state, at, [("dataset.added", dataset)])
 
 
 def note_dataset(state: PoolState, event: DatasetEvent, *, at: str) -> Change:
@@ -100,28 +96,10 @@ def note_dataset(state: PoolState, event: DatasetEvent, *, at: str) -> Change:
     Raises:
         PoolError: as :meth:`fedjoint.pool.registry.Registry.with_event`.
     """
-    return _change(state, at, [("dataset.event", event)])
+    return change_of(state, at, [("dataset.event", event)])
 
 
-def deposit(state: PoolState, deposit_id: str, *, party: str, amount_minor: int, currency: str, at: str) -> Change:
-    """Take in money: a buyer's goes to escrow, to be settled; a holder's to its payable, against what it owes.
-
-    Raises:
-        PoolError: an unknown party, or an amount that cannot be.
-    """
-    check_minor("deposit", amount_minor, low=1)
-    found = state.registry.parties.get(party)
-    if found is None:
-        raise PoolError(f"'{party}' is no registered party", remedy="Register it: fedjoint registry party add.")
-    if found.role == "buyer":
-        entries = paid(f"deposit/{deposit_id}", buyer=party, amount_minor=amount_minor, currency=currency, at=at)
-    else:
-        amounts = {accounts.BANK: -amount_minor, accounts.payable(party): amount_minor}
-        entries = _entry(f"deposit/{deposit_id}", at, "deposit", currency, amounts)
-    body = {"id": deposit_id, "party": party, "amount_minor": amount_minor, "currency": currency}
-    return _change(state, at, [("money.deposited", body)], entries)
-
-
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Settling:
     """A revenue that is to be divided.
@@ -131,63 +109,129 @@ class Settling:
         gross_minor: What is taken out of escrow, in minor units.
         contributions: By holder, in units of the utility.
         datasets: The dataset that each of them brought.
-        sizes: Certified examples by holder; needed where the base part goes by size.
+        sizes: Certified examples by holder; needed where the base part or the materiality rule goes by size.
+        errors: Half width of each contribution's 95 % interval, if it is known.
+        method: How contributions were measured, in words, if it is known.
+        run_id: Of the run that earned the revenue, if it is known.
+        agreement_sha256: Of that run's agreement; needed where compute costs are asked for.
+        alike: Groups of holders whose contributions cannot be told apart: they are paid alike.
+        costs: Metered costs of that run, signed by the holders.
     """
 
     id: str
     gross_minor: int
     contributions: Mapping[str, float]
     datasets: Mapping[str, str]
-    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
+    method: str = ""
+    run_id: str = ""
+    agreement_sha256: str = ""
+    alike: tuple[tuple[str, ...], ...] = ()
+    costs: tuple[RunCosts, ...] = ()
 
 
 def settle_revenue(state: PoolState, settling: Settling, *, books: Standing, at: str) -> tuple[Change, Settlement]:
     """Divide a revenue by the pool's rules among the holders whose datasets are valid that day.
 
     Raises:
-        PoolError: settled already, too little in escrow, a dataset that may not be paid for, or as
-            :func:`fedjoint.pool.waterfall.settle`.
+        PoolError: settled already, too little in escrow, a dataset that may not be paid for, costs that are not as
+            signed or were paid before, or as :func:`fedjoint.pool.waterfall.settle`.
     """
     terms = state.rules.money
     if settling.id in state.settlements:
         raise PoolError(f"'{settling.id}' is settled already", remedy="Nothing was changed.")
+    _require_datasets(state, settling, at)
+    room = max(
+        target_of(state, at, settling.gross_minor) - books.balance(accounts.RESERVE, terms.currency).posted_minor, 0
+    )
+    by_contribution = shares_from_contributions(settling.contributions)
+    sizes = settling.sizes if terms.materiality == "by_size" else None
+    alike = settling.alike if terms.materiality != "off" else ()
+    settlement = settle(
+        settling.gross_minor,
+        settling.contributions,
+        terms=terms,
+        brought=_brought(state),
+        shares=pay_alike(by_contribution, alike, sizes=sizes),
+        period=Period(sizes=settling.sizes, compute_minor=_costs(state, settling), reserve_room_minor=room),
+    )
+    body = _settled(settling, settlement)
+    entries = entries_of_settlement(settlement, settling.id, terms=terms, at=at)
+    return change_of(state, at, [("revenue.settled", body)], entries), settlement
+
+
+def _settled(settling: Settling, settlement: Settlement) -> Settled:
+    payouts = dict(settlement.payouts_minor)
+    return Settled(
+        id=settling.id,
+        gross_minor=settling.gross_minor,
+        contributions=dict(settling.contributions),
+        datasets=dict(settling.datasets),
+        sizes=dict(settling.sizes),
+        errors=dict(settling.errors),
+        method=settling.method,
+        run_id=settling.run_id,
+        agreement_sha256=settling.agreement_sha256,
+        alike=settling.alike,
+        costs=settling.costs,
+        currency=settlement.currency,
+        steps=settlement.steps,
+        shares={holder: f"{share.numerator}/{share.denominator}" for holder, share in settlement.shares.items()},
+        compute_minor=dict(settlement.compute_minor),
+        payouts_minor=payouts,
+        held_minor=dict(settlement.held_minor),
+        premiums_minor=split(settlement.reserve_minor, {h: max(amount, 0) for h, amount in payouts.items()}),
+        carried={holder: f"{left.numerator}/{left.denominator}" for holder, left in settlement.carried.items()},
+    )
+
+
+def _require_datasets(state: PoolState, settling: Settling, at: str) -> None:
+    """Each holder has a dataset of its own that may be paid for on that day."""
     day = moment_of(at).date()
     for holder in settling.contributions:
         dataset = settling.datasets.get(holder, "")
         if state.registry.dataset(dataset).dataset.holder != holder:
             raise PoolError(f"dataset '{dataset}' is not that of '{holder}'")
         require_payable(state.registry, dataset, day=day)
+
+
+def _costs(state: PoolState, settling: Settling) -> dict[str, int]:
+    """What holders metered, once each is found to be signed by its holder and paid by no settlement before."""
+    found: dict[str, int] = {}
+    paid = {(c.signed.costs.run_id, c.signed.costs.holder) for _, s in state.settlements.values() for c in s.costs}
+    for one in settling.costs:
+        costs = one.signed.costs
+        party = state.registry.parties.get(costs.holder)
+        if party is None or costs.holder in found or (costs.run_id, costs.holder) in paid:
+            raise PoolError(f"the costs of '{costs.holder}' in run '{costs.run_id[:80]}' were paid, or it is no party")
+        found[costs.holder] = costs_minor(
+            one.signed,
+            party.identity,
+            agreement_sha256=settling.agreement_sha256,
+            rounds={settling.run_id: one.rounds},
+            terms=state.rules.money,
+        )
+    return found
+
+
+def target_of(state: PoolState, at: str, gross_minor: int = 0) -> int:
+    """What the reserve should hold on a day, in minor units: by a year's revenue, and by the largest sum insured.
+
+    Args:
+        state: From the record.
+        at: ISO 8601 in UTC.
+        gross_minor: Revenue that is being settled, counted with the year's.
+    """
     since = moment_of(at) - _YEAR
-    year = sum(one.gross_minor for when, one in state.settlements.values() if moment_of(when) > since)
+    year = sum(state.gross_of(name) for name, (when, _) in state.settlements.items() if moment_of(when) > since)
     insured = max((found.dataset.sum_insured_minor for found in state.registry.datasets.values()), default=0)
-    target = max(reserve_target(terms, year + settling.gross_minor), insured)
-    room = max(target - books.balance(accounts.RESERVE, terms.currency).posted_minor, 0)
-    settlement = settle(
-        settling.gross_minor,
-        settling.contributions,
-        terms=terms,
-        brought=_brought(state),
-        period=Period(sizes=settling.sizes, reserve_room_minor=room),
-    )
-    payouts = dict(settlement.payouts_minor)
-    body = Settled(
-        id=settling.id,
-        gross_minor=settling.gross_minor,
-        currency=terms.currency,
-        contributions=dict(settling.contributions),
-        datasets=dict(settling.datasets),
-        sizes=dict(settling.sizes),
-        payouts_minor=payouts,
-        premiums_minor=split(settlement.reserve_minor, {h: max(amount, 0) for h, amount in payouts.items()}),
-        carried={holder: f"{left.numerator}/{left.denominator}" for holder, left in settlement.carried.items()},
-    )
-    entries = entries_of_settlement(settlement, settling.id, terms=terms, at=at)
-    return _change(state, at, [("revenue.settled", body)], entries), settlement
+    return max(reserve_target(state.rules.money, year + gross_minor), insured)
 
 
 def _brought(state: PoolState) -> dict[str, Fraction] | None:
     """The rounding remainders that the last settlement carried."""
-    last = list(state.settlements.values())[-1] if state.settlements else None
+    last = next(reversed(state.settlements.values()), None)
     return {holder: Fraction(left) for holder, left in last[1].carried.items()} if last is not None else None
 
 
@@ -196,13 +240,15 @@ def pay_out(state: PoolState, batch: str, *, books: Standing, at: str) -> Change
 
     Args:
         state: From the record.
-        batch: Id of this payout: repeating it pays nobody twice.
+        batch: Id of this payout: repeating it pays nobody and changes nothing.
         books: As they are.
         at: When, ISO 8601 in UTC.
 
     Raises:
         PoolError: malformed.
     """
+    if batch in state.batches:
+        return Change(at=at, events=(), after=state)
     currency, day = state.rules.money.currency, moment_of(at).date()
     freed = tuple(released(books.pending(), at=at))
     incoming: dict[str, int] = {}
@@ -219,8 +265,8 @@ def pay_out(state: PoolState, batch: str, *, books: Standing, at: str) -> Change
     for party, amount in paid_out.items():
         amounts = {accounts.payable(party): -amount, accounts.BANK: amount}
         entries += _entry(f"payout/{batch}/{party}", at, "payout", currency, amounts)
-    body = {"batch": batch, "currency": currency, "paid_minor": paid_out}
-    return _change(state, at, [("money.paid out", body)], tuple(entries))
+    body = PaidOut(batch=batch, currency=currency, paid_minor=paid_out)
+    return change_of(state, at, [("money.paid out", body)], tuple(entries))
 
 
 def move_claim(state: PoolState, signed: SignedStep, *, books: Standing) -> tuple[Change, Effect]:
@@ -256,7 +302,7 @@ def move_claim(state: PoolState, signed: SignedStep, *, books: Standing) -> tupl
         day = moment_of(step.at).date().isoformat()
         ended = DatasetEvent(dataset=dataset, kind="revocation", effective=day, reason=why)
         events.append(("dataset.event", ended))
-    return _change(state, step.at, events, effect.entries), effect
+    return change_of(state, step.at, events, effect.entries), effect
 
 
 def _has_ended(state: PoolState, dataset: str) -> bool:

@@ -6,15 +6,17 @@ entries in the order they were posted. Verification does the record again and co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
 from fedjoint.errors import FedjointError, PoolError, RecordError
-from fedjoint.files import replace_file
+from fedjoint.files import replace_file_in_parts
 from fedjoint.identity.keys import Identity, PublicIdentity
+from fedjoint.pool.passing_books import PassingBooks
 from fedjoint.pool.record_store_sql import PoolStore
 from fedjoint.pool.replay import replay
 from fedjoint.pool.state import PoolState, fold
@@ -36,13 +38,11 @@ def sign_pool(store: PoolStore, coordinator: Identity, *, at: str) -> SignedChec
     Raises:
         PoolError: the pool was never opened, or by another coordinator.
     """
-    frontier, events = Frontier(), list[Event]()
-    for event in store.events():
-        frontier.append(leaf_hash(canonical_bytes(event)))
-        events.append(event)
-    rules = fold(events[:1]).rules
+    frontier, rules = Frontier(), store.state().rules
     if rules.exchange != coordinator.public:
         raise PoolError(f"'{coordinator.id}' does not keep this pool", expected=f"the keys of '{rules.exchange.id}'")
+    for event in store.events():
+        frontier.append(leaf_hash(canonical_bytes(event)))
     kept = store.checkpoints()
     if kept and kept[-1].checkpoint.size == frontier.size:
         return kept[-1]
@@ -56,15 +56,16 @@ def export_pool(store: PoolStore, folder: Path, coordinator: Identity) -> Signed
     """Write record and books as files, under a checkpoint of now.
 
     Raises:
-        PoolError: as :func:`sign_pool`.
+        PoolError: as :func:`sign_pool`, or something was recorded meanwhile.
         OSError: the folder cannot be written.
     """
     signed = sign_pool(store, coordinator, at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [canonical_bytes(event) for event in store.events()] + [canonical_bytes(signed)]
-    replace_file(folder / POOL_RECORD, b"".join(line + b"\n" for line in lines))
-    entries = [canonical_bytes(entry) for entry in store.ledger.entries()]
-    replace_file(folder / POOL_LEDGER, b"".join(line + b"\n" for line in entries))
+    events = (canonical_bytes(event) + b"\n" for event in itertools.islice(store.events(), signed.checkpoint.size))
+    replace_file_in_parts(folder / POOL_RECORD, itertools.chain(events, [canonical_bytes(signed) + b"\n"]))
+    replace_file_in_parts(folder / POOL_LEDGER, (canonical_bytes(entry) + b"\n" for entry in store.ledger.entries()))
+    if store.state().size != signed.checkpoint.size:
+        raise PoolError("something was recorded while the pool was exported", remedy="Export it again.")
     return signed
 
 
@@ -83,20 +84,18 @@ def verify_pool(folder: Path, coordinator: PublicIdentity | None = None) -> Pool
         FedjointError: names the line: not canonical, not as it was signed, or not what the rules give.
 
     Guarantees:
-        A change of any byte of either file is found.
+        A change of any byte of either file is found. Memory does not grow with the number of revenues or entries.
     """
-    frontier, events, signed = Frontier(), list[Event](), None
-    for where, line in _lines(folder / POOL_RECORD):
-        if signed is not None:
-            raise RecordError(f"{where} comes after the checkpoint, which ends a record")
-        if b'"checkpoint"' in line[:16]:
-            signed = _read(SignedCheckpoint, line, where)
-            continue
-        events.append(_read(Event, line, where))
-        frontier.append(leaf_hash(line))
-    if signed is None or not events:
+    record = folder / POOL_RECORD
+    frontier, first, last = Frontier(), None, None
+    for where, line in _lines(record):  # nothing is believed before it is known who signed it
+        if last is not None:
+            frontier.append(leaf_hash(last[1]))
+        first, last = first or (where, line), (where, line)
+    if first is None or last is None or not frontier.size or b'"checkpoint"' not in last[1][:16]:
         raise RecordError(f"{POOL_RECORD} ends without a checkpoint", remedy="The file was cut: get it again.")
-    rules = fold(events[:1]).rules
+    signed = _read(SignedCheckpoint, last[1], last[0])
+    rules = fold([_read(Event, first[1], first[0])]).rules
     if coordinator is not None and rules.exchange != coordinator:
         raise RecordError(
             f"this is a pool of '{rules.exchange.id}'", expected=f"one of '{coordinator.id}' with its keys"
@@ -105,20 +104,22 @@ def verify_pool(folder: Path, coordinator: PublicIdentity | None = None) -> Pool
     found = (signed.checkpoint.origin, signed.checkpoint.size, signed.checkpoint.root)
     if found != (f"pool/{rules.pool_id}", frontier.size, frontier.root().hex()):
         raise RecordError(f"{POOL_RECORD} is not what '{rules.exchange.id}' signed", remedy="A line was changed.")
+    events = (_read(Event, line, where) for where, line in itertools.islice(_lines(record), frontier.size))
     return _replayed(events, folder / POOL_LEDGER)
 
 
-def _replayed(events: list[Event], ledger: Path) -> PoolState:
+def _replayed(events: Iterable[Event], ledger: Path) -> PoolState:
     state, lines = PoolState(), _lines(ledger)
-    for event, after, _, entries in replay(events):
-        state = after
-        for expected in entries:
-            where, line = next(lines, (ledger.name, b""))
-            if line != canonical_bytes(expected):
-                raise PoolError(
-                    f"{where} is not entry '{expected.id}', which event {event.seq} ({event.type}) gives",
-                    remedy="The books were changed: get them again.",
-                )
+    with PassingBooks() as books:
+        for event, after, entries in replay(events, books):
+            state = after
+            for expected in entries:
+                where, line = next(lines, (ledger.name, b""))
+                if line != canonical_bytes(expected):
+                    raise PoolError(
+                        f"{where} is not entry '{expected.id}', which event {event.seq} ({event.type}) gives",
+                        remedy="The books were changed: get them again.",
+                    )
     for where, _ in lines:
         raise PoolError(f"{where} belongs to no event of the record")
     return state

@@ -18,6 +18,7 @@ from fedjoint.errors import PoolError
 from fedjoint.pool.books import Balance, unique
 from fedjoint.pool.ledger import Entry
 from fedjoint.pool.record_change import Change
+from fedjoint.pool.state import DECIDING, PoolState, fold
 from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.pool.tables_store_sql import BALANCES, CHECKPOINTS, EVENTS, PAGE, balance_of_row, by_ids
 from fedjoint.record.checkpoint import SignedCheckpoint
@@ -33,8 +34,13 @@ _LOCK = 0x6665646A706F6F6C
 class Inside:
     """Record and books as one writing transaction sees them, while no other may write."""
 
-    def __init__(self, connection: sa.Connection, ledger: LedgerStore) -> None:
-        self._connection, self._ledger = connection, ledger
+    def __init__(self, connection: sa.Connection, ledger: LedgerStore, known: PoolState) -> None:
+        self._connection, self._ledger, self._known = connection, ledger, known
+
+    def state(self) -> PoolState:
+        """What the record comes to; only events that were not known before are read."""
+        self._known = _state_of(self._connection, self._known)
+        return self._known
 
     def balance(self, account: str, currency: str) -> Balance:
         """What one account stands at; zero if it was never touched."""
@@ -49,6 +55,11 @@ class Inside:
     def pending(self, account: str | None = None) -> Iterator[Entry]:
         """The pending entries that nothing resolved yet: all, or those with a posting to one account."""
         return self._ledger.pending_in(self._connection, account)
+
+    @property
+    def known(self) -> PoolState:
+        """The state as far as it was read."""
+        return self._known
 
     def events(self, first: int = 0) -> Iterator[Event]:
         """The events from a number on."""
@@ -65,6 +76,7 @@ class PoolStore:
 
     def __init__(self, ledger: LedgerStore) -> None:
         self.ledger = ledger
+        self._known = PoolState()  # of committed events only: a transaction that fails leaves it as it was
 
     @classmethod
     def open(cls, url: str) -> PoolStore:
@@ -95,22 +107,34 @@ class PoolStore:
             PoolError: the step or the database refuses; nothing is written then.
         """
 
-        def work(connection: sa.Connection) -> Change:
+        def work(connection: sa.Connection) -> tuple[Change, PoolState]:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            change = decide(Inside(connection, self.ledger))
-            first = connection.scalar(sa.select(sa.func.count()).select_from(EVENTS)) or 0
+            inside = Inside(connection, self.ledger, self._known)
+            change, first = decide(inside), _size_of(connection)
             events = [
                 Event(seq=first + place, type=kind, at=change.at, body=body)
                 for place, (kind, body) in enumerate(change.events)
             ]
-            rows = [{"seq": event.seq, "line": canonical_bytes(event).decode()} for event in events]
+            rows = [{"seq": event.seq, "line": canonical_bytes(event).decode(), "type": event.type} for event in events]
             if rows:
                 connection.execute(sa.insert(EVENTS), rows)
             self.ledger.post_in(connection, unique(change.entries))
-            return change
+            ends = change.after is not None and change.after.size == first + len(rows)
+            return change, change.after if ends and change.after is not None else inside.known
 
-        return self.ledger.database.write(work)
+        change, self._known = self.ledger.database.write(work)
+        return change
+
+    def state(self) -> PoolState:
+        """What the record comes to; only events that were not known before are read.
+
+        Raises:
+            PoolError: damaged, or an event that does not follow from those before it.
+        """
+        with self.ledger.database.read() as connection:
+            self._known = _state_of(connection, self._known)
+        return self._known
 
     def events(self, first: int = 0) -> Iterator[Event]:
         """The events from a number on, read page by page.
@@ -120,6 +144,15 @@ class PoolStore:
         """
         with self.ledger.database.read() as connection:
             yield from _read_events(connection, first)
+
+    def events_of(self, *types: str, first: int = 0) -> Iterator[Event]:
+        """The events of some types, from a number on, read page by page.
+
+        Raises:
+            PoolError: while iterating: damaged.
+        """
+        with self.ledger.database.read() as connection:
+            yield from _read_events(connection, first, types)
 
     def keep_checkpoint(self, signed: SignedCheckpoint) -> None:
         """Keep a signed checkpoint of the record.
@@ -156,16 +189,28 @@ class PoolStore:
         self.close()
 
 
-def _read_events(connection: sa.Connection, first: int) -> Iterator[Event]:
+def _size_of(connection: sa.Connection) -> int:
+    last = connection.scalar(sa.select(sa.func.max(EVENTS.c.seq)))
+    return 0 if last is None else int(last) + 1
+
+
+def _state_of(connection: sa.Connection, known: PoolState) -> PoolState:
+    size = _size_of(connection)
+    return known if size == known.size else fold(_read_events(connection, known.size, DECIDING), known, size=size)
+
+
+def _read_events(connection: sa.Connection, first: int, types: tuple[str, ...] = ()) -> Iterator[Event]:
+    """Events in order: all, and then none may be missing, or those of some types."""
     expected = first
+    chosen = [EVENTS.c.type.in_(types)] if types else []
     while True:
-        query = sa.select(EVENTS).where(EVENTS.c.seq >= expected).order_by("seq").limit(PAGE)
+        query = sa.select(EVENTS).where(EVENTS.c.seq >= expected, *chosen).order_by("seq").limit(PAGE)
         rows = connection.execute(query).all()
         for row in rows:
             event = _parse(Event, row.line, f"event {row.seq}")
-            if row.seq != expected or event.seq != expected:
+            if (row.seq, row.type) != (event.seq, event.type) or (row.seq != expected and not types):
                 raise PoolError(f"event {expected} is missing or out of place")
-            expected += 1
+            expected = row.seq + 1
             yield event
         if len(rows) < PAGE:
             return

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Literal
 
 from fedjoint.pool import accounts
+from fedjoint.pool.facts import Settled
 from fedjoint.pool.ledger import Entry, move
 from fedjoint.pool.money import apportion, check_minor
-from fedjoint.pool.waterfall import Settlement
 
 __all__ = ["given_back"]
 
 
 def given_back(
-    settlement: Settlement,
-    settlement_id: str,
+    settled: Settled,
     *,
     buyer: str,
     amount_minor: int,
@@ -31,8 +29,7 @@ def given_back(
     stays so: the whole of a holder's part comes from its payable.
 
     Args:
-        settlement: That divided the revenue.
-        settlement_id: Its id.
+        settled: The settlement that divided the revenue.
         buyer: Who gets it: as money (``refund``) or to spend (``credit note``).
         amount_minor: At least 1.
         before_minor: What was given back of this settlement before; with it, the entry's id.
@@ -45,36 +42,21 @@ def given_back(
     Guarantees:
         However it is divided into parts, giving back everything takes from each exactly what it got.
     """
-    gross = settlement.gross_minor
+    gross = settled.gross_minor
     check_minor("given back before", before_minor, low=0, high=gross)
     check_minor("given back", amount_minor, low=1, high=gross - before_minor)
-    got = _got(settlement)
+    got = settled.received_minor
     after, before = _part(got, gross, before_minor + amount_minor), _part(got, gross, before_minor)
     buyers = accounts.credit(buyer) if how == "credit note" else accounts.receivable(buyer)
     return Entry(
-        id=f"{settlement_id}/given-back/{before_minor}",
+        id=f"{settled.id}/given-back/{before_minor}",
         at=at,
         kind=how,
-        currency=settlement.currency,
-        memo=f"{how} to {buyer} of {settlement_id}",
+        currency=settled.currency,
+        memo=f"{how} to {buyer} of {settled.id}",
         postings=move({buyers: amount_minor, **{account: before[account] - after[account] for account in got}}),
-        details={"reverses": settlement_id},
+        details={"reverses": settled.id},
     )
-
-
-def _got(settlement: Settlement) -> dict[str, int]:
-    """What each account got of a settlement."""
-    got = Counter(
-        {
-            accounts.TAX: settlement.tax_minor,
-            accounts.FEE: settlement.fee_minor,
-            accounts.RESERVE: settlement.reserve_minor,
-            accounts.SUSPENSE: settlement.suspense_minor,
-        }
-    )
-    for amounts in (settlement.payouts_minor, settlement.compute_minor):
-        got.update({accounts.payable(holder): amount for holder, amount in amounts.items()})
-    return dict(got)
 
 
 def _part(got: Mapping[str, int], gross: int, amount: int) -> Mapping[str, int]:

@@ -7,15 +7,14 @@ the ids given, so that an event told twice is one event. What moves nothing is n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
-from math import floor
 
 from fedjoint.errors import PoolError
 from fedjoint.pool import accounts
 from fedjoint.pool.ledger import Entry, move
 from fedjoint.pool.money import check_minor
+from fedjoint.strict import strict
 
-__all__ = ["Meter", "Subscription", "paid", "queries_paid", "subscription_earned", "subscription_paid"]
+__all__ = ["Meter", "Subscription", "paid", "price_of", "queries_paid", "subscription_earned", "subscription_paid"]
 
 _MAX_PERIODS = 1_200
 
@@ -52,6 +51,7 @@ def paid(
     )
 
 
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
     """Money paid at once and earned period by period.
@@ -154,6 +154,30 @@ class Meter:
         check_minor("price of a thousand queries", self.price_per_1000_minor, low=0)
 
 
+def price_of(price_per_1000_minor: int, *, first: int, count: int) -> int:
+    """What a batch of queries costs: however they are divided into batches, all together cost what one batch would.
+
+    Args:
+        price_per_1000_minor: Minor units for a thousand queries.
+        first: Number of the batch's first query, from 0.
+        count: How many, at least 1.
+
+    Returns:
+        Minor units.
+
+    Raises:
+        PoolError: a price, count or number that cannot be.
+
+    Example:
+        >>> [price_of(1_500, first=first, count=1) for first in range(4)], price_of(1_500, first=0, count=4)
+        ([1, 2, 1, 2], 6)
+    """
+    price = check_minor("price of a thousand queries", price_per_1000_minor, low=0)
+    check_minor("number of the first query", first, low=0)
+    check_minor("number of queries", count, low=1)
+    return price * (first + count) // 1000 - price * first // 1000
+
+
 def queries_paid(meter: Meter, *, first: int, count: int, at: str) -> tuple[Entry, ...]:
     """A batch of metered queries.
 
@@ -169,10 +193,7 @@ def queries_paid(meter: Meter, *, first: int, count: int, at: str) -> tuple[Entr
     Guarantees:
         However queries are divided into batches, their price in all is that of one batch, rounded down.
     """
-    check_minor("number of the first query", first, low=0)
-    check_minor("number of queries", count, low=1)
-    price = Fraction(meter.price_per_1000_minor, 1000)
-    amount = floor(price * (first + count)) - floor(price * first)
+    amount = price_of(meter.price_per_1000_minor, first=first, count=count)
     if not amount:
         return ()
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from fedjoint.agreement.terms import MoneyTerms
+from fedjoint.agreement.money_terms import MoneyTerms
 from fedjoint.pool import accounts
 from fedjoint.pool.ledger import Entry, move, post_pending
 from fedjoint.pool.waterfall import Settlement

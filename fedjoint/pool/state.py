@@ -1,98 +1,29 @@
 """What a pool's record comes to: its rules, parties, datasets, settlements and claims, by folding the events in order.
 
 Whoever has the record folds it again and must come to the same: every claim step is checked as when it was taken.
+Most events of a busy year, such as revenue that came in, change nothing here: only the books know them. So the state
+is folded from the events of :data:`DECIDING` types alone, however many others stand between them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
-from fedjoint.agreement.claim_terms import ClaimTerms
-from fedjoint.agreement.terms import MoneyTerms
 from fedjoint.errors import PoolError
-from fedjoint.identity.keys import PublicIdentity
-from fedjoint.pool.claim import Claim, Debt, Held
-from fedjoint.pool.claim_money import Setting
+from fedjoint.pool.claim import Claim
 from fedjoint.pool.claim_rules import Docket, advance
-from fedjoint.pool.claim_step import SignedStep, moment_of
+from fedjoint.pool.facts import ClaimMoved, GivenBack, Opened, PaidOut, PartyRevoked, Returned, Settled
 from fedjoint.pool.registered import Dataset, DatasetEvent, Party
 from fedjoint.pool.registry import Registry
+from fedjoint.pool.revenue import Subscription
+from fedjoint.pool.vouchers import Voucher
 from fedjoint.record.log import Event
-from fedjoint.strict import build, strict
+from fedjoint.strict import build
 
-__all__ = ["ClaimMoved", "Opened", "PartyRevoked", "PoolState", "Settled", "docket_of", "fold", "setting_of"]
-
-_YEAR = timedelta(days=365)
-_WHOLE_BP = 10_000
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """Body of ``pool.opened``: the exchange, its own tranche and the rules, which nothing changes later."""
-
-    pool_id: str
-    exchange: PublicIdentity
-    money: MoneyTerms
-    claims: ClaimTerms
-    tranche_minor: int = 0
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class PartyRevoked:
-    """Body of ``party.revoked``."""
-
-    party: str
-    effective: str
-    reason: str
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class Settled:
-    """Body of ``revenue.settled``: what a settlement needs later.
-
-    Args:
-        id: Of the settlement; its ledger entries begin with it.
-        gross_minor: What was divided, in minor units.
-        currency: ISO 4217 code.
-        contributions: By holder, in units of the utility, as they were handed in.
-        datasets: The dataset of each holder.
-        sizes: Certified examples by holder, where the base part goes by size.
-        payouts_minor: By holder.
-        premiums_minor: By holder: its part of the reserve premium.
-        carried: Rounding remainders by holder, ``numerator/denominator``.
-    """
-
-    id: str
-    gross_minor: int
-    currency: str
-    contributions: dict[str, float]
-    datasets: dict[str, str]
-    sizes: dict[str, int]
-    payouts_minor: dict[str, int]
-    premiums_minor: dict[str, int]
-    carried: dict[str, str]
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class ClaimMoved:
-    """Body of ``claim.moved``: the signed step, and what its money came to."""
-
-    signed: SignedStep
-    held: Held
-    paid_minor: int
-    debts: tuple[Debt, ...]
-    premiums_used_minor: int = 0
-    mutual_used_minor: int = 0
-    assessed_minor: int = 0
-    cover: dict[str, Any] | None = None
+__all__ = ["DECIDING", "PoolState", "docket_of", "fold"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +35,11 @@ class PoolState:
         registry: Parties and datasets.
         claims: By id.
         settlements: By id, with their times, in order.
+        given_back: By settlement id, what was refunded or credited of it, in order.
+        returned_minor: By holder, what of its premiums came back to it.
+        subscriptions: By id.
+        vouchers: By id.
+        batches: Ids of the payouts made.
         used: Time, respondent and minor units of own premiums and of others' that claims used.
         assessed_at: When the other holders were assessed last.
         size: Number of events.
@@ -112,7 +48,12 @@ class PoolState:
     opened: Opened | None = None
     registry: Registry = field(default_factory=Registry)
     claims: Mapping[str, Claim] = field(default_factory=dict)
-    settlements: Mapping[str, tuple[str, Settled]] = field(default_factory=dict)
+    settlements: dict[str, tuple[str, Settled]] = field(default_factory=dict)
+    given_back: Mapping[str, tuple[GivenBack, ...]] = field(default_factory=dict)
+    returned_minor: Mapping[str, int] = field(default_factory=dict)
+    subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
+    vouchers: Mapping[str, Voucher] = field(default_factory=dict)
+    batches: frozenset[str] = frozenset()
     used: tuple[tuple[str, str, int, int], ...] = ()
     assessed_at: str | None = None
     size: int = 0
@@ -138,58 +79,107 @@ class PoolState:
             raise PoolError(f"there is no claim '{claim_id[:80]}'", expected=f"one of: {', '.join(self.claims) or '-'}")
         return self.claims[claim_id]
 
+    def settled(self, settlement: str) -> Settled:
+        """A settlement.
 
-def fold(events: Iterable[Event], state: PoolState | None = None) -> PoolState:
+        Raises:
+            PoolError: there is none of that id.
+        """
+        if settlement not in self.settlements:
+            last = ", ".join(list(self.settlements)[-5:]) or "none yet"
+            raise PoolError(f"there is no settlement '{settlement[:80]}'", expected=f"such as: {last}")
+        return self.settlements[settlement][1]
+
+    def payouts_of(self, settlement: str) -> dict[str, int]:
+        """What holders keep of a settlement after what was given back of it, in minor units; empty if there is none."""
+        found = self.settlements.get(settlement)
+        kept = dict(found[1].payouts_minor) if found is not None else {}
+        for one in self.given_back.get(settlement, ()):
+            for holder, amount in one.taken_minor.items():
+                kept[holder] = kept.get(holder, 0) - amount
+        return kept
+
+    def gross_of(self, settlement: str) -> int:
+        """What buyers paid for a settlement after what was given back, in minor units."""
+        given = sum(one.amount_minor for one in self.given_back.get(settlement, ()))
+        return self.settled(settlement).gross_minor - given
+
+    def paid_in_of(self, holder: str) -> int:
+        """A holder's premiums, less its part of what the reserve gave back, returned or used for claims against it."""
+        paid_in = 0
+        for name, (_, settled) in self.settlements.items():
+            own = settled.premiums_minor.get(holder, 0)
+            whole = sum(settled.premiums_minor.values()) if own else 0
+            given = sum(one.premium_minor for one in self.given_back.get(name, ())) if own else 0
+            paid_in += own - (-(-own * given // whole) if given else 0)
+        used = sum(use[2] for use in self.used if use[1] == holder)
+        return max(paid_in - used - self.returned_minor.get(holder, 0), 0)
+
+
+def fold(events: Iterable[Event], state: PoolState | None = None, *, size: int | None = None) -> PoolState:
     """What a record comes to.
 
     Args:
         events: In order, from where ``state`` ends.
         state: Before them.
+        size: Number of events of the record; then those of other types than :data:`DECIDING` may be left out.
 
     Raises:
         PoolError: an event that does not follow from those before it.
     """
     state = state or PoolState()
     for event in events:
-        if event.seq != state.size:
+        if event.seq != state.size and (size is None or not state.size < event.seq < size):
             raise PoolError(f"event {event.seq} of the record", expected=f"event {state.size}")
-        state = dataclasses.replace(_applied(state, event), size=state.size + 1)
-    return state
+        state = dataclasses.replace(_applied(state, event), size=event.seq + 1)
+    return state if size is None else dataclasses.replace(state, size=size)
 
 
 def _applied(state: PoolState, event: Event) -> PoolState:
+    if event.type not in _FOLDED:
+        return state  # told for the books, people and statements; nothing follows from it here
     where = f"event {event.seq} ({event.type})"
-
-    def body(kind: type[Any]) -> Any:
-        return build(kind, event.body, error=PoolError, where=where)
-
-    match event.type:
-        case "pool.opened":
-            if state.size:
-                raise PoolError(f"{where}: the pool is open already")
-            return dataclasses.replace(state, opened=body(Opened))
-        case "party.added":
-            return dataclasses.replace(state, registry=state.registry.with_party(body(Party)))
-        case "party.revoked":
-            gone = body(PartyRevoked)
-            return dataclasses.replace(state, registry=state.registry.without_party(gone.party, gone.effective))
-        case "dataset.added":
-            return dataclasses.replace(state, registry=state.registry.with_dataset(body(Dataset)))
-        case "dataset.event":
-            return dataclasses.replace(state, registry=state.registry.with_event(body(DatasetEvent)))
-        case "revenue.settled":
-            settled = body(Settled)
-            if settled.id in state.settlements:
-                raise PoolError(f"{where}: '{settled.id}' is settled already")
-            settlements = {**state.settlements, settled.id: (event.at, settled)}
-            return dataclasses.replace(state, settlements=settlements)
-        case "claim.moved":
-            return _moved(state, body(ClaimMoved))
-        case _:
-            return state  # told for people and statements; nothing follows from it
+    kind, apply = _FOLDED[event.type]
+    return apply(state, build(kind, event.body, error=PoolError, where=where), event)
 
 
-def _moved(state: PoolState, moved: ClaimMoved) -> PoolState:
+def _opened(state: PoolState, opened: Opened, event: Event) -> PoolState:
+    if event.seq:
+        raise PoolError(f"event {event.seq} (pool.opened): the pool is open already")
+    return dataclasses.replace(state, opened=opened)
+
+
+def _settled(state: PoolState, settled: Settled, event: Event) -> PoolState:
+    if settled.id in state.settlements:
+        raise PoolError(f"'{settled.id}' is settled already", remedy="Nothing was changed.")
+    return dataclasses.replace(state, settlements={**state.settlements, settled.id: (event.at, settled)})
+
+
+def _given_back(state: PoolState, given: GivenBack, _: Event) -> PoolState:
+    before = state.given_back.get(given.settlement, ())
+    return dataclasses.replace(state, given_back={**state.given_back, given.settlement: (*before, given)})
+
+
+def _returned(state: PoolState, returned: Returned, _: Event) -> PoolState:
+    amounts = dict(state.returned_minor)
+    for holder, amount in returned.amounts_minor.items():
+        amounts[holder] = amounts.get(holder, 0) + amount
+    return dataclasses.replace(state, returned_minor=amounts)
+
+
+def _subscribed(state: PoolState, subscription: Subscription, _: Event) -> PoolState:
+    if subscription.id in state.subscriptions:
+        raise PoolError(f"there is a subscription '{subscription.id}' already")
+    return dataclasses.replace(state, subscriptions={**state.subscriptions, subscription.id: subscription})
+
+
+def _funded(state: PoolState, voucher: Voucher, _: Event) -> PoolState:
+    if voucher.id in state.vouchers:
+        raise PoolError(f"there is a voucher '{voucher.id}' already")
+    return dataclasses.replace(state, vouchers={**state.vouchers, voucher.id: voucher})
+
+
+def _moved(state: PoolState, moved: ClaimMoved, _: Event) -> PoolState:
     step = moved.signed.step
     before = state.claims.get(step.claim)
     claim = advance(before, moved.signed, docket_of(state, before))
@@ -208,7 +198,7 @@ def _moved(state: PoolState, moved: ClaimMoved) -> PoolState:
 def docket_of(state: PoolState, claim: Claim | None) -> Docket:
     """The rules and parties by which a claim's next step is judged."""
     contested = claim.filing.settlements if claim is not None else ()
-    holders = {holder for name in contested if name in state.settlements for holder in _payouts(state, name)}
+    holders = {holder for name in contested if name in state.settlements for holder in state.payouts_of(name)}
     parties = {name: party.identity for name, party in state.registry.parties.items()}
     return Docket(
         terms=state.rules.claims,
@@ -218,77 +208,23 @@ def docket_of(state: PoolState, claim: Claim | None) -> Docket:
     )
 
 
-def setting_of(state: PoolState, claim: Claim, at: str) -> Setting:
-    """What a claim's money depends on, from the record alone."""
-    filing, rules = claim.filing, state.rules
-    others = [c for c in state.claims.values() if c.filing.respondent == filing.respondent and c.filing.id != filing.id]
-    since = moment_of(at) - _YEAR
-    recent = [use for use in state.used if use[1] == filing.respondent and moment_of(use[0]) > since]
-    paid_in = sum(
-        settled.premiums_minor.get(filing.respondent, 0)
-        for _, settled in state.settlements.values()
-        if settled.currency == filing.currency
-    )
-    own = paid_in - sum(use[2] for use in state.used if use[1] == filing.respondent)
-    drawn = sum(use[3] for use in recent) + sum(other.held.mutual_minor for other in others)
-    return Setting(
-        terms=rules.claims,
-        exchange=rules.exchange.id,
-        premiums_minor=max(own - sum(other.held.premiums_minor for other in others), 0),
-        drawn_minor=drawn,
-        assessable_minor=_assessable(state, claim, at),
-        tranche_part_bp=_tranche_part(state, claim),
-        unright_minor=_unright(state, claim),
-        others_minor=_others(state, claim),
-    )
-
-
-def _payouts(state: PoolState, settlement: str) -> Mapping[str, int]:
-    found = state.settlements.get(settlement)
-    return found[1].payouts_minor if found is not None else {}
-
-
-def _assessable(state: PoolState, claim: Claim, at: str) -> dict[str, int]:
-    """A part of what each other holder was paid in a year, unless the others were assessed within it."""
-    since = moment_of(at) - _YEAR
-    if state.assessed_at is not None and moment_of(state.assessed_at) > since:
-        return {}
-    received: dict[str, int] = {}
-    for when, settled in state.settlements.values():
-        if moment_of(when) > since and settled.currency == claim.filing.currency:
-            for holder, amount in settled.payouts_minor.items():
-                received[holder] = received.get(holder, 0) + amount
-    part = state.rules.claims.assessment_bp
-    return {holder: amount * part // _WHOLE_BP for holder, amount in received.items() if amount > 0}
-
-
-def _tranche_part(state: PoolState, claim: Claim) -> int:
-    """Claims that are ripe together share the exchange's tranche by what each is due."""
-    ripe = [
-        one.decision.amount_minor
-        for one in state.claims.values()
-        if one.filing.id != claim.filing.id
-        and one.state in ("appeal_window", "decided_final")
-        and one.decision is not None
-        and one.filing.currency == claim.filing.currency
-    ]
-    due = claim.decision.amount_minor if claim.decision is not None else 0
-    return due * _WHOLE_BP // (due + sum(ripe)) if due else _WHOLE_BP
-
-
-def _unright(state: PoolState, claim: Claim) -> int:
-    """What the respondent was paid for data whose title failed, in the contested settlements."""
-    if claim.filing.share_bp is None:
-        return 0
-    paid = sum(max(_payouts(state, name).get(claim.filing.respondent, 0), 0) for name in claim.filing.settlements)
-    return paid * claim.filing.share_bp // _WHOLE_BP
-
-
-def _others(state: PoolState, claim: Claim) -> dict[str, int]:
-    """What the other holders were paid in the contested settlements: by these weights they share what is freed."""
-    weights: dict[str, int] = {}
-    for name in claim.filing.settlements:
-        for holder, amount in _payouts(state, name).items():
-            if holder not in (claim.filing.respondent, claim.filing.claimant) and amount > 0:
-                weights[holder] = weights.get(holder, 0) + amount
-    return weights
+#: Type of event to its body, and what it does to the state.
+_FOLDED: Mapping[str, tuple[type[Any], Callable[[PoolState, Any, Event], PoolState]]] = {
+    "pool.opened": (Opened, _opened),
+    "party.added": (Party, lambda s, b, _: dataclasses.replace(s, registry=s.registry.with_party(b))),
+    "party.revoked": (
+        PartyRevoked,
+        lambda s, b, _: dataclasses.replace(s, registry=s.registry.without_party(b.party, b.effective)),
+    ),
+    "dataset.added": (Dataset, lambda s, b, _: dataclasses.replace(s, registry=s.registry.with_dataset(b))),
+    "dataset.event": (DatasetEvent, lambda s, b, _: dataclasses.replace(s, registry=s.registry.with_event(b))),
+    "revenue.settled": (Settled, _settled),
+    "revenue.given back": (GivenBack, _given_back),
+    "reserve.returned": (Returned, _returned),
+    "subscription.paid": (Subscription, _subscribed),
+    "voucher.funded": (Voucher, _funded),
+    "money.paid out": (PaidOut, lambda s, b, _: dataclasses.replace(s, batches=s.batches | {b.batch})),
+    "claim.moved": (ClaimMoved, _moved),
+}
+#: The types of events that the state rests on.
+DECIDING: tuple[str, ...] = tuple(_FOLDED)

@@ -152,18 +152,18 @@ class LedgerStore:
         with self.database.read() as connection:
             return by_ids(connection, [entry_id], name=self.name).get(entry_id)
 
-    def entries(self, account: str | None = None) -> Iterator[Entry]:
+    def entries(self, *accounts: str) -> Iterator[Entry]:
         """Entries in the order they were posted, read page by page: memory does not grow with their number.
 
         On PostgreSQL all pages show one state of the books; on SQLite posting may go on between pages.
 
         Args:
-            account: Only entries with a posting to it; all by default.
+            accounts: Only entries with a posting to one of them; all by default.
 
         Raises:
             PoolError: while iterating: damaged, or a row that is no valid entry.
         """
-        return self._pages(*_of_account(account))
+        return self._pages(*_of_accounts(accounts))
 
     def pending(self, account: str | None = None) -> Iterator[Entry]:
         """Pending entries that nothing resolved yet, in the order they were posted.
@@ -174,7 +174,7 @@ class LedgerStore:
         Raises:
             PoolError: as :meth:`entries`.
         """
-        return self._pages(_IS_OPEN, *_of_account(account))
+        return self._pages(_IS_OPEN, *_of_accounts((account,) if account else ()))
 
     def pending_in(self, connection: sa.Connection, account: str | None = None) -> Iterator[Entry]:
         """As :meth:`pending`, in a transaction that is open already.
@@ -186,7 +186,7 @@ class LedgerStore:
         Raises:
             PoolError: as :meth:`entries`.
         """
-        return self._pages_of(connection, _IS_OPEN, *_of_account(account))
+        return self._pages_of(connection, _IS_OPEN, *_of_accounts((account,) if account else ()))
 
     def _pages(self, *conditions: sa.ColumnElement[bool]) -> Iterator[Entry]:
         if self.database.is_sqlite:
@@ -297,10 +297,10 @@ class LedgerStore:
             )
 
 
-def _of_account(account: str | None) -> tuple[sa.ColumnElement[bool], ...]:
-    if account is None:
+def _of_accounts(accounts: tuple[str, ...]) -> tuple[sa.ColumnElement[bool], ...]:
+    if not accounts:
         return ()
-    return (sa.exists().where(POSTINGS.c.entry_id == ENTRIES.c.id, POSTINGS.c.account == account),)
+    return (sa.exists().where(POSTINGS.c.entry_id == ENTRIES.c.id, POSTINGS.c.account.in_(accounts)),)
 
 
 def _row_and_guard_problems(connection: sa.Connection) -> list[str]:

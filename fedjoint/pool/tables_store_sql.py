@@ -78,6 +78,8 @@ EVENTS = sa.Table(
     METADATA,
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
     sa.Column("line", sa.Text, nullable=False),
+    sa.Column("type", sa.String(64), nullable=False),
+    sa.Index("events_of_type", "type", "seq"),
 )
 CHECKPOINTS = sa.Table(
     "checkpoints",

@@ -9,10 +9,12 @@ from fedjoint.errors import PoolError
 from fedjoint.pool import accounts
 from fedjoint.pool.ledger import Entry, move
 from fedjoint.pool.money import check_minor
+from fedjoint.strict import strict
 
 __all__ = ["Voucher", "voucher_expired", "voucher_funded", "voucher_spent"]
 
 
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Voucher:
     """Money for compute costs that expires.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from fedjoint.agreement.terms import MoneyTerms
+from fedjoint.agreement.money_terms import MoneyTerms
 from fedjoint.errors import PoolError
 from fedjoint.pool.money import apportion, check_minor, minor_digits, whole_parts
 from fedjoint.pool.shares import shares_from_contributions

@@ -7,8 +7,9 @@ the discrete Gaussian, P(k) in proportion to exp(-k² / (2 s²)) over the intege
 
 **Who is protected, from whom.** A record (or all records of a patient, where that is the unit) of an honest holder,
 from whoever sees every opened number and knows the noise of up to t ``colluders``. Two neighbouring data sets differ in
-one such unit; certified numbers of examples are public and the same for both. The coordinator keeps to the protocol:
-it has one sum a round opened, of at least ``minimum_holders``, and contributions of the sums that were opened.
+one such unit. The numbers of examples that the agreement states are the same for both: public constants, or releases
+that are charged beside what is priced here. The coordinator keeps to the protocol: it has one sum a round opened, of at
+least ``minimum_holders``, and contributions of the sums that were opened.
 
 **1. Sensitivity.** A unit changes the exact sum by at most ``clip_norm``, and rounding moves each coordinate by at
 most 1/2 on either side: S = ``clip_norm / step + sqrt(D)`` in L2, in whole numbers.
@@ -47,7 +48,7 @@ Its contribution is a function of what was opened and of the other holders' shar
 **7. Tails.** What the grid's bound would cut off has, in the whole run, a probability f with f (1 + exp(epsilon))
 within the part of delta that is kept for it (:func:`noise_bound`); a run in which nothing is cut off is the one above.
 
-Not covered: time, refusals, the sizes of holders, and a coordinator that cheats (``SECURITY.md``).
+Not covered: time, refusals, and a coordinator that cheats (``SECURITY.md``).
 
 Source:
     Canonne, Kamath, Steinke 2020, "The discrete Gaussian for differential privacy"; Kairouz, Liu, Steinke 2021, "The
@@ -59,13 +60,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from fedjoint.agreement.terms import CONTRIBUTION_NOISES, TAILS_OF_DELTA, PrivacyTerms, Terms
+from fedjoint.agreement.terms import CONTRIBUTION_NOISES, PrivacyTerms, Terms
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import PrivacyError
+from fedjoint.privacy.sum_plan import deviations_kept, most_examples
 
-__all__ = ["CUT_OFF", "JointPlan", "coarsest_step", "noise_bound"]
+__all__ = ["JointPlan", "coarsest_step", "noise_bound"]
 
 #: Rounding to the grid may raise the sensitivity by this fraction.
 _INFLATION = 0.01
@@ -76,9 +76,6 @@ _LEAST_SD = 4
 _FINE_WEIGHTS = 200
 #: Variance that smoothing takes, in steps².
 _SMOOTHING = 4
-#: Probability, over a whole run, that noise is cut off at the bound: so little that a lifetime of runs adds up to less
-#: than what is kept for it (:func:`fedjoint.privacy.lifetime.cut_off_allowed`).
-CUT_OFF = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +134,7 @@ class JointPlan:
             noise_multiplier=privacy.noise_multiplier,
             contributions_noise_multiplier=privacy.contributions_noise_multiplier,
         )
-        largest = max(holder.num_examples for holder in terms.holders)
-        least = noise_bound(plan, privacy, largest_holder=largest)
+        least = noise_bound(plan, privacy, largest_holder=most_examples(terms))
         if parameters.bound < least:
             raise PrivacyError(
                 f"encryption.bound = {parameters.bound:g} in mode joint",
@@ -188,25 +184,18 @@ def coarsest_step(clip_norm: float, num_parameters: int) -> float:
 def noise_bound(plan: JointPlan, privacy: PrivacyTerms, *, largest_holder: int) -> float:
     """The least bound of the fixed point at which no coordinate of a share is cut off.
 
-    Clipped gradients cannot exceed it. Noise can, in the whole run with a probability f of at most :data:`CUT_OFF`, for
-    which f * (1 + exp(epsilon)) is also at most the part of delta that is kept for it, by the tails of a discrete
-    Gaussian: P(|x| >= a sd) <= 2 exp(-a² / 2).
+    Clipped gradients cannot exceed it. Noise can, with a probability that delta has room for
+    (:func:`fedjoint.privacy.sum_plan.deviations_kept`).
 
     Args:
         plan: The shares.
         privacy: Gives delta and the larger of both epsilons.
-        largest_holder: Most examples of one holder.
+        largest_holder: From :func:`fedjoint.privacy.sum_plan.most_examples`.
 
     Returns:
         In units of the gradient.
-
-    Source:
-        Canonne, Kamath, Steinke 2020, corollary 17.
     """
-    assert privacy.epsilon is not None and privacy.delta is not None and privacy.epsilon_if_opened is not None
     samples = (plan.num_parameters + CONTRIBUTION_NOISES) * plan.rounds * plan.num_holders
-    epsilon = max(privacy.epsilon, privacy.epsilon_if_opened)
-    log_failure = min(math.log(CUT_OFF), math.log(TAILS_OF_DELTA * privacy.delta) - float(np.logaddexp(0.0, epsilon)))
-    deviations = math.sqrt(2 * (math.log(2 * samples) - log_failure))
-    noise = deviations * max(plan.share_sd, plan.contribution_sd) + 1  # one step for the rounding of the sum
+    # one step for the rounding of the sum
+    noise = deviations_kept(privacy, samples) * max(plan.share_sd, plan.contribution_sd) + 1
     return largest_holder * plan.clip_norm + noise * plan.step

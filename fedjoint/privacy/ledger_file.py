@@ -44,6 +44,10 @@ class Lifetime(Protocol):
         """Charge a release before it is made; False if it was charged before, and must not be computed again."""
         ...
 
+    def held(self, lineage: str) -> str:
+        """Id of the reservation that a run holds; empty if it holds none."""
+        ...
+
     def give_back(self, reservation: str) -> None:
         """End a reservation."""
         ...
@@ -203,6 +207,15 @@ class LifetimeLedger:
             account.charge(charged)
             journal.append("charged", plain(charged), at=self._now())
             return True
+
+    def held(self, lineage: str) -> str:
+        """Id of the reservation that a run holds, whichever process made it; empty if it holds none.
+
+        Raises:
+            PrivacyError: as for :meth:`account`.
+        """
+        reservation = self.account().open_reservation(lineage)
+        return reservation.id if reservation is not None else ""
 
     def give_back(self, reservation: str) -> None:
         """End a reservation: what it has not released is free again. A process that still uses it is refused.

@@ -24,7 +24,7 @@ class LocalPlan:
         sampling_rate: Probability with which each record takes part in a step, in (0, 1]; 1: every record.
         learning_rate: In units of the mean gradient, > 0.
         local_steps: Noisy steps in the round, at least 1.
-        expected_batch_size: What the noisy sum is divided by: sampling rate times the certified number of examples.
+        expected_batch_size: What the noisy sum is divided by: sampling rate times the stated number of examples.
 
     Raises:
         InvalidValue: a value is outside its range.

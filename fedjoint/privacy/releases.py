@@ -21,6 +21,7 @@ __all__ = [
     "once_released",
     "releases_of",
     "round_release",
+    "size_release",
     "worst_case",
 ]
 
@@ -57,19 +58,32 @@ def round_release(terms: Terms) -> Release | None:
 
 
 def once_released(terms: Terms) -> Releases:
-    """What a run releases once, all of it charged before the first round: statistics, contributions, metrics.
+    """All that is charged before the first round: statistics, validation gradients, contributions, metrics, sizes.
+
+    Of validation gradients there is one for each round. A record is either trained on or held out for them; that it is
+    charged for both makes the account too high, never too low.
 
     If a holder's ciphertexts were opened, its contribution, which is computed from them, would cost nothing more.
     """
     made, agreed = [], terms.releases
     if agreed.statistics_noise_multiplier is not None:
         made.append(_noisy("statistics", agreed.statistics_noise_multiplier, terms))
+    if agreed.validation_noise_multiplier is not None:
+        made.append(_noisy("validation", agreed.validation_noise_multiplier, terms, count=terms.training.rounds))
     if terms.privacy.contributions_noise_multiplier is not None:
         event = GaussianEvent(sampling_rate=1.0, noise_multiplier=terms.privacy.contributions_noise_multiplier)
         made.append(Release(purpose="contributions", event=event, if_opened=None))
     if agreed.metrics_noise_multiplier is not None:
         made.append(_noisy("metrics", agreed.metrics_noise_multiplier, terms))
+    if agreed.sizes_noise_multiplier is not None:
+        made.append(size_release(agreed.sizes_noise_multiplier))
     return tuple(made)
+
+
+def size_release(noise_multiplier: float) -> Release:
+    """The number of a holder's examples, as the agreement states it: the holder adds all of the noise, in any mode."""
+    event = GaussianEvent(sampling_rate=1.0, noise_multiplier=noise_multiplier)
+    return Release(purpose="sizes", event=event, if_opened=event)
 
 
 def releases_of(terms: Terms, steps: int) -> Releases:

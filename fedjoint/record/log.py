@@ -72,15 +72,17 @@ class RunRecord:
     """Writes a record: each event is on disk before :meth:`append` returns.
 
     Args:
-        path: A file that does not exist yet.
+        path: A file that does not exist yet, or with ``resume`` one that a killed process left.
         origin: From :func:`origin_of`.
         signer: The coordinator.
         now: Gives the time of an event, ISO 8601 in UTC.
         batch_events: After so many events a checkpoint is signed, and after the last one.
         witnesses: Who countersigns the checkpoints; None: nobody.
+        resume: Go on with the file, if there is one. What a crash left of a last line was never heard of, and is cut
+            off. An event that stands there already, to the byte, is not written again.
 
     Raises:
-        RecordError: the file exists.
+        RecordError: the file exists; or with ``resume``, it is not the beginning of this record.
     """
 
     def __init__(
@@ -92,24 +94,38 @@ class RunRecord:
         now: Callable[[], str],
         batch_events: int = 1,
         witnesses: AskWitnesses | None = None,
+        resume: bool = False,
     ) -> None:
         self._origin, self._signer, self._now = origin, signer, now
         self._batch_events, self._witnesses = batch_events, witnesses
         self._tree, self._covered, self._closed = MerkleTree(), 0, False
+        self._written: dict[bytes, Event] = {}  # by another process
+        again = resume and path.exists()
         try:
-            self._file: BinaryIO = path.open("xb")
+            self._file: BinaryIO = path.open("r+b" if again else "xb")
         except FileExistsError:
             raise RecordError(
                 f"{path} exists", remedy="A record is never overwritten: choose another run.name."
             ) from None
+        if again:
+            try:
+                self._go_on(path.name)
+            except BaseException:
+                self._file.close()
+                raise
 
     def append(self, kind: str, body: Mapping[str, Any]) -> Event:
-        """Write one event, and a checkpoint where a batch ends.
+        """Write one event, and a checkpoint where a batch ends; one that another process wrote stays as it is.
+
+        Returns:
+            The event as it stands in the record.
 
         Raises:
             RecordError: the record is closed, the line is longer than :data:`MAX_LINE_BYTES`, or a witness refuses.
             AgreementError: the facts have no canonical JSON.
         """
+        if self._written and (known := self._written.get(_facts(kind, body))) is not None:
+            return known
         if self._closed:
             raise RecordError(f"the record is closed and '{kind}' came after", remedy="Start another run.")
         event = Event(seq=len(self._tree), type=kind, at=self._now(), body=dict(body))
@@ -122,6 +138,44 @@ class RunRecord:
         if self._closed or len(self._tree) - self._covered >= self._batch_events:
             self._checkpoint(event.at)
         return event
+
+    def find(self, kind: str) -> Event | None:
+        """The first event of a kind that another process wrote, if there is one."""
+        return next((event for event in self._written.values() if event.type == kind), None)
+
+    def _go_on(self, name: str) -> None:
+        """Read what there is, make it end with a whole line, and sign a checkpoint if the record's end lacks one."""
+        reading, end = _Reading(), 0
+        for number, line in enumerate(iter(lambda: self._file.readline(MAX_LINE_BYTES + 1), b""), start=1):
+            if not line.endswith(b"\n"):
+                break
+            where = f"{name} line {number}"
+            value = _parse_line(line, where)
+            if "checkpoint" in value:
+                self._require_own(build(SignedCheckpoint, value, error=RecordError, where=where), reading, where)
+                self._covered = len(self._tree)
+            else:
+                event = build(Event, value, error=RecordError, where=where)
+                reading.add(event, line[:-1], where)
+                self._tree.append(leaf_hash(line[:-1]))
+                self._written[_facts(event.type, event.body)] = event
+            end += len(line)
+        self._file.truncate(end)
+        self._file.seek(end)
+        self._closed = reading.ended
+        if self._closed and self._covered < len(self._tree):
+            self._checkpoint(reading.events[-1].at)
+
+    def _require_own(self, signed: SignedCheckpoint, reading: _Reading, where: str) -> None:
+        """Refuse a checkpoint that this coordinator did not sign of exactly the events above it."""
+        agreement_sha256 = self._origin.partition("/")[0]
+        try:
+            reading.cover(signed, agreement_sha256)
+            require_signed(dataclasses.replace(signed, witnesses={}), self._signer.public)
+            if signed.checkpoint.origin != self._origin:
+                raise RecordError(f"the checkpoint is of log '{signed.checkpoint.origin}'", expected=self._origin)
+        except RecordError as problem:
+            raise RecordError(f"{where}: {problem}") from None
 
     def _checkpoint(self, at: str) -> None:
         size = len(self._tree)
@@ -236,6 +290,11 @@ class _Reading:
                 f"the checkpoint is of log '{checkpoint.origin}'", expected="that of this agreement and run"
             )
         self.last = signed
+
+
+def _facts(kind: str, body: Mapping[str, Any]) -> bytes:
+    """What makes two events the same, whenever they were written."""
+    return canonical_bytes({"type": kind, "body": dict(body)})
 
 
 def _parse_line(line: bytes, where: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ __all__ = [
     "MAX_LEAVES",
     "Frontier",
     "MerkleTree",
+    "inclusion_path",
     "leaf_hash",
     "node_hash",
     "root_by_consistency",
@@ -175,6 +176,44 @@ class MerkleTree:
     def _require(self, small: int, large: int) -> None:
         if not 0 <= small <= large <= len(self):
             raise RecordError(f"a proof about {small} and {large} of {len(self)} entries", expected="a part of the log")
+
+
+def inclusion_path(leaves: Iterable[bytes], place: int, size: int) -> tuple[bytes, ...]:
+    """The proof of :meth:`MerkleTree.inclusion`, from leaves that pass by once, in memory logarithmic in their number.
+
+    Args:
+        leaves: Hashes of at least the first ``size`` entries, in order.
+        place: Of the entry, from 0.
+        size: Entries of the log that the proof is about.
+
+    Raises:
+        RecordError: there are fewer leaves, or the place is not among them.
+
+    Example:
+        >>> leaves = [leaf_hash(bytes([number])) for number in range(7)]
+        >>> inclusion_path(leaves, 3, 6) == MerkleTree(leaves).inclusion(3, 6)
+        True
+    """
+    if not 0 <= place < size <= MAX_LEAVES:
+        raise RecordError(f"an inclusion proof of entry {place} of {size}", expected="a place in the log")
+    low, high, siblings = 0, size, list[tuple[int, int, Frontier]]()
+    while high - low > 1:
+        middle = low + _split(high - low)
+        if place < middle:
+            siblings.append((middle, high, Frontier()))
+            high = middle
+        else:
+            siblings.append((low, middle, Frontier()))
+            low = middle
+    ordered, turn, here = sorted(siblings, key=lambda sibling: sibling[0]), 0, -1
+    for here, leaf in zip(range(size), leaves, strict=False):
+        while turn < len(ordered) and here >= ordered[turn][1]:
+            turn += 1
+        if turn < len(ordered) and here >= ordered[turn][0]:
+            ordered[turn][2].append(leaf)
+    if here + 1 < size:
+        raise RecordError(f"a proof about {size} of {here + 1} entries", expected="a part of the log")
+    return tuple(frontier.root() for _, _, frontier in reversed(siblings))
 
 
 def root_by_inclusion(leaf: bytes, place: int, *, size: int, proof: Sequence[bytes]) -> bytes:

@@ -10,7 +10,8 @@ import numpy as np
 
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.signing import SignedAgreement, statement_bytes
-from fedjoint.encryption.opened import MINIMUM_OPENERS, slot_of
+from fedjoint.agreement.slots import contributions_slot, slot_of
+from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import IdentityError, PrivacyError, RecordError
 from fedjoint.privacy.receipts import check_releases
@@ -83,12 +84,14 @@ def check_confirmations(run: RecordedRun, agreement: SignedAgreement) -> str:
     Raises:
         RecordError: names the place.
     """
-    opened = {one.round: tuple(sorted(run.summed[one.round].receipts)) for one in run.rounds}
-    rounds = agreement.terms.training.rounds
-    opened |= {slot_of(one.purpose, rounds=rounds): one.contributors for one in run.released}
-    if agreement.terms.valuation.method != "none":
-        valued = tuple(sorted({part.holder for part in run.valued.parts}))
-        opened[slot_of("contributions", rounds=rounds)] = valued
+    terms = agreement.terms
+    opened = {
+        slot_of(terms, "training", one.round): tuple(sorted(run.summed[one.round].receipts)) for one in run.rounds
+    }
+    opened |= {slot_of(terms, one.purpose): one.contributors for one in run.released}
+    opened |= {slot_of(terms, "validation", one.round): one.contributors for one in run.gradients}
+    if terms.valuation.method != "none":
+        opened[contributions_slot(terms)] = tuple(sorted({part.holder for part in run.valued.parts}))
     for slot, contributors in sorted(opened.items()):
         confirmed = run.confirmed.get(slot)
         if confirmed is None or confirmed.subject.contributors != contributors:
@@ -128,7 +131,8 @@ def check_model(folder: Path, run: RecordedRun, agreement: SignedAgreement) -> s
     words = f"{digest[:16]}… is the model after round {len(run.rounds)}"
     if not keeps_sums(agreement.terms):
         return f"{words}; too large to compute again: its sums were not kept"
-    replay_sums(folder / SUMS, run, agreement.terms)
+    for _ in replay_sums(folder / SUMS, run, agreement.terms):
+        pass
     return f"{words}, computed again from {len(run.rounds)} opened sums"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fedjoint.agreement.signing import SignedAgreement
-from fedjoint.encryption.opened import OpenReply, ToOpen
+from fedjoint.encryption.opened import ConfirmedOpening, OpenReply
 from fedjoint.errors import InvalidValue, RecordError, ValuationError
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.record.log import CLOSED, Event
@@ -17,7 +17,7 @@ from fedjoint.runs.settling import Revenue
 from fedjoint.strict import build, strict
 from fedjoint.valuation.uncertainty import ErrorBars
 
-__all__ = ["OpenedRound", "RecordedPart", "RecordedRun", "SummedRound", "read_recorded_run"]
+__all__ = ["OpenedGradient", "OpenedRound", "RecordedPart", "RecordedRun", "SummedRound", "read_recorded_run"]
 
 
 @strict
@@ -45,15 +45,6 @@ class OpenedRound:
 
 @strict
 @dataclass(frozen=True, kw_only=True)
-class ConfirmedOpening:
-    """Body of ``opening.confirmed``: what a quorum of holders signed to be the only thing opened in its place."""
-
-    subject: ToOpen
-    confirmations: dict[str, str]
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
 class RecordedPart:
     """One opened number of one holder."""
 
@@ -73,6 +64,7 @@ class OpenedContributions:
     openers: dict[str, str]
     contributions: dict[str, float]
     noise_errors: dict[str, float]
+    gains: tuple[float, ...]
 
 
 @strict
@@ -138,6 +130,19 @@ class OnceReleased:
 
 @strict
 @dataclass(frozen=True, kw_only=True)
+class OpenedGradient:
+    """Body of ``validation.opened``: the holders' gradient along a round's path, by its hash."""
+
+    purpose: Literal["validation"]
+    round: int
+    contributors: tuple[str, ...]
+    gradient_sha256: str
+    opened: dict[str, str]
+    refusals: dict[str, str]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
 class ClosedRun:
     """Body of ``run.closed``."""
 
@@ -150,6 +155,7 @@ _BODIES: Mapping[str, type[Any]] = {
     "run.opened": OpenedRun,
     "run.standardised": StandardisedRun,
     "release.opened": OnceReleased,
+    "validation.opened": OpenedGradient,
     "round.summed": SummedRound,
     "round.opened": OpenedRound,
     "opening.confirmed": ConfirmedOpening,
@@ -167,6 +173,7 @@ class RecordedRun:
     opened: OpenedRun
     standardised: StandardisedRun | None
     released: tuple[OnceReleased, ...]
+    gradients: tuple[OpenedGradient, ...]
     summed: Mapping[int, SummedRound]
     rounds: tuple[OpenedRound, ...]
     confirmed: Mapping[int, ConfirmedOpening]
@@ -212,7 +219,9 @@ class RecordedRun:
 
     @property
     def utility_gain(self) -> float:
-        """Loss at the start minus after the last round."""
+        """Loss at the start minus after the last round; on holders' records what their gradients say of it."""
+        if self.gradients:
+            return sum(self.valued.gains)
         start = self.opened.loss if self.standardised is None else self.standardised.loss
         return start - self.rounds[-1].loss
 
@@ -268,6 +277,7 @@ def read_recorded_run(events: Sequence[Event], agreement: SignedAgreement) -> Re
         opened=bodies["run.opened"][0],
         standardised=(*bodies["run.standardised"], None)[0],
         released=tuple(bodies["release.opened"]),
+        gradients=tuple(bodies["validation.opened"]),
         summed=summed,
         rounds=tuple(rounds),
         confirmed=confirmed,

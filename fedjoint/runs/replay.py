@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from fedjoint.runs.recorded import RecordedRun
 from fedjoint.training.aggregate import Levels, apply_sum, model_bytes, sum_bytes, sum_from_bytes
 from fedjoint.training.optimizer import Model, ServerState, start_state
 
-__all__ = ["MAX_SUMS_BYTES", "keeps_sums", "replay_sums", "sums_to_bytes"]
+__all__ = ["MAX_SUMS_BYTES", "gradients_to_bytes", "keeps_sums", "replay_sums", "sums_to_bytes"]
 
 #: A run keeps its sums if all agreed rounds fit into so many bytes: every table's model does.
 MAX_SUMS_BYTES = 256 << 20
@@ -30,7 +30,12 @@ def sums_to_bytes(start: Model, sums: Iterable[Levels]) -> bytes:
     return model_bytes(start) + b"".join(map(sum_bytes, sums))
 
 
-def replay_sums(path: Path, run: RecordedRun, terms: Terms) -> ServerState:
+def gradients_to_bytes(rounds: Iterable[Sequence[int]]) -> bytes:
+    """The opened validation gradient of each round, in steps of its grid: little-endian int64."""
+    return b"".join(np.array(values, dtype="<i8").tobytes() for values in rounds)
+
+
+def replay_sums(path: Path, run: RecordedRun, terms: Terms) -> Iterator[ServerState]:
     """Take every step of the agreed optimiser again.
 
     Args:
@@ -39,7 +44,7 @@ def replay_sums(path: Path, run: RecordedRun, terms: Terms) -> ServerState:
         terms: The agreement.
 
     Returns:
-        The state after the last round.
+        The state before round 1, and after each round.
 
     Raises:
         RecordError: the file has another length, or a sum or model is not the one that holders signed for.
@@ -53,6 +58,7 @@ def replay_sums(path: Path, run: RecordedRun, terms: Terms) -> ServerState:
         raise RecordError(f"{path.name} has {path.stat().st_size} bytes", expected=f"{expected} bytes")
     with path.open("rb") as file:
         state = start_state(_start(file.read(head), terms), terms.training)
+        yield state
         for opened in run.rounds:
             data = file.read(each)
             if {reply.sum_sha256 for reply in opened.opened.values()} != {sha256_hex(data)}:
@@ -61,7 +67,7 @@ def replay_sums(path: Path, run: RecordedRun, terms: Terms) -> ServerState:
             state = _step(state, sum_from_bytes(data, terms), contributors, terms)
             if sha256_hex(model_bytes(state.model)) != opened.model_sha256:
                 raise RecordError(f"the model after round {opened.round} is not what the sum gives")
-    return state
+            yield state
 
 
 def _start(data: bytes, terms: Terms) -> Model:

@@ -33,10 +33,9 @@ Metrics = dict[str, float | None]
 @strict
 @dataclass(frozen=True, kw_only=True)
 class LeftOutReport:
-    """A holder of the data that takes no part, and why."""
+    """A holder of the data that takes no part, and why; how few records it has is not told."""
 
     name: str
-    num_examples: int
     reason: str
 
 
@@ -62,6 +61,7 @@ class PrivacyReport:
     """How records were protected; ``insecure_seed`` set means that the noise protected nobody.
 
     As :class:`fedjoint.agreement.terms.PrivacyTerms`; the noise multiplier of mode ``joint`` is that of one share.
+    ``sizes_noise_sd`` is that of the noise on each holder's number of examples; None where these are public constants.
     ``account`` says what each purpose cost the holder that spent most; their total is that holder's epsilon.
     """
 
@@ -74,6 +74,7 @@ class PrivacyReport:
     colluders: int | None = None
     epsilon_if_opened: float | None = None
     contributions_noise_multiplier: float | None = None
+    sizes_noise_sd: float | None = None
     account: tuple[Cost, ...] = ()
     adjacency: str = "add-or-remove"
     unit: Literal["record", "patient"] = "record"
@@ -127,7 +128,8 @@ class HolderReport:
     Args:
         id: Its id.
         name: Its name.
-        num_examples: Records, or patients where that is the unit of privacy, that it trained on (certified).
+        num_examples: Records, or patients where that is the unit of privacy, as the agreement states them: certified,
+            or with noise of ``privacy.sizes_noise_sd``.
         num_reference: Reference records of its own kind; None where that is not known.
         rounds: Rounds it took part in.
         epsilon: What they cost at the agreed delta; None without privacy.
@@ -190,6 +192,7 @@ class ContributionReport:
         paid_alike: Groups of holders whose contributions differ by less than their error.
         materiality: How those are paid (:class:`fedjoint.agreement.terms.MoneyTerms`).
         materiality_z: How many standard errors of the difference count as error.
+        reference: Whose records the utility was measured on.
     """
 
     method: str
@@ -203,6 +206,7 @@ class ContributionReport:
     paid_alike: tuple[tuple[str, ...], ...]
     materiality: Literal["equal", "by_size", "off"]
     materiality_z: float
+    reference: Literal["exchange", "holders"] = "exchange"
 
     @property
     def measured(self) -> bool:

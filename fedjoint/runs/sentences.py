@@ -37,6 +37,7 @@ __all__ = [
     "privacy_sentence",
     "privacy_warnings",
     "private_metrics_sentence",
+    "units_heading",
 ]
 
 METRIC_NAMES = {"auc": "AUC", "accuracy": "accuracy", "r2": "R²", "rmse": "RMSE"}
@@ -89,7 +90,8 @@ def outcome(report: Report) -> str:
     metric = headline_metric(report)
     joint = report.metrics.joint.get(metric)
     trained = sum(holder.num_examples for holder in report.holders)
-    units = counted(trained, report.privacy.unit)
+    about = "about " if report.privacy.sizes_noise_sd is not None else ""
+    units = f"{about}{counted(trained, report.privacy.unit)}"
     start = (
         f"{counted(len(report.holders), 'holder').capitalize()} trained one model on {units} "
         f"({plain_text(report.data.title)})"
@@ -99,6 +101,19 @@ def outcome(report: Report) -> str:
         return f"{start}; how good it is cannot be measured on {reference}."
     against = _beside_alone(metric, joint, report.metrics.local_on_all.get(metric))
     return f"{start}: {METRIC_NAMES[metric]} {figure_text(joint)} on {reference}{against}."
+
+
+def units_heading(report: Report) -> str:
+    r"""The heading of the holders' sizes, in two lines where they are stated with noise.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> units_heading(SimpleNamespace(privacy=SimpleNamespace(unit="record", sizes_noise_sd=9.84)))
+        'records\n± 10'
+    """
+    privacy = report.privacy
+    error = "" if privacy.sizes_noise_sd is None else f"\n± {max(1, round(privacy.sizes_noise_sd))}"
+    return f"{privacy.unit}s{error}"
 
 
 def _beside_alone(metric: str, joint: float, alone: float | None) -> str:
@@ -170,6 +185,11 @@ def contributions_sentence(report: Report) -> str:
         return f"Contributions were {plain_text(measured.method)}; exact values would move {moved} of the money."
     gap = "" if measured.gap is None else f" (gap {percent_text(measured.gap, decimals=2)})"
     text = f"Contributions sum to {measured.total:z.{decimals}f} of {report.utility_gain:z.{decimals}f} gained{gap}"
+    if measured.reference == "holders":
+        return (
+            f"{text}, as the gradients of records that holders keep out of training have it; no exact values: those "
+            "records are the holders' own."
+        )
     if not report.metrics.compared:
         return f"{text}; no exact values: they would take every holder's updates in the clear."
     if measured.largest_difference is None:

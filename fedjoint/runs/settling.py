@@ -19,7 +19,7 @@ from fedjoint.valuation.uncertainty import ErrorBars
 __all__ = ["UNMEASURED", "Revenue", "SettledRun", "settle_run"]
 
 #: How shares are agreed where contributions are not measured, in words.
-UNMEASURED = {"by_size": "by certified number of examples", "equal": "equal for all holders"}
+UNMEASURED = {"by_size": "by stated number of examples", "equal": "equal for all holders"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,7 @@ def _holder_columns(report: Report, *, wide: bool) -> list[tuple[str, Callable[[
     exact = ("exact\nvalue", lambda holder: contribution_text(holder.contribution_exact, decimals))
     metrics = _metrics_shown(report, wide=wide) if report.metrics.compared else ()
     columns: list[tuple[str, Callable[[HolderReport], str]]] = [
-        (f"{report.privacy.unit}s", lambda holder: f"{holder.num_examples:,}"),
+        (sentences.units_heading(report), lambda holder: f"{holder.num_examples:,}"),
         *(column for key in metrics for column in _metric_columns(key)),
         ("epsi-\nlon", lambda holder: epsilon_text(holder.epsilon)),
         ("contri-\nbution", lambda holder: contribution_text(holder.contribution, decimals)),

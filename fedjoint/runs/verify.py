@@ -27,6 +27,7 @@ from fedjoint.runs.recorded import RecordedRun, read_recorded_run
 from fedjoint.runs.released import account_of, check_released, metrics_of
 from fedjoint.runs.report import read_report
 from fedjoint.runs.settling import SettledRun, settle_run
+from fedjoint.runs.validated import check_validation
 
 __all__ = ["Check", "verify_run"]
 
@@ -205,6 +206,10 @@ def _model(evidence: _Evidence) -> str:
     return check_model(evidence.folder, evidence.run, evidence.agreement)
 
 
+def _validation(evidence: _Evidence) -> str:
+    return check_validation(evidence.folder, evidence.run, evidence.agreement)
+
+
 _Checker = Callable[[_Evidence], str]
 _CHECKS: tuple[tuple[str, tuple[str, ...], _Checker], ...] = (
     ("agreement", (), _agreement),
@@ -215,6 +220,7 @@ _CHECKS: tuple[tuple[str, tuple[str, ...], _Checker], ...] = (
     ("confirmations", ("record",), lambda evidence: check_confirmations(evidence.run, evidence.agreement)),
     ("openings", ("record",), lambda evidence: check_openings(evidence.run, evidence.agreement)),
     ("model", ("record",), _model),
+    ("validation", ("model",), _validation),
     ("contributions", ("record",), lambda evidence: check_contributions(evidence.run, evidence.agreement)),
     ("settlement", ("record",), _settlement),
     ("ledger", ("settlement",), _ledger),

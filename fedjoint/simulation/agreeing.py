@@ -13,9 +13,9 @@ from fedjoint.agreement.terms import (
     Terms,
 )
 from fedjoint.conduct import agreeing
-from fedjoint.config import SimulationConfig
+from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.data.datasets.dataset import Dataset
-from fedjoint.data.division import Division
+from fedjoint.data.division import Division, HolderRecords
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.record.checkpoint import SignedCheckpoint
@@ -23,6 +23,7 @@ from fedjoint.record.log import AskWitnesses
 from fedjoint.record.witness import Prove, Witness
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
+from fedjoint.training.size_release import ReleasedSize
 
 __all__ = ["COORDINATOR", "Parties", "bring_together", "compose_terms", "holders_as_witnesses", "sign_by_all"]
 
@@ -31,11 +32,12 @@ COORDINATOR = "exchange"
 
 @dataclass(frozen=True, kw_only=True)
 class Parties:
-    """The coordinator's keys and the holders, as a simulation has them side by side."""
+    """The coordinator's keys and the holders, as a simulation has them side by side, and what they say of sizes."""
 
     coordinator: Identity
     holders: tuple[Holder, ...]
     identities: tuple[Identity, ...]
+    sizes: Mapping[str, ReleasedSize]
 
     def close(self) -> None:
         """Wipe the keys of every holder's runs."""
@@ -44,7 +46,11 @@ class Parties:
 
 
 def bring_together(
-    division: Division, *, observer: Observer, lifetimes: Mapping[str, Lifetime] | None = None
+    division: Division,
+    *,
+    observer: Observer,
+    lifetimes: Mapping[str, Lifetime] | None = None,
+    sizes: Mapping[str, ReleasedSize] | None = None,
 ) -> Parties:
     """Make fresh keys for everybody, and holders whose policies allow what a simulation may do.
 
@@ -52,6 +58,7 @@ def bring_together(
         division: Whose records are whose.
         observer: Hears every update in the clear.
         lifetimes: Lifetime budgets of the holders that have one.
+        sizes: How many examples each holder says it has; None: as many as there are, public constants.
     """
     identities = tuple(Identity.create(records.id, records.name) for records in division.holders)
     policy = HolderPolicy(
@@ -63,18 +70,31 @@ def bring_together(
         allow_insecure_noise=True,
         allow_inferred_schema=True,
         allow_kept_updates=True,
+        allow_exact_size=True,
     )
     holders = tuple(
-        Holder(identity, records.examples, policy, observer=observer, lifetime=(lifetimes or {}).get(records.id))
+        Holder(
+            identity,
+            records.examples,
+            policy,
+            observer=observer,
+            lifetime=(lifetimes or {}).get(records.id),
+            size=(sizes or {}).get(records.id),
+        )
         for identity, records in zip(identities, division.holders, strict=True)
     )
     taken = {records.id for records in division.holders}
     coordinator = COORDINATOR if COORDINATOR not in taken else f"{COORDINATOR}-coordinator"
-    return Parties(coordinator=Identity.create(coordinator, "Exchange"), holders=holders, identities=identities)
+    return Parties(
+        coordinator=Identity.create(coordinator, "Exchange"),
+        holders=holders,
+        identities=identities,
+        sizes=sizes or {},
+    )
 
 
 def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division, parties: Parties) -> Terms:
-    """Write the agreement of a simulation: every holder certifies what it has.
+    """Write the agreement of a simulation: every holder states what it released, or certifies what it has.
 
     Raises:
         FedjointError: see :func:`fedjoint.conduct.agreeing.compose_terms`.
@@ -83,12 +103,19 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         config,
         coordinator=parties.coordinator.public,
         holders=[
-            HolderTerms(identity=identity.public, num_examples=records.examples.num_units(config.privacy.unit))
+            HolderTerms(identity=identity.public, num_examples=_stated(records, config.privacy, parties))
             for identity, records in zip(parties.identities, division.holders, strict=True)
         ],
         data=DataTerms(name=dataset.name, schema=dataset.schema, licence=dataset.licence, citation=dataset.citation),
         reference=division.reference,
     )
+
+
+def _stated(records: HolderRecords, privacy: PrivacyConfig, parties: Parties) -> int:
+    """What the agreement says of how many examples a holder has."""
+    if records.id in parties.sizes:
+        return parties.sizes[records.id].num_examples
+    return records.examples.num_units(privacy.unit)
 
 
 def sign_by_all(terms: Terms, parties: Parties) -> SignedAgreement:

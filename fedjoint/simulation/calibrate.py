@@ -38,6 +38,7 @@ from fedjoint.privacy.noise import NoiseSource
 from fedjoint.privacy.releases import epsilon_if_opened, worst_case
 from fedjoint.simulation.agreeing import bring_together, compose_terms
 from fedjoint.simulation.exact import UpdateLog
+from fedjoint.simulation.sizes import released_sizes
 from fedjoint.training.aggregate import Levels, apply_sum
 from fedjoint.training.local_update import LocalTrainer, agreed_module, agreed_task
 from fedjoint.training.optimizer import start_state
@@ -254,7 +255,9 @@ def _one_record_a_patient(division: Division) -> Division:
 def _terms(config: SimulationConfig, dataset: Dataset, division: Division, *, schedule: tuple[int, float]) -> Terms:
     rounds, rate = schedule
     training = dataclasses.replace(config.training, rounds=rounds, sampling_rate=rate)
-    with closing(bring_together(division, observer=UpdateLog())) as parties:
+    # nobody's records: their number needs no secret noise
+    sizes = released_sizes(dataclasses.replace(config.privacy, insecure_seed=config.seed), division)
+    with closing(bring_together(division, observer=UpdateLog(), sizes=sizes)) as parties:
         return compose_terms(dataclasses.replace(config, training=training), dataset, division, parties)
 
 

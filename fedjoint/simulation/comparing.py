@@ -43,9 +43,12 @@ def compare(
         own={holder: reference.metrics_of(baselines.alone[holder], holder) for holder in ids},
         joint_own={holder: reference.metrics_of(trained.model, holder) for holder in ids},
         num_reference={holder: reference.num_of(holder) for holder in ids},
-        exact=exact_contributions(updates, models, contributors, reference, terms),
+        # on holders' own records nothing else can be computed: those are not known
+        exact=None
+        if terms.validated_by_holders
+        else exact_contributions(updates, models, contributors, reference, terms),
         sampling=sampling_covariance(path_influences(updates, models, contributors, reference, terms))
-        if is_measured(terms)
+        if is_measured(terms) and not terms.validated_by_holders
         else None,
     )
 
@@ -63,7 +66,5 @@ def describe_data(dataset: Dataset, division: Division) -> DataReport:
         licence=dataset.licence,
         citation=dataset.citation,
         notes=tuple(dict.fromkeys(notes)),
-        left_out=tuple(
-            LeftOutReport(name=one.name, num_examples=one.num_examples, reason=one.reason) for one in division.left_out
-        ),
+        left_out=tuple(LeftOutReport(name=one.name, reason=one.reason) for one in division.left_out),
     )

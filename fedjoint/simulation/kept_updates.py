@@ -8,15 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from fedjoint.agreement.terms import Terms
+from fedjoint.conduct.reference_file import load_tensors, write_reference
 from fedjoint.data.records import Examples
 from fedjoint.errors import ValuationError
 from fedjoint.simulation.exact import UpdateLog
 
-__all__ = ["REFERENCE", "UPDATES", "keep_updates", "read_reference", "read_updates"]
+__all__ = ["REFERENCE", "UPDATES", "keep_updates", "read_updates"]
 
 UPDATES, REFERENCE = "updates.safetensors", "reference.safetensors"
 
@@ -30,7 +30,7 @@ def keep_updates(folder: Path, log: UpdateLog, reference: Examples) -> None:
         reference: The exchange's reference records, encoded.
     """
     save_file({f"{number}/{holder}": update for number, holder, update in log.items()}, folder / UPDATES)
-    save_file({"features": reference.features, "targets": reference.targets}, folder / REFERENCE)
+    write_reference(folder / REFERENCE, reference)
 
 
 def read_updates(folder: Path, terms: Terms) -> UpdateLog:
@@ -46,35 +46,10 @@ def read_updates(folder: Path, terms: Terms) -> UpdateLog:
             remedy="Its contributions are those of the ciphertexts; agree on it before a run, under privacy=local.",
         )
     log = UpdateLog()
-    for name, update in _tensors(folder / UPDATES).items():
+    for name, update in load_tensors(folder / UPDATES).items():
         number, _, holder = name.partition("/")
         fits = update.dtype == np.float64 and update.shape == (terms.num_parameters,) and np.isfinite(update).all()
         if not (number.isdecimal() and holder in terms.holder_ids and fits):
             raise ValuationError(f"{UPDATES} holds '{name[:80]}', which is no update of this agreement")
         log(holder, int(number), update)
     return log
-
-
-def read_reference(folder: Path, terms: Terms) -> Examples:
-    """Read the reference records that the agreement commits to.
-
-    Raises:
-        ValuationError: they are missing, malformed or others.
-    """
-    tensors = _tensors(folder / REFERENCE)
-    if set(tensors) != {"features", "targets"}:
-        raise ValuationError(f"{REFERENCE} holds {sorted(tensors)}", expected="features and targets")
-    examples = Examples(features=tensors["features"], targets=tensors["targets"])
-    if examples.sha256() != terms.valuation.reference_sha256:
-        raise ValuationError(
-            f"{REFERENCE} is not the reference set that the agreement commits to",
-            remedy="Get the folder again from who made it.",
-        )
-    return examples
-
-
-def _tensors(path: Path) -> dict[str, np.ndarray]:
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as problem:
-        raise ValuationError(f"{path.name} cannot be read: {type(problem).__name__}") from None

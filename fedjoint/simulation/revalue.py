@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fedjoint.agreement.signing import read_agreement
 from fedjoint.agreement.terms import Terms
 from fedjoint.conduct.reference import ReferenceSet
+from fedjoint.conduct.reference_file import read_reference
 from fedjoint.errors import RecordError, ValuationError
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.record.log import read_record
@@ -19,7 +20,7 @@ from fedjoint.runs.folder import AGREEMENT, RECORD
 from fedjoint.runs.recorded import RecordedRun, read_recorded_run
 from fedjoint.runs.verify import verify_run
 from fedjoint.simulation.exact import UpdateLog, holder_steps
-from fedjoint.simulation.kept_updates import read_reference, read_updates
+from fedjoint.simulation.kept_updates import REFERENCE, read_updates
 from fedjoint.valuation.aumann_shapley import path_nodes
 from fedjoint.valuation.estimate import Estimate, Sampling
 from fedjoint.valuation.methods import METHODS, RunGames, value_run
@@ -91,7 +92,7 @@ def read_kept_run(folder: Path) -> KeptRun:
     record = read_record(folder / RECORD, agreement.sha256, terms.coordinator, witnesses=witnesses)
     recorded = read_recorded_run(record.events, agreement)
     contributors = tuple(tuple(sorted(recorded.summed[opened.round].receipts)) for opened in recorded.rounds)
-    reference = ReferenceSet.of(read_reference(folder, terms), terms)
+    reference = ReferenceSet.of(read_reference(folder / REFERENCE, terms), terms)
     return _followed(terms, recorded, log, contributors, reference)
 
 

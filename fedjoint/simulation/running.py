@@ -9,7 +9,8 @@ from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.data.division import Division
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.simulation.agreeing import Parties
-from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
+from fedjoint.transport.app_node import HOLDER_KEY
+from fedjoint.transport.inline import InlineGrid
 
 __all__ = ["grid_of", "reference_of"]
 

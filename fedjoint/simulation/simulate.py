@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -14,6 +13,7 @@ from typing import Protocol
 from fedjoint.agreement.signing import SignedAgreement
 from fedjoint.agreement.terms import Terms
 from fedjoint.conduct.conducting import Commission, ConductedRun, conduct_run
+from fedjoint.conduct.naming import run_name
 from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.conduct.reporting import Comparison
 from fedjoint.conduct.stopwatch import Stopwatch
@@ -37,6 +37,7 @@ from fedjoint.simulation.comparing import compare, describe_data
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.kept_updates import keep_updates
 from fedjoint.simulation.running import grid_of, reference_of
+from fedjoint.simulation.sizes import released_sizes
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.preview import CostPreview, preview_costs
 from fedjoint.training.session import Session
@@ -85,8 +86,13 @@ class Prepared:
     gross_minor: int
 
 
-def prepare(config: SimulationConfig) -> Prepared:
-    """Fetch and divide the data, make the parties and write their agreement; nothing is trained or written.
+def prepare(config: SimulationConfig, *, spending: bool = False) -> Prepared:
+    """Fetch and divide the data, make the parties and write their agreement; nothing is trained.
+
+    Args:
+        config: From :func:`fedjoint.config.load_config`.
+        spending: Whether a run follows: then missing lifetime ledgers are made, and what the agreement states of the
+            holders' sizes is charged to them. Else nothing is written or charged, and nothing may leave this machine.
 
     Raises:
         FedjointError: the data, the settings or both together could not be run.
@@ -101,7 +107,10 @@ def prepare(config: SimulationConfig) -> Prepared:
     )
     updates = UpdateLog()
     ledgers = ledgers_of(config, division, now=_timestamp)
-    parties = bring_together(division, observer=updates, lifetimes=ledgers)
+    if spending:
+        create_missing_ledgers(config, dataset, ledgers, now=_timestamp)
+    sizes = released_sizes(config.privacy, division, ledgers=ledgers if spending else None)
+    parties = bring_together(division, observer=updates, lifetimes=ledgers, sizes=sizes)
     return Prepared(
         dataset=dataset,
         division=division,
@@ -133,15 +142,14 @@ def simulate(
         FedjointError: whatever stands against the run, in words; no folder is left then.
 
     Guarantees:
-        The same configuration gives the same division, agreement terms but for keys, and, with ``privacy=none`` or an
-        insecure seed, the same model and payouts.
+        The same configuration gives the same division and, with ``privacy=none`` or an insecure seed, the same
+        agreement terms but for keys, model and payouts.
     """
     hears = progress or SilentProgress()
     stopwatch = Stopwatch()
     with stopwatch.stage("agreement"):
-        prepared = prepare(config)
+        prepared = prepare(config, spending=True)
         hears.data(prepared.dataset, prepared.division)
-        create_missing_ledgers(config, prepared.dataset, prepared.ledgers, now=_timestamp)
         agreement = sign_by_all(prepared.terms, prepared.parties)
         hears.agreed(agreement, preview_costs(agreement.terms))
     session = Session(agreement=agreement, run_id=secrets.token_hex(16))
@@ -151,7 +159,7 @@ def simulate(
         reference=reference_of(prepared.division, agreement.terms),
         data=describe_data(prepared.dataset, prepared.division),
         folder=Path(config.run.folder).expanduser(),
-        name=config.run.name or _run_name(prepared.dataset.name, config.privacy.mode, session.run_id),
+        name=config.run.name or run_name(prepared.dataset.name, config.privacy.mode, session.run_id, now=_utc_now()),
         gross_minor=prepared.gross_minor,
         buyer=_BUYER,
         now=_timestamp,
@@ -182,12 +190,6 @@ class _Everything:
         """Keep updates in the clear, where everybody has consented."""
         if self._of.terms.valuation.keep_updates:
             keep_updates(folder, self._of.updates, self._of.division.reference)
-
-
-def _run_name(dataset: str, mode: str, run_id: str) -> str:
-    """A name for a run that was given none: its data, mode, time, and four digits against a tie."""
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", dataset).strip("-")[:40] or "run"
-    return f"{slug}-{mode}-{_utc_now():%Y%m%d-%H%M%S}-{run_id[:4]}"
 
 
 def _utc_now() -> datetime:

@@ -9,16 +9,15 @@ from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
 from fedjoint.encryption.ceremony import Acknowledgement, check_acknowledgement
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.strict import plain
-from fedjoint.training.plan import Channel, JoinReply, KeyReply, Kind, Parcel, Refusal, TakeKeyTask, Task
+from fedjoint.training.plan import Channel, JoinReply, KeyReply, Kind, Log, Parcel, Refusal, TakeKeyTask, Task
 from fedjoint.training.session import Session
 
 __all__ = ["exchange_key", "join_holders"]
 
-_Log = Callable[[str, Mapping[str, Any]], object]
 _Check = Callable[[str, Any], None]
 
 
-def join_holders(channel: Channel, session: Session, log: _Log) -> list[str]:
+def join_holders(channel: Channel, session: Session, log: Log) -> list[str]:
     """Send the signed agreement to every holder and check each one's proof that it takes part.
 
     Returns:
@@ -41,7 +40,7 @@ def join_holders(channel: Channel, session: Session, log: _Log) -> list[str]:
     return _enough(joined, refused, session)
 
 
-def exchange_key(channel: Channel, session: Session, joined: Sequence[str], log: _Log) -> tuple[str, list[str]]:
+def exchange_key(channel: Channel, session: Session, joined: Sequence[str], log: Log) -> tuple[str, list[str]]:
     """Have the first holder that can make the key, relay it sealed to the others, compare what all acknowledge.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -11,32 +12,44 @@ import numpy.typing as npt
 
 from fedjoint.encryption.ciphertext import Ciphertext
 from fedjoint.encryption.frames import pack_frame
-from fedjoint.encryption.opened import MINIMUM_OPENERS, slot_of
-from fedjoint.errors import FedjointError, ValuationError
+from fedjoint.encryption.opened import MINIMUM_OPENERS
+from fedjoint.errors import FedjointError, TrainingError, ValuationError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.update_noise import update_noise_sd
+from fedjoint.strict import build, strict
 from fedjoint.training.aggregate import ServerState, mean_rate
-from fedjoint.training.confirming import confirm, samples_to_open
-from fedjoint.training.coordinator import Log, Reference
+from fedjoint.training.checkpoint import Piece
+from fedjoint.training.confirming import samples_to_open
+from fedjoint.training.coordinator_state import CoordinatorMemory
 from fedjoint.training.optimizer import linear_step
+from fedjoint.training.path_gradients import (
+    AskHolders,
+    ExchangeGradients,
+    HolderGradients,
+    PathGradients,
+    Reference,
+    SavedNoise,
+)
 from fedjoint.training.plan import (
     Channel,
     ContributionsReply,
     ContributionsTask,
+    Log,
     Parcel,
     Refusal,
     SampleToOpen,
 )
+from fedjoint.training.quorum import confirm
 from fedjoint.training.session import Session
-from fedjoint.valuation.aumann_shapley import path_gradient
 from fedjoint.valuation.encrypted import (
     EncryptedContributions,
     MaskedContribution,
     OpenedContribution,
+    SavedContributions,
     contribution_of,
 )
-from fedjoint.valuation.steps import CarriedWeights
+from fedjoint.valuation.steps import Carried, CarriedWeights
 
 __all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "valuation_of"]
 
@@ -50,12 +63,15 @@ class Contributions:
         noise_errors: Holder to the standard error of its contribution by privacy noise.
         numbers_opened: How many numbers of each holder left encryption (1 unless gradients grew a lot).
         openers: The holders that opened them alike.
+        gains: By how much the utility rose in each round, by its gradient along the round's path; empty where it was
+            not measured.
     """
 
     by_holder: Mapping[str, float]
     noise_errors: Mapping[str, float]
     numbers_opened: int
     openers: tuple[str, ...]
+    gains: tuple[float, ...] = ()
 
 
 class Valuation(Protocol):
@@ -65,8 +81,23 @@ class Valuation(Protocol):
         """Account for a round whose sum is known."""
         ...
 
+    def saved(self) -> tuple[object, Mapping[str, Piece | Ciphertext]]:
+        """What :meth:`restore` needs: facts that :func:`fedjoint.strict.plain` knows, and blobs by label."""
+        ...
+
+    def restore(self, memory: CoordinatorMemory) -> None:
+        """Go on from what is kept, if anything is."""
+        ...
+
     def open(
-        self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log
+        self,
+        channel: Channel,
+        key_id: str,
+        *,
+        coordinator: Identity,
+        holders: Sequence[str],
+        log: Log,
+        memory: CoordinatorMemory,
     ) -> Contributions:
         """Have the contributions opened, and write them to the run record."""
         ...
@@ -85,8 +116,22 @@ class UnmeasuredValuation:
     def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
         """Do nothing."""
 
+    def saved(self) -> tuple[object, Mapping[str, Piece | Ciphertext]]:
+        """Nothing."""
+        return {}, {}
+
+    def restore(self, memory: CoordinatorMemory) -> None:
+        """Do nothing."""
+
     def open(
-        self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log
+        self,
+        channel: Channel,
+        key_id: str,
+        *,
+        coordinator: Identity,
+        holders: Sequence[str],
+        log: Log,
+        memory: CoordinatorMemory,
     ) -> Contributions:
         """Ask nobody; write down the agreed shares."""
         shares = self._session.terms.unmeasured_shares
@@ -97,11 +142,36 @@ class UnmeasuredValuation:
         return contributions
 
 
-def valuation_of(session: Session, reference: Reference) -> Valuation:
-    """The agreed valuation of a run."""
-    if session.terms.valuation.method == "none":
+def valuation_of(session: Session, reference: Reference, *, ask: AskHolders) -> Valuation:
+    """The agreed valuation of a run.
+
+    Args:
+        session: The run.
+        reference: The exchange's reference set; not looked at where the agreement measures on holders' records.
+        ask: Has the holders' gradient along a round's path released and opened; called only where that is agreed.
+    """
+    terms = session.terms
+    if terms.valuation.method == "none":
         return UnmeasuredValuation(session)
-    return PathValuation(session, reference)
+    if terms.validated_by_holders:
+        return PathValuation(session, HolderGradients(terms, ask))
+    return PathValuation(session, ExchangeGradients(reference, points=terms.valuation.quadrature_points))
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class _SavedRound:
+    holders: tuple[str, ...]
+    remembered: float
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class _Saved:
+    numbers: SavedContributions
+    noise: SavedNoise
+    gains: tuple[float, ...]
+    carried: tuple[_SavedRound, ...]
 
 
 class PathValuation:
@@ -109,26 +179,62 @@ class PathValuation:
 
     Args:
         session: The run.
-        reference: Gives the utility's gradient.
+        gradients: Gives the utility's gradient along each round's path.
     """
 
-    def __init__(self, session: Session, reference: Reference) -> None:
-        self._session, self._reference = session, reference
+    def __init__(self, session: Session, gradients: PathGradients) -> None:
+        self._session, self._gradients = session, gradients
+        self._gains: list[float] = []
         self._plan = JointPlan.of(session.terms) if session.terms.privacy.mode == "joint" else None
         self._encrypted = EncryptedContributions(
             session.parameters, noise_weight=self._plan.largest_weight_norm if self._plan else None
         )
         self._carried = CarriedWeights[Mapping[str, Ciphertext]]()
 
+    def saved(self) -> tuple[object, Mapping[str, Piece | Ciphertext]]:
+        """The numbers that add up, and the rounds that later ones still change the weights of."""
+        numbers, polynomials = self._encrypted.saved()
+        carried = self._carried.carried
+        facts = _Saved(
+            numbers=numbers,
+            noise=self._gradients.saved(),
+            gains=tuple(self._gains),
+            carried=tuple(_SavedRound(holders=tuple(one.item), remembered=one.remembered) for one in carried),
+        )
+        blobs: dict[str, Piece | Ciphertext] = {f"part.{number}": data for number, data in enumerate(polynomials)}
+        for number, one in enumerate(carried):
+            blobs[f"weights.{number}"] = one.weights.astype("<f8").tobytes()
+            blobs |= {f"carried.{number}.{holder}": update for holder, update in one.item.items()}
+        return facts, blobs
+
+    def restore(self, memory: CoordinatorMemory) -> None:
+        """Go on from what is kept, if anything is.
+
+        Raises:
+            TrainingError: it is damaged.
+        """
+        if not memory.facts.valuation:
+            return
+        saved = build(_Saved, memory.facts.valuation, error=TrainingError, where="valuation")
+        self._gradients.restore(saved.noise)
+        self._gains = list(saved.gains)
+        parts = range(len(saved.numbers.parts))
+        self._encrypted.restore(saved.numbers, [bytes(memory.required(f"valuation.part.{number}")) for number in parts])
+        self._carried = CarriedWeights(
+            Carried(
+                item={holder: memory.ciphertext(f"valuation.carried.{number}.{holder}") for holder in one.holders},
+                weights=np.frombuffer(memory.required(f"valuation.weights.{number}"), "<f8").astype(np.float64),
+                remembered=one.remembered,
+            )
+            for number, one in enumerate(saved.carried)
+        )
+
     def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
         """Credit a round's updates with what they move along its path, and earlier ones with what is left of them."""
         terms = self._session.terms
-        gradient = path_gradient(
-            self._reference.gradient,
-            before.model.astype(np.float64),
-            after.model.astype(np.float64),
-            points=terms.valuation.quadrature_points,
-        )
+        gradient = self._gradients.of_round(len(self._gains) + 1, before, after)
+        self._gains.append(float(gradient @ (after.model.astype(np.float64) - before.model)))
+        self._gradients.take_part(sorted(updates), after)
         self._fold(self._carried.add_round(updates, gradient, linear_step(after, terms.training)))
 
     def _fold(self, final: Iterable[tuple[Mapping[str, Ciphertext], npt.NDArray[np.float64]]]) -> None:
@@ -136,7 +242,14 @@ class PathValuation:
             self._encrypted.add_round(updates, weights, rate=mean_rate(self._session.terms, updates))
 
     def open(
-        self, channel: Channel, key_id: str, *, coordinator: Identity, holders: Sequence[str], log: Log
+        self,
+        channel: Channel,
+        key_id: str,
+        *,
+        coordinator: Identity,
+        holders: Sequence[str],
+        log: Log,
+        memory: CoordinatorMemory,
     ) -> Contributions:
         """Have holders decrypt the masked numbers, compare, and take the masks off.
 
@@ -146,13 +259,31 @@ class PathValuation:
             coordinator: Signs what holders are asked to open.
             holders: Who has the key; asked two at a time until two have answered.
             log: Writes the run record.
+            memory: Where masks are kept before anybody is asked, and answers before they are used.
 
         Raises:
             ValuationError: too few holders confirmed or opened them, or two opened them differently.
         """
         self._fold(self._carried.rest())
-        masked = self._encrypted.masked()
-        task = self._confirmed(self._task(masked, key_id, coordinator), channel, holders, log)
+        masked = self._encrypted.masked(again=memory.lasts)
+        memory.stage_valuation(*self.saved())
+        memory.commit()
+        replies: Mapping[str, ContributionsReply] = memory.facts.contributions
+        task = self._confirmed(
+            self._task(masked, key_id, coordinator), channel, holders=holders, log=log, memory=memory
+        )
+        if not replies:
+            replies = self._ask(channel, task, holders=holders, log=log)
+            self._agreed(replies)
+            memory.remember(contributions=dict(replies))
+        opened = self._encrypted.opened(masked, self._agreed(replies))
+        contributions = self._contributions(opened, tuple(sorted(replies)))
+        log("contributions.opened", _facts(opened, contributions, replies))
+        return contributions
+
+    def _ask(
+        self, channel: Channel, task: Parcel, *, holders: Sequence[str], log: Log
+    ) -> dict[str, ContributionsReply]:
         replies: dict[str, ContributionsReply] = {}
         waiting = list(holders)
         while len(replies) < MINIMUM_OPENERS and waiting:
@@ -163,11 +294,7 @@ class PathValuation:
                     log("contributions.refused", {"holder": holder, "code": checked.code})
                 else:
                     replies[holder] = checked
-        values = self._agreed(replies)
-        opened = self._encrypted.opened(masked, values)
-        contributions = self._contributions(opened, tuple(sorted(replies)))
-        log("contributions.opened", _facts(opened, contributions, replies))
-        return contributions
+        return replies
 
     def _task(self, masked: Sequence[MaskedContribution], key_id: str, coordinator: Identity) -> Parcel:
         samples = tuple(SampleToOpen(holder=item.holder, part=item.part) for item in masked)
@@ -178,12 +305,12 @@ class PathValuation:
         blobs = {sample.blob: frame for sample, frame in zip(samples, frames, strict=True)}
         return Parcel(body=ContributionsTask(**self._session.address, samples=samples, confirmations={}), blobs=blobs)
 
-    def _confirmed(self, task: Parcel, channel: Channel, holders: Sequence[str], log: Log) -> Parcel:
+    def _confirmed(
+        self, task: Parcel, channel: Channel, *, holders: Sequence[str], log: Log, memory: CoordinatorMemory
+    ) -> Parcel:
         """The task with the signatures of a quorum that these are the only samples of the run."""
-        slot = slot_of("contributions", rounds=self._session.terms.training.rounds)
-        names = [(sample.holder, sample.blob) for sample in task.body.samples]
-        subject = samples_to_open(slot, names, task.blobs)
-        found = confirm(channel, self._session, subject, holders=holders, log=log)
+        subject = samples_to_open(self._session.terms, task.body.samples, task.blobs)
+        found = confirm(channel, self._session, subject, holders=holders, memory=memory, log=log)
         if not found.is_quorum:
             raise ValuationError(f"the contributions were {found.counted}. {found.reasons}")
         return Parcel(body=replace(task.body, confirmations=found.confirmations), blobs=task.blobs)
@@ -221,16 +348,18 @@ class PathValuation:
         return Contributions(
             by_holder=by_holder,
             noise_errors={holder: self._noise_error(holder) for holder in by_holder},
+            gains=tuple(self._gains),
             numbers_opened=self._encrypted.num_parts,
             openers=openers,
         )
 
     def _noise_error(self, holder: str) -> float:
-        return self._encrypted.noise_error(
+        of_updates = self._encrypted.noise_error(
             holder,
             update_sd=update_noise_sd(self._session.terms, holder) / self._session.parameters.step,
             noise_sd=self._plan.contribution_sd if self._plan else 0.0,
         )
+        return math.hypot(of_updates, self._gradients.noise_error(holder))
 
 
 def _is_number(value: str) -> bool:
@@ -254,4 +383,5 @@ def _facts(
         "openers": {holder: reply.signature for holder, reply in sorted(replies.items())},
         "contributions": dict(contributions.by_holder),
         "noise_errors": dict(contributions.noise_errors),
+        "gains": list(contributions.gains),
     }

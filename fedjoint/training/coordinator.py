@@ -5,29 +5,27 @@ It holds no decryption key and imports no library that could use one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from fedjoint.encryption.ciphertext import Ciphertext
-from fedjoint.encryption.opened import MINIMUM_OPENERS, ToOpen
-from fedjoint.encryption.scratch import Bytes, sha256_of
+from fedjoint.agreement.slots import slot_of
+from fedjoint.encryption.opened import MINIMUM_OPENERS
+from fedjoint.encryption.scratch import Bytes
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
-from fedjoint.privacy.receipts import RoundReceipt, check_releases
 from fedjoint.strict import plain
-from fedjoint.training.aggregate import Levels, Model, apply_sum, model_sha256, state_bytes
+from fedjoint.training.aggregate import Model, apply_sum, model_sha256, state_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
-from fedjoint.training.confirming import confirm
+from fedjoint.training.checkpoint import CheckpointStore
+from fedjoint.training.contributions import Contributions, valuation_of
+from fedjoint.training.coordinator_state import ClosedFacts, CoordinatorMemory, Logged, Prepared
 from fedjoint.training.opening import Openings
 from fedjoint.training.optimizer import ServerState, start_state
 from fedjoint.training.parts import PartedChannel
+from fedjoint.training.path_gradients import Reference
 from fedjoint.training.plan import (
     Blob,
-    Confirmations,
+    Log,
     OncePurpose,
     Opening,
     OpenTask,
@@ -37,80 +35,13 @@ from fedjoint.training.plan import (
     RoundTask,
     Task,
 )
+from fedjoint.training.quorum import confirm
 from fedjoint.training.release_round import OpenedRelease, ReleaseRound
+from fedjoint.training.round import PendingRound, RoundSummary, checked_frame
 from fedjoint.training.session import Session
 from fedjoint.training.summing import SumInProgress
 
 __all__ = ["Coordinator", "Log", "Reference", "RoundSummary"]
-
-#: Writes an event (type, body) to the run record.
-Log = Callable[[str, Mapping[str, Any]], object]
-Gradient = npt.NDArray[np.float64]
-
-
-class Reference(Protocol):
-    """The exchange's reference set, on which the model's worth is measured."""
-
-    def loss(self, model: npt.NDArray[np.floating[Any]]) -> float:
-        """Mean loss of a model."""
-        ...
-
-    def gradient(self, model: npt.NDArray[np.floating[Any]]) -> Gradient:
-        """Gradient of the mean loss, float64 [D]."""
-        ...
-
-    def metrics(self, model: npt.NDArray[np.floating[Any]]) -> Mapping[str, float | None]:
-        """What people read: AUC, accuracy."""
-        ...
-
-
-class ContributionAccount(Protocol):
-    """Adds up contributions, encrypted, round by round."""
-
-    def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
-        """Account for a round whose sum is known, given the states before and after it."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundSummary:
-    """What a round came to.
-
-    Args:
-        round: From 1.
-        contributors: Whose updates are in the sum, sorted.
-        refusals: Who did not take part, and why.
-        metrics: The model after it, on the reference set.
-        loss: The reference loss after it.
-        receipts: What each contributor signed.
-        levels: The opened sum, as :func:`fedjoint.training.aggregate.apply_sum` takes it.
-    """
-
-    round: int
-    contributors: tuple[str, ...]
-    refusals: Mapping[str, Refusal]
-    metrics: Mapping[str, float | None]
-    loss: float
-    receipts: Mapping[str, RoundReceipt]
-    levels: Levels
-
-
-@dataclass(kw_only=True)
-class _Round:
-    """A round whose updates are in and whose sum is not yet opened."""
-
-    number: int
-    total: SumInProgress
-    updates: dict[str, Ciphertext] = field(default_factory=dict)
-    receipts: dict[str, RoundReceipt] = field(default_factory=dict)
-    signatures: dict[str, str] = field(default_factory=dict)
-    refusals: dict[str, Refusal] = field(default_factory=dict)
-    frame: Blob = b""
-    confirmations: Confirmations = field(default_factory=dict)
-
-    @property
-    def contributors(self) -> tuple[str, ...]:
-        return tuple(sorted(self.updates))
 
 
 class Coordinator:
@@ -120,10 +51,18 @@ class Coordinator:
         identity: The coordinator's keys (for signing; no decryption key exists here).
         session: The run.
         start: The agreed model's start, float32 [D].
-        channel: How holders are reached, in messages of any size; and where the coordinator works.
+        channel: How holders are reached, in messages of bounded size; and where the coordinator works.
         reference: The exchange's reference set.
-        contributions: Where contributions add up.
-        log: Writes the run record.
+        log: Writes the run record. What it is given again by a coordinator that takes a run up again, it leaves out.
+        store: Where the run is kept after each step, and taken up again from; None: it ends with the process.
+
+    Raises:
+        TrainingError: what is kept is damaged.
+
+    Guarantees:
+        With a store, a coordinator made anew after a kill at any moment goes through the same calls: what was done is
+        given out again without asking anybody, and the run continues with the same model, accounts and ciphertexts.
+        No round counts twice: of each, one sum is ever made to be opened.
     """
 
     def __init__(
@@ -134,70 +73,116 @@ class Coordinator:
         start: Model,
         channel: PartedChannel,
         reference: Reference,
-        contributions: ContributionAccount,
         log: Log,
+        store: CheckpointStore | None = None,
     ) -> None:
         self._identity, self._session, self._terms = identity, session, session.terms
-        self._channel, self._workplace, self._reference = channel, channel.workplace, reference
-        self._contributions, self._log = contributions, log
-        self._model_round: dict[str, int] = {}
-        self._steps: dict[str, int] = {}  # noisy steps that each holder has accounted for
-        self.key_id = ""
+        self._channel, self._workplace, self._reference, self._log = channel, channel.workplace, reference, log
+        self._memory = CoordinatorMemory(session, store)
+        known = self._memory.facts
+        self._valuation = valuation_of(session, reference, ask=self._ask_for_gradient)
+        self._gradients: list[OpenedRelease] = []
+        self._valuation.restore(self._memory)
+        self._model_round = dict(known.model_round)
+        self._steps = dict(known.steps)  # noisy steps that each holder has accounted for
         self._state = start_state(start, session.terms.training)
         self._sent: tuple[ServerState, Bytes] | None = None
-        self.end = "all agreed rounds were trained"
+        self._opened: dict[str, Any] = {}  # what the record says of the round closed last
 
     @property
     def model(self) -> Model:
-        """The model after the last opened round, float32 [D]."""
+        """The model after the last round given out, float32 [D]."""
         return self._state.model
+
+    @property
+    def key_id(self) -> str:
+        """Of the key that holders share; empty before :meth:`prepare`."""
+        prepared = self._memory.facts.prepared
+        return prepared.key_id if prepared is not None else ""
 
     @property
     def holders(self) -> tuple[str, ...]:
         """Ids of the holders that joined and have the key."""
-        return tuple(self._model_round)
+        prepared = self._memory.facts.prepared
+        return prepared.holders if prepared is not None else ()
+
+    @property
+    def gradients(self) -> tuple[OpenedRelease, ...]:
+        """The validation gradients that holders opened, a round each; none where nobody is asked for them."""
+        return tuple(self._gradients)
+
+    @property
+    def end(self) -> str:
+        """Why training ended."""
+        return self._memory.facts.end or "all agreed rounds were trained"
 
     def prepare(self) -> None:
-        """Have holders join and share a key.
+        """Have holders join and share a key, unless they did.
 
         Raises:
             TrainingError: fewer than the agreed minimum take part.
         """
-        joined = join_holders(self._channel, self._session, self._log)
-        key_id, ready = exchange_key(self._channel, self._session, joined, self._log)
-        self.key_id, self._model_round = key_id, dict.fromkeys(ready, 0)
+        prepared = self._memory.facts.prepared
+        if prepared is None:
+            events: list[Logged] = []
+
+            def log(kind: str, body: Mapping[str, Any]) -> None:
+                events.append(Logged(type=kind, body=dict(body)))
+
+            joined = join_holders(self._channel, self._session, log)
+            key_id, ready = exchange_key(self._channel, self._session, joined, log)
+            self._model_round = dict.fromkeys(ready, 0)
+            prepared = Prepared(key_id=key_id, holders=tuple(ready), events=tuple(events))
+            self._memory.remember(prepared=prepared, model_round=self._model_round, active=tuple(sorted(ready)))
+        for event in prepared.events:
+            self._log(event.type, event.body)
 
     def rounds(self) -> Iterator[RoundSummary]:
         """Train round by round; each is given out once its sum is opened, with the model in :attr:`model`.
 
+        Rounds that were closed before this process began are given out again, first.
+
         Raises:
             TrainingError: no round at all could be trained, or a sum was opened differently by two holders.
         """
-        pending: _Round | None = None
-        active = set(self._model_round)
-        for number in range(1, self._terms.training.rounds + 1):
+        yield from self._closed_before()
+        facts, pending = self._memory.facts, self._memory.pending()
+        if pending is not None:
+            self._log("round.summed", pending.summed())
+        if facts.ended is not None:
+            self._log(facts.ended.type, facts.ended.body)
+            return
+        active = set(facts.active)
+        for number in range(pending.number + 1 if pending else facts.rounds + 1, self._terms.training.rounds + 1):
+            if pending is not None and not self._is_confirmed(pending):
+                return
             current, openings = self._exchange_round(number, sorted(active), pending)
             active -= {
                 holder for holder, refusal in current.refusals.items() if refusal.code == "privacy.budget_exhausted"
             }
-            if pending is not None:
-                if not self._is_open(pending, openings):
-                    return
-                yield self._close(pending, openings)
-            if len(current.updates) < self._terms.training.minimum_holders:
-                self._end_early(current)
+            if pending is not None and not self._is_open(pending, openings):
                 return
-            pending = current
-            pending.frame = self._sum_frame(pending)
-            if not self._is_confirmed(pending):
+            summary = self._close(pending, openings) if pending is not None else None
+            self._memory.stage(active=tuple(sorted(active)))
+            pending = self._begin_opening(current)
+            if summary is not None:
+                self._log("round.opened", self._opened)
+                yield summary
+            if pending is None:
+                self._log_early_end(number, current.refusals)
                 return
-        if pending is not None:
+            self._log("round.summed", pending.summed())
+        if pending is not None and self._is_confirmed(pending):
             openings = Openings(session=self._session, round=pending.number)
             if self._is_open(pending, openings):
-                yield self._close(pending, openings)
+                summary = self._close(pending, openings)
+                self._memory.stage_pending(None)
+                self._commit()
+                self._log("round.opened", self._opened)
+                yield summary
 
-    def release_once(self, purpose: OncePurpose, *, slot: int) -> OpenedRelease:
-        """Have holders release statistics or metrics, and open their sum.
+    def release_once(self, purpose: OncePurpose, *, number: int = 0) -> OpenedRelease:
+        """Have holders release statistics, metrics or the validation gradient of a round, and open their sum.
 
         Raises:
             TrainingError: too few holders took part or opened it, or two opened it differently.
@@ -207,10 +192,32 @@ class Coordinator:
             channel=self._channel,
             coordinator=self._identity,
             key_id=self.key_id,
+            memory=self._memory,
             log=self._log,
             workplace=self._workplace,
         )
-        return release.run(purpose, slot=slot, holders=sorted(self._model_round))
+        opened = release.run(purpose, holders=sorted(self._model_round), number=number)
+        self._log("validation.opened" if purpose == "validation" else "release.opened", opened.facts())
+        return opened
+
+    def _ask_for_gradient(self, number: int) -> OpenedRelease:
+        self._gradients.append(self.release_once("validation", number=number))
+        return self._gradients[-1]
+
+    def value(self) -> Contributions:
+        """Have the contributions opened.
+
+        Raises:
+            ValuationError: fewer than two holders opened them, or two did differently.
+        """
+        return self._valuation.open(
+            self._channel,
+            self.key_id,
+            coordinator=self._identity,
+            holders=self.holders,
+            log=self._log,
+            memory=self._memory,
+        )
 
     def finish(self) -> None:
         """Tell every holder that the run is over, so that it frees what it has not spent of its reservation."""
@@ -218,9 +225,17 @@ class Coordinator:
         for _ in self._channel.exchange("finish", tasks):
             pass  # who does not hear of it keeps its reservation until it gives it back itself
 
-    def _exchange_round(self, number: int, active: list[str], pending: _Round | None) -> tuple[_Round, Openings]:
-        total = SumInProgress(self._session, number, self.key_id, coordinator=self._identity, workplace=self._workplace)
-        current = _Round(number=number, total=total)
+    def _exchange_round(
+        self, number: int, active: list[str], pending: PendingRound | None
+    ) -> tuple[PendingRound, Openings]:
+        current = PendingRound(number=number)
+        self._total = SumInProgress(
+            self._session,
+            self._slot(number),
+            self.key_id,
+            coordinator=self._identity,
+            workplace=self._workplace,
+        )
         openings = Openings(session=self._session, round=number - 1)
         tasks = {holder: self._round_task(holder, number, active, pending) for holder in active}
         for holder, reply in self._channel.exchange("train", tasks):
@@ -233,7 +248,7 @@ class Coordinator:
                 current.refusals[holder] = Refusal.because(problem)
         return current, openings
 
-    def _round_task(self, holder: str, number: int, active: list[str], pending: _Round | None) -> Parcel:
+    def _round_task(self, holder: str, number: int, active: list[str], pending: PendingRound | None) -> Parcel:
         opening, blobs, catch_up = self._opening(holder, active, pending) if pending else (None, {}, False)
         body = RoundTask(
             **self._session.address,
@@ -243,7 +258,7 @@ class Coordinator:
         )
         return Parcel(body=body, blobs=blobs)
 
-    def _opening(self, holder: str, active: list[str], pending: _Round) -> tuple[Opening, dict[str, Blob], bool]:
+    def _opening(self, holder: str, active: list[str], pending: PendingRound) -> tuple[Opening, dict[str, Blob], bool]:
         """What a holder needs to open a sum; those that reveal it take turns."""
         turn = (active.index(holder) - pending.number * MINIMUM_OPENERS) % len(active)
         opening = Opening(
@@ -264,53 +279,41 @@ class Coordinator:
             self._sent = self._state, state_bytes(self._state, scratch=self._workplace.scratch)
         return self._sent[1]
 
-    def _take_reply(self, holder: str, parcel: Parcel, current: _Round, openings: Openings) -> None:
+    def _take_reply(self, holder: str, parcel: Parcel, current: PendingRound, openings: Openings) -> None:
         reply: RoundReply = parcel.body
-        receipt, frame = reply.receipt, parcel.blobs.get("frame", b"")
         if reply.opened is not None:
             openings.add(holder, reply.opened, parcel.blobs.get("sum"))
             self._model_round[holder] = reply.opened.round
-        self._session.check(holder, "receipt", receipt, reply.signature)
-        expected = (self._session.run_id, holder, current.number, sha256_of(frame))
-        if (receipt.run_id, receipt.holder, receipt.round, receipt.frame_sha256) != expected:
-            raise TrainingError(f"the receipt of '{holder}' is not about the frame it sent in round {current.number}")
-        steps = check_releases(receipt, self._terms, steps_before=self._steps.get(holder, 0))
-        current.updates[holder] = current.total.add(holder, frame)
+        before = self._steps.get(holder, 0)
+        frame, steps = checked_frame(self._session, holder, parcel, number=current.number, steps=before)
+        current.updates[holder] = self._total.add(holder, frame)
         self._steps[holder] = steps
-        current.receipts[holder], current.signatures[holder] = receipt, reply.signature
+        current.receipts[holder], current.signatures[holder] = reply.receipt, reply.signature
 
-    def _sum_frame(self, current: _Round) -> Bytes:
-        self._log(
-            "round.summed",
-            {
-                "round": current.number,
-                "receipts": {holder: plain(receipt) for holder, receipt in sorted(current.receipts.items())},
-                "signatures": dict(sorted(current.signatures.items())),
-                "refusals": {holder: refusal.code for holder, refusal in sorted(current.refusals.items())},
-            },
-        )
-        return current.total.finish()
+    def _begin_opening(self, current: PendingRound) -> PendingRound | None:
+        """Make and keep the sum of a round, before anybody is asked to open it; or end the run if it has too few."""
+        if len(current.updates) >= self._terms.training.minimum_holders:
+            current.frame = self._total.finish()
+            self._memory.stage_pending(current)
+            self._commit()
+            return current
+        what = f"round {current.number} was not trained: {len(current.updates)} of at least"
+        minimum = self._terms.training.minimum_holders
+        self._end(current.number, f"{what} {minimum} holders took part", current.refusals)
+        return None
 
-    def _is_confirmed(self, pending: _Round) -> bool:
-        """Whether a quorum of holders signs for this sum as the round's only one; if not, the run ends here."""
-        subject = ToOpen(slot=pending.number, contributors=pending.contributors, sha256=sha256_of(pending.frame))
-        found = confirm(self._channel, self._session, subject, holders=self.holders, log=self._log)
-        pending.confirmations = found.confirmations
-        if not found.is_quorum:
-            self._end(pending.number, f"the sum of round {pending.number} was {found.counted}", found.refusals)
-        return found.is_quorum
+    def _commit(self) -> None:
+        self._memory.remember(model_round=dict(self._model_round), steps=dict(self._steps))
 
-    def _close(self, pending: _Round, openings: Openings) -> RoundSummary:
+    def _close(self, pending: PendingRound, openings: Openings) -> RoundSummary:
         """Take the opened sum of a round, move the model on, account for contributions."""
         levels, digest = openings.agreed()
         scratch = self._workplace.scratch
         after = apply_sum(self._state, levels, pending.contributors, self._terms, scratch=scratch)
         if model_sha256(after.model) != digest:
-            raise TrainingError(
-                f"the holders' model after round {pending.number} is another than the coordinator's",
-                remedy="Two versions of fedjoint, or a changed sum: compare versions; the run stops here.",
-            )
-        self._contributions.add_round(pending.updates, self._state, after)
+            raise _another_model(pending.number)
+        self._valuation.add_round(pending.updates, self._state, after)
+        self._memory.stage_valuation(*self._valuation.saved())
         self._state = after
         summary = RoundSummary(
             round=pending.number,
@@ -321,19 +324,54 @@ class Coordinator:
             receipts=pending.receipts,
             levels=levels,
         )
-        self._log(
-            "round.opened",
-            {
-                "round": pending.number,
-                "model_sha256": digest,
-                "opened": {holder: plain(reply) for holder, reply in sorted(openings.replies.items())},
-                "metrics": dict(summary.metrics),
-                "loss": summary.loss,
-            },
-        )
+        self._opened = {
+            "round": pending.number,
+            "model_sha256": digest,
+            "opened": {holder: plain(reply) for holder, reply in sorted(openings.replies.items())},
+            "metrics": dict(summary.metrics),
+            "loss": summary.loss,
+        }
+        closed = ClosedFacts(summed=pending.summed(), refusals=pending.refusals, opened=self._opened)
+        self._memory.stage_closed(summary, closed)
         return summary
 
-    def _is_open(self, pending: _Round, openings: Openings) -> bool:
+    def _closed_before(self) -> Iterator[RoundSummary]:
+        """The rounds that were closed before this process began, and the model after each."""
+        if not self._memory.lasts:
+            return
+        for number in range(1, self._memory.facts.rounds + 1):
+            summary, closed = self._memory.closed(number)
+            scratch = self._workplace.scratch
+            self._state = apply_sum(self._state, summary.levels, summary.contributors, self._terms, scratch=scratch)
+            if model_sha256(self._state.model) != closed.opened["model_sha256"]:
+                raise _another_model(number)
+            self._log("round.summed", closed.summed)
+            self._log("opening.confirmed", plain(self._memory.facts.confirmed[str(self._slot(number))]))
+            if f"validation {number}" in self._memory.facts.releases:
+                self._ask_for_gradient(number)  # it is kept: nobody is asked
+            self._log("round.opened", closed.opened)
+            yield summary
+
+    def _slot(self, number: int) -> int:
+        return slot_of(self._terms, "training", number)
+
+    def _is_confirmed(self, pending: PendingRound) -> bool:
+        """Whether a quorum of holders signs for this sum as the round's only one; if not, the run ends here."""
+        found = confirm(
+            self._channel,
+            self._session,
+            pending.subject(self._terms),
+            holders=self.holders,
+            memory=self._memory,
+            log=self._log,
+        )
+        pending.confirmations = found.confirmations
+        if not found.is_quorum:
+            self._end(pending.number, f"the sum of round {pending.number} was {found.counted}", found.refusals)
+            self._log_early_end(pending.number, found.refusals)
+        return found.is_quorum
+
+    def _is_open(self, pending: PendingRound, openings: Openings) -> bool:
         """Whether enough holders have opened a sum, if need be after asking all; if not, the run ends here."""
         if openings.complete:
             return True
@@ -342,9 +380,10 @@ class Coordinator:
             return True
         what = f"the sum of round {pending.number} was opened by {len(openings.replies)} of at least {MINIMUM_OPENERS}"
         self._end(pending.number, f"{what} holders", refusals)
+        self._log_early_end(pending.number, refusals)
         return False
 
-    def _ask_to_open(self, pending: _Round, openings: Openings) -> dict[str, Refusal]:
+    def _ask_to_open(self, pending: PendingRound, openings: Openings) -> dict[str, Refusal]:
         """Have holders open and reveal a sum outside a round: all, as each needs the model and any may be gone."""
         tasks, refusals = {}, {}
         for holder in sorted(self._model_round):
@@ -363,22 +402,42 @@ class Coordinator:
                 self._log("opening.refused", {"holder": holder, "round": pending.number, "code": problem.code})
         return refusals
 
-    def _end_early(self, current: _Round) -> None:
-        """Say why a round with too few updates ends the run; its updates are never opened."""
-        what = f"round {current.number} was not trained: {len(current.updates)} of at least"
-        self._end(current.number, f"{what} {self._terms.training.minimum_holders} holders took part", current.refusals)
-
     def _end(self, number: int, what: str, refusals: Mapping[str, Refusal]) -> None:
-        """End the run with the model so far, or with an error if there is none."""
+        """Keep that the run ends with the model so far."""
         reasons = sorted({refusal.code for refusal in refusals.values()})
-        words = "; ".join(f"{holder}: {refusal.message}" for holder, refusal in sorted(refusals.items()))
-        self.end = f"{what} ({', '.join(reasons) or 'nobody left'})"
-        self._log("run.ended_early", {"round": number, "reasons": reasons, "words": words})
+        body = {"round": number, "reasons": reasons, "words": _words(refusals)}
+        self._memory.stage_pending(None)
+        self._memory.stage(
+            end=f"{what} ({', '.join(reasons) or 'nobody left'})", ended=Logged(type="run.ended_early", body=body)
+        )
+        if number > 1:  # without any round there is nothing to go on with: another process may try again
+            self._commit()
+
+    def _log_early_end(self, number: int, refusals: Mapping[str, Refusal]) -> None:
+        """Write down an early end, which is an error if there is no model.
+
+        Raises:
+            TrainingError: no round was trained.
+        """
+        ended = self._memory.facts.ended
+        assert ended is not None  # that is why we are here
+        self._log(ended.type, ended.body)
         if number == 1:
-            exhausted = reasons == ["privacy.budget_exhausted"]
+            exhausted = {refusal.code for refusal in refusals.values()} == {"privacy.budget_exhausted"}
             raise TrainingError(
-                f"no round could be trained. {words}",
+                f"no round could be trained. {_words(refusals)}",
                 remedy="Raise privacy.epsilon or privacy.noise_multiplier, if the holders' lifetime budgets have room."
                 if exhausted
                 else "See each holder's own log.",
             )
+
+
+def _words(refusals: Mapping[str, Refusal]) -> str:
+    return "; ".join(f"{holder}: {refusal.message}" for holder, refusal in sorted(refusals.items()))
+
+
+def _another_model(number: int) -> TrainingError:
+    return TrainingError(
+        f"the holders' model after round {number} is another than the coordinator's",
+        remedy="Two versions of fedjoint, or a changed sum: compare versions; the run stops here.",
+    )

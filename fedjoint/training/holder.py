@@ -17,7 +17,10 @@ from fedjoint.errors import AgreementError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.ledger_file import Lifetime
+from fedjoint.privacy.sum_plan import most_examples
+from fedjoint.privacy.validation_plan import validation_plan
 from fedjoint.training.holder_run import HolderRun, Observer
+from fedjoint.training.holder_state import HolderMemory, HolderStore
 from fedjoint.training.parts import PART
 from fedjoint.training.plan import (
     Blobs,
@@ -35,6 +38,7 @@ from fedjoint.training.plan import (
     Task,
 )
 from fedjoint.training.session import Session
+from fedjoint.training.size_release import ReleasedSize
 from fedjoint.training.workplace import Workplace
 
 __all__ = ["Holder"]
@@ -49,7 +53,12 @@ class Holder:
         policy: Its own limits.
         observer: In a simulation, hears each weighted update in the clear; a deployed holder has none.
         lifetime: What all runs together may cost these records; without it each run has only its own limit.
-        workplace: Where it works; with a folder, a run goes on after its process was killed, once it joined it again.
+        size: What it released of how many examples it has; without it, it signs no agreement that has sizes released.
+        store: Where it remembers what it signed and its runs, which it takes up again after a restart; without it all
+            ends with the process.
+
+    Raises:
+        FedjointError: a run that is kept cannot be taken up again.
     """
 
     def __init__(
@@ -60,13 +69,15 @@ class Holder:
         *,
         observer: Observer | None = None,
         lifetime: Lifetime | None = None,
-        workplace: Workplace | None = None,
+        size: ReleasedSize | None = None,
+        store: HolderStore | None = None,
     ) -> None:
         self._identity, self._examples, self._policy, self._observer = identity, examples, policy, observer
-        self._lifetime, self._workplace = lifetime, workplace
-        self._signed: set[str] = set()
+        self._lifetime, self._size, self._memory = lifetime, size, HolderMemory(store)
+        self._workplace = Workplace()
         self._runs: dict[str, HolderRun] = {}  # by agreement
-        self._run_ids: set[str] = set()
+        for document, run_id in self._memory.runs():
+            self._begin(Session(agreement=read_agreement(document), run_id=run_id))
         self._answers: dict[Kind, Callable[[Parcel], Parcel]] = {
             "join": self._join,
             "make_key": lambda task: self._run(task.body).make_key(),
@@ -87,26 +98,28 @@ class Holder:
         """The holder's id."""
         return self._identity.id
 
+    def work_at(self, workplace: Workplace) -> None:
+        """Say where runs that begin from now on keep large arrays, and who hears how far work on them is."""
+        self._workplace = workplace
+
     def sign(self, terms: Terms) -> str:
         """Sign terms that the holder's policy and records allow.
 
         Raises:
-            AgreementError: the policy forbids them, or they certify another number of examples than the holder has.
+            AgreementError: the policy forbids them, or they state another number of examples than the holder released,
+                or certify another than it has.
             DataError: patients are to be protected, and the holder does not know whose its records are.
-            PrivacyError: the fixed point is too coarse or too narrow for the noise of mode ``joint``.
+            PrivacyError: the fixed point is too coarse or too narrow for the noise of mode ``joint``, or for the
+                holders' validation gradients.
         """
-        certified = terms.holder(self.id).num_examples
-        found = self._examples.num_units(terms.privacy.unit)
-        if certified != found:
-            raise AgreementError(
-                f"the agreement certifies {certified} examples of '{self.id}', which has {found}",
-                remedy="Certify the number that takes part.",
-            )
+        self._require_size(terms)
         self._require_allowed(terms)
         if terms.privacy.mode == "joint":
             JointPlan.of(terms)  # refuses a grid or a bound on which the noise would not be what epsilon assumes
+        if terms.validated_by_holders:
+            validation_plan(terms)  # refuses gradients that the encryption's fixed point could not hold
         signature = sign_terms(terms, self._identity)
-        self._signed.add(terms_sha256(terms))
+        self._memory.mark_signed(terms_sha256(terms))
         return signature
 
     def answer(self, kind: Kind, task: Parcel) -> Parcel:
@@ -118,34 +131,46 @@ class Holder:
         return self._answers[kind](task)
 
     def close(self) -> None:
-        """Wipe the keys of all runs: whoever has a holder work calls this at the end, however that came about."""
+        """Wipe the keys of all runs: whoever has a holder work calls this at the end, however that came about.
+
+        What a store keeps stays there: another process can take the runs up again.
+        """
         for run in self._runs.values():
             run.close()
+        self._memory.close()
 
     def _join(self, parcel: Parcel) -> Parcel:
         task = _typed(parcel.body, Task)
         agreement = read_agreement(bytes(parcel.blobs.get("agreement", b"")))
-        if agreement.sha256 != task.agreement_sha256 or agreement.sha256 not in self._signed:
+        if agreement.sha256 != task.agreement_sha256 or not self._memory.has_signed(agreement.sha256):
             raise AgreementError(
                 f"'{self.id}' has not signed agreement {agreement.sha256[:16]}…", remedy="Review and sign it first."
             )
         agreement.require_all_signatures()
         self._require_allowed(agreement.terms)
         session = Session(agreement=agreement, run_id=task.run_id)
+        before = self._runs.get(agreement.sha256)
+        if before is not None and before.run_id == session.run_id:
+            return before.join()  # asked again, by a coordinator that was restarted, say
         self._require_new(session)
-        if before := self._runs.get(agreement.sha256):
+        if before is not None:
             before.close()
+        self._memory.add_run(session.binding, agreement.to_bytes())
+        return self._begin(session).join()
+
+    def _begin(self, session: Session) -> HolderRun:
+        """Take part in a run, from its start or from where it stood."""
         run = HolderRun(
             self._identity,
             self._examples,
             session,
             observer=self._observer,
             lifetime=self._lifetime,
+            store=self._memory.run(session.binding),
             workplace=self._workplace,
         )
-        self._runs[agreement.sha256] = run
-        self._run_ids.add(task.run_id)
-        return run.join()
+        self._runs[session.agreement.sha256] = run
+        return run
 
     def _require_allowed(self, terms: Terms) -> None:
         """The policy decides when terms are signed, and again when a run begins."""
@@ -164,9 +189,34 @@ class Holder:
                 expected=f"at most {most:g}, as its policy says",
             )
 
+    def _require_size(self, terms: Terms) -> None:
+        """The refusal may be read by others, so it names no number but the agreement's."""
+        stated, noise = terms.holder(self.id).num_examples, terms.releases.sizes_noise_multiplier
+        unit = terms.privacy.unit
+        found = self._examples.num_units(unit)
+        if noise is None:
+            if stated != found:
+                raise AgreementError(
+                    f"the agreement certifies {stated} examples of '{self.id}', which has another number",
+                    remedy="Certify the number that takes part.",
+                )
+            return
+        said = self._size
+        if said is None or (said.num_examples, said.unit, said.noise_multiplier) != (stated, unit, noise):
+            raise AgreementError(
+                f"the agreement states {stated} {unit}s of '{self.id}', counted with noise of {noise:g}",
+                expected="what that holder released, by the same unit and noise",
+                remedy="Ask the holder for its number, and write that.",
+            )
+        if found > most_examples(terms):
+            raise AgreementError(
+                f"'{self.id}' has more examples by now than its released number allows for",
+                remedy="Release the number anew, or leave the new records out.",
+            )
+
     def _require_new(self, session: Session) -> None:
         """An agreement's epsilon is for one run: a second one would spend it again."""
-        if session.run_id in self._run_ids:
+        if self._memory.has_joined(session.run_id):
             raise TrainingError(f"run {session.run_id} was joined before", remedy="A run id is used once.")
         before = self._runs.get(session.agreement.sha256)
         if before is not None and before.has_trained:

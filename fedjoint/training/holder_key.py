@@ -1,23 +1,25 @@
-"""A holder's key of one run: in memory, and in its own folder if it has one, so that a restart does not end its part.
-
-Two files stand there: ``RUN.key``, of mode 0600, for as long as the run lasts; and ``AGREEMENT.run``, which says which
-run was trained under an agreement, for good: there is one run under an agreement.
-"""
+"""A run's secret key as one holder has it: made or taken once, kept where there is a place, used for its frames."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fedjoint.encryption.ceremony import KeyOffer, acknowledge, make_offers, take_key
-from fedjoint.encryption.key_files import erase_key, load_key, store_key
+from fedjoint.encryption.decryption import decrypt_sum
+from fedjoint.encryption.fixed_point import Source
+from fedjoint.encryption.frames import FrameWriter, frame_bytes, parse_frame
 from fedjoint.encryption.keys import SecretKey
+from fedjoint.encryption.opened import ToOpen
 from fedjoint.encryption.scheme import Encryptor, make_encryptor
+from fedjoint.encryption.scratch import Bytes
+from fedjoint.encryption.tags import Contributors
 from fedjoint.encryption.tenseal_scheme import create_key
-from fedjoint.errors import AgreementError, EncryptionError, TrainingError
-from fedjoint.files import replace_file, sync_folder
+from fedjoint.encryption.words import Words
+from fedjoint.errors import EncryptionError
 from fedjoint.identity.keys import Identity
-from fedjoint.training.plan import KeyReply, Parcel
+from fedjoint.training.confirming import require_quorum
+from fedjoint.training.holder_state import KeyStore
+from fedjoint.training.plan import Blob, Confirmations, KeyReply, Parcel, TakeKeyTask
 from fedjoint.training.session import Session
+from fedjoint.training.workplace import Workplace
 
 __all__ = ["HolderKey"]
 
@@ -26,60 +28,68 @@ class HolderKey:
     """One holder's key of one run.
 
     Args:
+        identity: The holder's keys.
         session: The run.
-        identity: The holder.
-        folder: Its own; None if the key is to live in memory only.
+        workplace: Where large arrays are kept, and who hears how far encryption and decryption are.
+        store: Where the key is kept, and from where it is taken up again; None: nowhere.
 
     Raises:
-        AgreementError: the folder says that another run was trained under the agreement.
-        EncryptionError: the key in the folder cannot be read, is in use, or is of something else.
-
-    Guarantees:
-        With a folder, whoever comes after a killed process has the same key, encrypts in no round that was begun, and
-        confirms no second sum.
+        EncryptionError: what is kept there is not this run's, or in use.
     """
 
-    def __init__(self, session: Session, identity: Identity, folder: Path | None) -> None:
-        self._session, self._identity, self._folder = session, identity, folder
-        self._key: SecretKey | None = None
+    def __init__(
+        self, identity: Identity, session: Session, workplace: Workplace, *, store: KeyStore | None = None
+    ) -> None:
+        self._identity, self._session, self._workplace, self._store = identity, session, workplace, store
+        self._terms, self._parameters = session.terms, session.parameters
+        self.secret: SecretKey | None = None
         self._encryptor: Encryptor | None = None
-        self._is_over = False
-        if folder is not None:
-            self._resume(self._path(folder), self._mark(folder))
+        if store is not None and (kept := store.load(self._parameters, session.binding)) is not None:
+            self.secret, self._encryptor = kept, make_encryptor(kept)
 
-    @property
-    def rounds(self) -> tuple[int, ...]:
-        """The rounds, or places of what is released once, in which this holder has begun to encrypt."""
-        return self._key.rounds if self._key else ()
+    def make(self, *, again: bool) -> Parcel:
+        """Make the key and seal it to each other holder; or seal it again.
 
-    def make(self) -> Parcel:
-        """Make the run's key and seal it to each other holder.
+        Args:
+            again: Whether this holder made the key that it has.
 
         Raises:
-            EncryptionError: this holder has a key of this run already.
-            TrainingError: the run is over.
+            EncryptionError: it has a key that another made.
         """
-        key = create_key(self._session.parameters, self._session.binding)
-        self._take(key)
-        others = [one.identity for one in self._session.terms.holders if one.identity.id != self._identity.id]
+        if not (again and self.secret is not None):
+            self._take(create_key(self._parameters, self._session.binding))
+        key = self.require()
+        others = [holder.identity for holder in self._terms.holders if holder.identity.id != self._identity.id]
         offers = make_offers(key, maker=self._identity, recipients=others)
         return Parcel(body=KeyReply(offers=offers, acknowledgement=acknowledge(key, holder=self._identity)))
 
-    def take(self, offer: KeyOffer) -> Parcel:
-        """Take the key that another holder made, after checking that it was that holder.
+    def take(self, task: TakeKeyTask) -> Parcel:
+        """Take the key that another holder made, after checking that it was that holder; asked again, say it again.
 
         Raises:
-            EncryptionError: this holder has a key already, or the offer is for another run.
+            EncryptionError: this holder has another key already, or the offer is for another run.
             IdentityError: the offer is not its maker's, or not sealed to this holder.
-            TrainingError: the run is over.
         """
-        session = self._session
-        maker = session.terms.holder(offer.maker).identity
+        offer: KeyOffer = task.offer
         key = take_key(
-            offer, recipient=self._identity, maker=maker, binding=session.binding, parameters=session.parameters
+            offer,
+            recipient=self._identity,
+            maker=self._terms.holder(offer.maker).identity,
+            binding=self._session.binding,
+            parameters=self._parameters,
         )
-        self._take(key)
-        return Parcel(body=acknowledge(key, holder=self._identity))
+        if self.secret is not None and self.secret.key_id == key.key_id:
+            key.close()
+        else:
+            self._take(key)
+        return Parcel(body=acknowledge(self.require(), holder=self._identity))
+
+    def _take(self, key: SecretKey) -> None:
+        if self.secret is not None:
+            raise EncryptionError("this holder has a key of this run already", remedy="A new key needs a new run.")
+        if self._store is not None:
+            self._store.keep(key)
+        self.secret, self._encryptor = key, make_encryptor(key)
 
     def require(self) -> SecretKey:
         """The key.
@@ -87,63 +97,80 @@ class HolderKey:
         Raises:
             EncryptionError: there is none yet.
         """
-        if self._key is None:
+        if self.secret is None:
             raise EncryptionError("this holder has no key of this run yet", remedy="The key ceremony comes first.")
-        return self._key
+        return self.secret
 
-    @property
-    def encryptor(self) -> Encryptor:
-        """What encrypts under it.
+    def encrypted(self, source: Source, slot: int) -> Bytes:
+        """An update's frame, for one round's place.
 
         Raises:
-            EncryptionError: there is no key yet.
+            EncryptionError: no key yet, something was encrypted for that place before, or it cannot be encrypted.
         """
-        self.require()
+        key = self.require()
         assert self._encryptor is not None  # it comes with the key
-        return self._encryptor
+        header = self._session.frame("update", slot, key.key_id)
+        room = self._workplace.scratch.array("u1", frame_bytes(self._parameters, kind="update"))
+        frame = FrameWriter(header, sender=self._identity, parameters=self._parameters, room=room)
+        # encrypted right where it travels
+        ciphertext = self._encryptor.encrypt(
+            source,
+            round_number=slot,
+            place=self._terms.holder_ids.index(self._identity.id),
+            into=frame.body,
+            progress=self._workplace.progress(f"'{self._identity.id}' encrypts"),
+        )
+        return frame.finish(ciphertext)
 
-    def mark_trained(self) -> None:
-        """Note for good, before the first round is trained, that the agreement's one run is this one."""
-        if self._folder is not None and not self._mark(self._folder).exists():
-            replace_file(self._mark(self._folder), self._session.run_id.encode(), mode=0o600)
-            sync_folder(self._folder)
+    def require_enough(self, contributors: tuple[str, ...]) -> None:
+        """Refuse a sum of so few that it could show one holder's update, or of strangers.
+
+        Raises:
+            EncryptionError: it is one.
+        """
+        strangers = set(contributors) - set(self._terms.holder_ids)
+        if strangers or len(contributors) < self._terms.training.minimum_holders:
+            raise EncryptionError(
+                f"a sum of {len(contributors)} holders, {len(strangers)} of them strangers",
+                expected=f"at least {self._terms.training.minimum_holders} holders of the agreement",
+                remedy="A sum of fewer could show one holder's update, and is not opened.",
+            )
+
+    def decrypted_sum(self, subject: ToOpen, frame: Blob, confirmations: Confirmations) -> Words:
+        """The levels of a sum of enough holders of the agreement, confirmed by a quorum and checked to be theirs.
+
+        Raises:
+            EncryptionError: no key yet, or a sum that must not be opened.
+        """
+        slot, contributors = subject.slot, subject.contributors
+        self.require_enough(contributors)
+        key = self.require()
+        ciphertext = parse_frame(
+            frame,
+            expected=self._session.frame("sum", slot, key.key_id),
+            sender=self._terms.coordinator,
+            parameters=self._parameters,
+        )
+        if ciphertext.count != len(contributors):
+            raise EncryptionError(f"a sum of {ciphertext.count} updates said to be of {len(contributors)} holders")
+        require_quorum(self._session, subject, confirmations)
+        places = tuple(self._terms.holder_ids.index(holder) for holder in contributors)
+        return decrypt_sum(
+            key,
+            ciphertext,
+            of=Contributors(round_number=slot, places=places),
+            minimum_holders=self._terms.training.minimum_holders,
+            into=self._workplace.scratch.array("<u8", self._parameters.num_parameters),
+            progress=self._workplace.progress(f"'{self._identity.id}' decrypts"),
+        )
 
     def close(self) -> None:
-        """Wipe the key in memory, as far as Python can; whatever needs it is refused from now on."""
-        if self._key is not None:
-            self._key.close()
+        """Wipe it from memory, as far as Python can; whatever needs it is refused from now on."""
+        if self.secret is not None:
+            self.secret.close()
 
     def erase(self) -> None:
-        """The run is over: wipe the key in memory and on the disk."""
+        """Wipe it from memory and from where it is kept."""
         self.close()
-        self._is_over = True
-        if self._folder is not None and self._path(self._folder).exists():
-            erase_key(self._path(self._folder))
-
-    def _resume(self, path: Path, mark: Path) -> None:
-        if mark.exists() and mark.read_text() != self._session.run_id:
-            raise AgreementError(
-                f"agreement {self._session.agreement.sha256[:16]}… was run before, as {mark.read_text()[:32]}",
-                expected="one run under an agreement",
-                remedy="Sign a new agreement for another run: it has a budget of its own.",
-            )
-        if path.exists():
-            self._key = load_key(path, parameters=self._session.parameters, binding=self._session.binding)
-            self._encryptor = make_encryptor(self._key)
-        else:
-            self._is_over = mark.exists()
-
-    def _take(self, key: SecretKey) -> None:
-        if self._is_over:
-            raise TrainingError(f"run {self._session.run_id} is over", remedy="Sign a new agreement for another run.")
-        if self._key is not None:
-            raise EncryptionError("this holder has a key of this run already", remedy="A new key needs a new run.")
-        if self._folder is not None:
-            store_key(key, self._path(self._folder))
-        self._key, self._encryptor = key, make_encryptor(key)
-
-    def _path(self, folder: Path) -> Path:
-        return folder / f"{self._session.run_id}.key"
-
-    def _mark(self, folder: Path) -> Path:
-        return folder / f"{self._session.agreement.sha256}.run"
+        if self._store is not None:
+            self._store.erase()

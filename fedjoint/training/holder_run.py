@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fedjoint.agreement.slots import slot_of
 from fedjoint.data.records import Examples
-from fedjoint.encryption.decryption import open_sample
-from fedjoint.encryption.fixed_point import Levels, Source, Steps, dequantise_sum, levels_of
-from fedjoint.encryption.frames import FrameWriter, frame_bytes, parse_sample_frame
-from fedjoint.encryption.opened import ToOpen, slot_of
+from fedjoint.encryption.fixed_point import Levels, dequantise_sum, levels_of
+from fedjoint.encryption.opened import ToOpen
 from fedjoint.encryption.scratch import Bytes, sha256_of
 from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
-from fedjoint.training.charges import RunCharges
-from fedjoint.training.confirming import require_quorum, samples_to_open
+from fedjoint.training.aggregate import (
+    ServerState,
+    apply_sum,
+    model_bytes,
+    model_sha256,
+    state_bytes,
+    state_from_bytes,
+)
+from fedjoint.training.charges import RunCharges, charged_before
 from fedjoint.training.holder_key import HolderKey
-from fedjoint.training.holder_opening import HolderOpening
-from fedjoint.training.holder_release import HolderRecords, plan_of, standardisation_from
+from fedjoint.training.holder_once import OnceReleases
+from fedjoint.training.holder_release import HolderRecords
+from fedjoint.training.holder_state import OpenedSum, RunMemory, RunStore, SentUpdate
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.optimizer import start_state
 from fedjoint.training.parts import PartStore
@@ -30,15 +38,13 @@ from fedjoint.training.plan import (
     Blob,
     Blobs,
     ConfirmTask,
-    ContributionsReply,
     ContributionsTask,
     JoinReply,
-    OncePurpose,
-    OpenReleaseReply,
+    Opening,
     OpenReleaseTask,
+    OpenReply,
     OpenTask,
     Parcel,
-    ReleaseReply,
     ReleaseTask,
     RoundReply,
     RoundTask,
@@ -62,16 +68,16 @@ class HolderRun:
         session: The run.
         observer: See :data:`Observer`.
         lifetime: See :class:`~fedjoint.privacy.ledger_file.Lifetime`.
-        workplace: Its folder, if it has one: then a run goes on after its process was killed
-            (:class:`~fedjoint.training.holder_key.HolderKey`).
+        store: Where the run is kept, and taken up again from; None: it ends with the process.
+        workplace: Where large arrays are kept, and who hears how far work on them is.
 
     Raises:
-        AgreementError: another run was trained under the agreement.
-        EncryptionError: the run's key in the folder cannot be read.
+        TrainingError: what is kept is damaged, or of other records.
 
     Guarantees:
         The account of releases lives as long as the run: no round starts a fresh one, and it is charged before an
-        update leaves. A round is trained at most once, its sum opened at most once, contributions at most once.
+        update leaves. A round is trained at most once, its sum opened at most once, contributions at most once: asked
+        again, a holder that keeps its run says the very same, and one that does not refuses.
     """
 
     def __init__(
@@ -82,24 +88,42 @@ class HolderRun:
         *,
         observer: Observer | None = None,
         lifetime: Lifetime | None = None,
+        store: RunStore | None = None,
         workplace: Workplace | None = None,
     ) -> None:
         self._identity, self._session, self._observer = identity, session, observer
         self._terms, self._parameters = session.terms, session.parameters
-        terms, self._workplace = session.terms, workplace or Workplace()
-        self._key = HolderKey(session, identity, self._workplace.folder)
-        before = [number for number in self._key.rounds if 1 <= number <= terms.training.rounds]
-        self._charges, self._is_over = RunCharges(session, lifetime, rounds_before=len(before)), False
-        noise = noise_source(terms.privacy, identity.id)
-        self._records, self._noise = HolderRecords(terms, examples, noise), noise
-        self._released: set[OncePurpose] = set()
-        self._opened: set[OncePurpose] = set()
-        start = start_state(parameters_to_vector(agreed_module(terms)), terms.training)
-        self._opening = HolderOpening(session, identity, self._key, start=start, workplace=self._workplace)
-        self._resumed, self._trained_round = bool(before), max(before, default=0)
-        self._contributions_opened = False
+        self._memory = RunMemory(store.checkpoints if store else None)
+        known, terms = self._memory.facts, session.terms
+        self._charges = RunCharges(session, lifetime, rounds=known.rounds_charged)
+        self._noise = noise_source(terms.privacy, identity.id, after_round=known.trained_round)
+        held_out = self._memory.blob("held_out")
+        self._records = HolderRecords(
+            terms, identity.id, examples, noise=self._noise, held_out=bytes(held_out) if held_out is not None else None
+        )
+        self._workplace = workplace or Workplace()
         #: Blobs that travel in parts.
         self.parts = PartStore(session, self._workplace)
+        self._key = HolderKey(identity, session, self._workplace, store=store.key if store else None)
+        before = self._memory.blob("model")
+        self._state = (
+            state_from_bytes(before, terms)
+            if before is not None
+            else start_state(parameters_to_vector(agreed_module(terms)), terms.training)
+        )
+        self._before = self._state.model  # before the last opened round
+        if (path := self._memory.blob("before")) is not None:
+            self._before = np.frombuffer(path, "<f4")
+        self._once = OnceReleases(
+            session,
+            self._sign,
+            memory=self._memory,
+            key=self._key,
+            charges=self._charges,
+            records=self._records,
+        )
+        if self._memory.lasts and self._memory.blob("held_out") is None:
+            self._memory.remember({"held_out": self._records.held_out})
 
     @property
     def run_id(self) -> str:
@@ -109,7 +133,7 @@ class HolderRun:
     @property
     def has_trained(self) -> bool:
         """Whether a round was trained, or begun to be: what that cost is spent."""
-        return self._trained_round > 0
+        return self._memory.facts.trained_round > 0
 
     def join(self) -> Parcel:
         """Say who takes part, signed."""
@@ -117,12 +141,20 @@ class HolderRun:
         return Parcel(body=JoinReply(holder=self._identity.id, signature=signature))
 
     def make_key(self) -> Parcel:
-        """Make the run's homomorphic key and seal it to each other holder: :meth:`HolderKey.make`."""
-        return self._key.make()
+        """Make the run's homomorphic key and seal it to each other holder; asked again, seal the same again.
+
+        Raises:
+            EncryptionError: this holder has a key that another made.
+        """
+        again = self._memory.facts.made_key
+        self._memory.remember(made_key=True)  # before there is one: it may leave as soon as it is kept
+        return self._key.make(again=again)
 
     def take_key(self, task: TakeKeyTask) -> Parcel:
-        """Take the key that another holder made: :meth:`HolderKey.take`."""
-        return self._key.take(task.offer)
+        """See :meth:`HolderKey.take`."""
+        if self._key.secret is None:
+            self._memory.remember(made_key=False)
+        return self._key.take(task)
 
     def train(self, task: RoundTask, blobs: Blobs) -> Parcel:
         """Open the sum of the round before, train on the own records, and return the encrypted update.
@@ -130,38 +162,72 @@ class HolderRun:
         Raises:
             BudgetExhausted: the round would cost more than the budget, or the run more than is left of the lifetime
                 budget; nothing is released and nothing charged.
-            PrivacyError: updates without noise from records with a lifetime budget, or its ledger refuses.
-            TrainingError: the plan is outside the agreement.
+            PrivacyError: updates without noise from records with a lifetime budget, a round that was charged before
+                this process began, or its ledger refuses.
+            TrainingError: the plan is outside the agreement, or the round was begun before and is not kept.
             EncryptionError: no key yet, a sum that must not be opened, or an update that cannot be encrypted.
         """
+        known = self._memory.facts
+        self._require_going_on()
         self._key.require()
-        if self._is_over:
-            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
-        if not self._trained_round < task.round <= self._terms.training.rounds:
+        again = task.round == known.trained_round and (self._has_sent(task.round) or self._may_make(task.round))
+        if not again and not known.trained_round < task.round <= self._terms.training.rounds:
             raise TrainingError(
-                f"round {task.round} after round {self._trained_round}",
+                f"round {task.round} after round {known.trained_round}",
                 expected=f"a later one, at most {self._terms.training.rounds}",
                 remedy="No round is trained twice.",
             )
-        opening = task.opening
-        opened, sum_blob = (
-            self._opening.open(opening, blobs, catch_up=task.catch_up) if opening else (None, dict[str, Blob]())
-        )
-        if self._opening.round != task.round - 1:
+        opened, sum_blob = None, dict[str, Blob]()
+        if task.opening:
+            opened, sum_blob = self._open(task.opening, blobs, catch_up=task.catch_up)
+        if self._memory.facts.model_round != task.round - 1:
             raise TrainingError(
-                f"round {task.round} and the model is of round {self._opening.round}", remedy="Send the sum."
+                f"round {task.round} and the model is of round {self._memory.facts.model_round}",
+                remedy="Send the sum.",
             )
-        self._key.mark_trained()
-        self._charges.charge_round(task.round)  # before anything is released: a crash in between charges
-        self._trained_round = task.round
-        frame = self._encrypted_update(task.round)
-        receipt = self._receipt(task.round, frame)
-        reply = RoundReply(receipt=receipt, signature=self._sign("receipt", receipt), opened=opened)
+        update, frame = self._sent(task.round) if self._has_sent(task.round) else self._trained(task.round)
+        reply = RoundReply(receipt=update.receipt, signature=update.signature, opened=opened)
         return Parcel(body=reply, blobs={"frame": frame, **sum_blob})
 
+    def _has_sent(self, number: int) -> bool:
+        """Whether the update of a round is kept, to be sent again."""
+        update = self._memory.facts.update
+        return self._memory.lasts and update is not None and update.receipt.round == number
+
+    def _may_make(self, number: int) -> bool:
+        """Whether a round that a killed process began may be made yet: not even encrypted, nothing of it left."""
+        unused = self._key.require().last_round < slot_of(self._terms, "training", number)
+        return self._memory.lasts and unused and f"round {number}" not in self._memory.facts.barred
+
+    def _trained(self, number: int) -> tuple[SentUpdate, Blob]:
+        """Charge a round, train in it, and keep the update before it leaves."""
+        known = self._memory.facts
+        again = number == known.trained_round
+        if not again:
+            self._charges.admit_round()
+            self._memory.remember(trained_round=number, rounds_charged=known.rounds_charged + 1, update=None)
+        # before anything is released: a crash in between charges
+        if not self._charges.charge_round(number, again=again) and not again:
+            self._memory.bar(f"round {number}")
+            raise charged_before(f"round {number}", self.run_id)
+        frame = self._encrypted_update(number)
+        receipt = self._receipt(number, frame)
+        update = SentUpdate(receipt=receipt, signature=self._sign("receipt", receipt))
+        if self._memory.lasts:
+            self._memory.remember({"frame": frame}, update=update)
+        return update, frame
+
+    def _sent(self, number: int) -> tuple[SentUpdate, Blob]:
+        """The update of a round as it was made: never another one under the same key and round."""
+        update, frame = self._memory.facts.update, self._memory.blob("frame")
+        if update is None or frame is None:
+            raise TrainingError(f"the update of round {number} is not kept", remedy="Go on with the next round.")
+        return update, frame
+
     def confirm(self, task: ConfirmTask) -> Parcel:
-        """Sign for the one thing that is to be opened in its place: :meth:`HolderOpening.confirm`."""
-        return self._opening.confirm(task.subject)
+        """Sign for the one thing that is to be opened in its place: :meth:`OnceReleases.confirm`."""
+        self._require_going_on()
+        return self._once.confirm(task.subject)
 
     def open_sum(self, task: OpenTask, blobs: Blobs) -> Parcel:
         """Open a sum outside a round.
@@ -169,136 +235,77 @@ class HolderRun:
         Raises:
             EncryptionError: it must not be opened.
         """
-        opened, sum_blob = self._opening.open(task.opening, blobs, catch_up=task.catch_up)
+        opened, sum_blob = self._open(task.opening, blobs, catch_up=task.catch_up)
+        self._memory.commit()
         return Parcel(body=opened, blobs=sum_blob)
 
     def open_contributions(self, task: ContributionsTask, blobs: Blobs) -> Parcel:
         """Decrypt the masked contributions: to this holder they are uniform numbers.
 
         Raises:
-            EncryptionError: they were opened before, too few holders have confirmed them, or they are malformed.
+            EncryptionError: others were opened before, or they are malformed.
         """
-        if self._terms.valuation.method == "none":
-            raise EncryptionError("the agreement has no contributions measured", remedy="Nothing of them is opened.")
-        if self._contributions_opened:
-            raise EncryptionError("the contributions of this run were opened before", remedy="They are opened once.")
-        if {sample.holder for sample in task.samples} - set(self._terms.holder_ids):
-            raise EncryptionError("a contribution of somebody who is no holder of this agreement")
-        key, values = self._key.require(), []
-        slot = slot_of("contributions", rounds=self._terms.training.rounds)
-        names = [(sample.holder, sample.blob) for sample in task.samples]
-        require_quorum(self._session, samples_to_open(slot, names, blobs), task.confirmations)
-        for number, sample in enumerate(task.samples):
-            masked = parse_sample_frame(
-                blobs.get(sample.blob, b""),
-                expected=self._session.frame("sample", number, key.key_id),
-                sender=self._terms.coordinator,
-                parameters=self._parameters,
-            )
-            values.append(str(open_sample(key, masked)))
-        self._contributions_opened = True
-        facts = {"samples": [sample.blob for sample in task.samples], "values": values}
-        return Parcel(body=ContributionsReply(values=tuple(values), signature=self._sign("contributions", facts)))
+        return self._once.open_contributions(task, blobs)
 
     def close(self) -> None:
-        """Wipe the run's key in memory, as far as Python can; whatever needs it is refused from now on."""
+        """Wipe the run's key from memory, as far as Python can; whatever needs it is refused from now on."""
         self._key.close()
+        self._memory.close()
 
     def release(self, task: ReleaseTask) -> Parcel:
-        """Release statistics before round 1, or a histogram for metrics after a sum was opened, encrypted, once.
+        """Release statistics before round 1, a histogram or a validation gradient after a sum, encrypted, once.
 
         Raises:
             BudgetExhausted: the run would cost more than is left of the lifetime budget; nothing is released.
             PrivacyError: it was not agreed, or was charged before this process began.
-            TrainingError: it was released before, or at another time than agreed, or this process did not train and
-                so does not know which records were kept out of training.
+            TrainingError: it was begun before and is not kept, or at another time than agreed.
             EncryptionError: no key yet.
         """
         self._key.require()
-        if self._resumed and task.purpose == "metrics":
-            raise TrainingError(
-                "this holder began anew during the run and does not know which records it had kept out of training",
-                remedy="The others' metrics are opened without it.",
-            )
-        in_time = not self._trained_round if task.purpose == "statistics" else self._opening.round > 0
-        if task.purpose in self._released or self._is_over or not in_time:
-            raise TrainingError(
-                f"the {task.purpose} are not released now", remedy="Each is released once, in its time."
-            )
-        self._charges.charge_once(task.purpose)
-        self._released.add(task.purpose)
-        sums = self._records.noisy_sums(task.purpose, self._opening.state.model)
-        steps = self._workplace.scratch.array("<i8", self._parameters.num_parameters)
-        steps[: len(sums)] = sums  # what the grid cuts off is paid for out of delta
-        source = Steps(values=steps, parameters=self._parameters)
-        frame = self._encrypted(source, self._slot(task.purpose))
-        facts = {"purpose": task.purpose, "frame_sha256": sha256_of(frame)}
-        return Parcel(body=ReleaseReply(signature=self._sign("release", facts)), blobs={"frame": frame})
+        self._require_going_on()
+        return self._once.release(task, self._state.model, before=self._before)
 
     def open_release(self, task: OpenReleaseTask, blobs: Blobs) -> Parcel:
         """Open the sum of a release, and standardise the own records by it if it is the statistics.
 
         Raises:
-            EncryptionError: it was opened before, or must not be opened.
+            EncryptionError: another was opened before, or it must not be opened.
             PrivacyError: it was not agreed.
         """
-        if task.purpose in self._opened:
-            raise EncryptionError(f"the {task.purpose} of this run were opened before", remedy="They are opened once.")
-        plan, frame = plan_of(self._terms, task.purpose), blobs.get("sum", b"")
-        subject = ToOpen(slot=self._slot(task.purpose), contributors=task.contributors, sha256=sha256_of(frame))
-        levels = self._opening.decrypted(subject, frame, task.confirmations)
-        self._opened.add(task.purpose)
-        steps = levels[: plan.length].astype(np.int64) - len(task.contributors) * self._parameters.offset
-        values = tuple(str(int(step)) for step in steps)
-        if task.purpose == "statistics":
-            self._records.standardise(standardisation_from(self._terms, steps.tolist(), task.contributors))
-        signature = self._sign("opened release", task.facts(values))
-        return Parcel(body=OpenReleaseReply(values=values, signature=signature))
+        return self._once.open_release(task, blobs)
+
+    def _require_going_on(self) -> None:
+        if self._memory.facts.is_over:
+            raise TrainingError(f"run {self.run_id} is over", remedy="Sign a new agreement for another run.")
 
     def finish(self) -> Parcel:
         """Take note that the run is over: what it has not released of its reservation is free again, its key is wiped.
 
-        Whoever says so falsely gets nothing further out of this holder.
+        Whoever says so falsely gets no further round out of this holder.
         """
-        self._is_over = True
         self._charges.give_back()
-        self._key.erase()
+        if self._memory.lasts:
+            self._key.erase()
+        self._memory.end()
         signature = self._sign("finish", {"holder": self._identity.id})
         return Parcel(body=JoinReply(holder=self._identity.id, signature=signature))
-
-    def _slot(self, purpose: OncePurpose) -> int:
-        return slot_of(purpose, rounds=self._terms.training.rounds)
 
     def _sign(self, purpose: str, facts: object) -> str:
         return self._session.sign(self._identity, purpose, facts)
 
     def _encrypted_update(self, round_number: int) -> Bytes:
-        source = self._trainer.source(self._opening.state.model, round_number)
+        source = self._trainer.source(self._state.model, round_number)
         if self._observer is not None:
             source = Levels(values=levels_of(source), parameters=self._parameters)
             values = dequantise_sum(source.values, 1, self._parameters)
             self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
-        return self._encrypted(source, round_number)
+        return self._key.encrypted(source, slot_of(self._terms, "training", round_number))
 
     @property
     def _trainer(self) -> LocalTrainer:
         return LocalTrainer(
             terms=self._terms, holder_id=self._identity.id, examples=self._records.training, noise=self._noise
         )
-
-    def _encrypted(self, source: Source, slot: int) -> Bytes:
-        room = self._workplace.scratch.array("u1", frame_bytes(self._parameters, kind="update"))
-        header = self._session.frame("update", slot, self._key.require().key_id)
-        frame = FrameWriter(header, sender=self._identity, parameters=self._parameters, room=room)
-        # encrypted right where it travels
-        ciphertext = self._key.encryptor.encrypt(
-            source,
-            round_number=slot,
-            place=self._terms.holder_ids.index(self._identity.id),
-            into=frame.body,
-            progress=self._workplace.progress(f"'{self._identity.id}' encrypts"),
-        )
-        return frame.finish(ciphertext)
 
     def _receipt(self, round_number: int, frame: Bytes) -> RoundReceipt:
         return RoundReceipt(
@@ -309,4 +316,45 @@ class HolderRun:
             releases=self._charges.releases,
             epsilon=self._charges.epsilon,
             epsilon_if_opened=self._charges.epsilon_if_opened,
+        )
+
+    def _open(self, opening: Opening, blobs: Blobs, *, catch_up: bool) -> tuple[OpenReply, dict[str, Blob]]:
+        """Decrypt the sum of a round, move the model on, and say what came out; asked again, say the same."""
+        frame, known = blobs.get("sum", b""), self._memory.facts
+        slot = slot_of(self._terms, "training", opening.round)
+        subject = ToOpen(slot=slot, contributors=opening.contributors, sha256=sha256_of(frame))
+        if known.opened_sum is None or known.opened_sum.frame_sha256 != subject.sha256:
+            if opening.round <= known.model_round:
+                raise EncryptionError(
+                    f"another sum of round {opening.round} was opened before", remedy="One sum a round is opened."
+                )
+            missed = catch_up and known.model_round < opening.round - 1
+            before = state_from_bytes(blobs.get("model", b""), self._terms) if missed else self._state
+            if not missed and known.model_round != opening.round - 1:
+                raise TrainingError(f"the sum of round {opening.round} for the model of round {known.model_round}")
+            levels = self._key.decrypted_sum(subject, frame, opening.confirmations)
+            self._move_on(opening, subject, levels.view(np.uint8), before=before)
+        opened = self._memory.facts.opened_sum
+        assert opened is not None  # now or before
+        return opened.reply, {"sum": self._memory.blob("sum") or b""} if opening.reveal else {}
+
+    def _move_on(self, opening: Opening, subject: ToOpen, plain_sum: Bytes, *, before: ServerState) -> None:
+        """Take the opened sum into the model, and remember both."""
+        scratch = self._workplace.scratch
+        self._before = before.model
+        self._state = apply_sum(before, plain_sum.view("<u8"), opening.contributors, self._terms, scratch=scratch)
+        facts: dict[str, Any] = {
+            "round": opening.round,
+            "sum_sha256": sha256_of(plain_sum),
+            "model_sha256": model_sha256(self._state.model),
+        }
+        reply = OpenReply(**facts, signature=self._sign("opened", facts))
+        model: dict[str, Blob] = {"model": state_bytes(self._state, scratch=scratch)} if self._memory.lasts else {}
+        if self._memory.lasts and self._terms.validated_by_holders:
+            model["before"] = model_bytes(self._before)
+        self._memory.stage(
+            {"sum": plain_sum, **model},
+            **self._memory.facts.releases_but_gradients,
+            model_round=opening.round,
+            opened_sum=OpenedSum(frame_sha256=subject.sha256, reply=reply),
         )

@@ -41,11 +41,17 @@ def agreed_task(terms: Terms) -> Task:
     return task_of(terms.data.schema.target.task)
 
 
-def noise_source(privacy: PrivacyTerms, holder_id: str) -> NoiseSource:
-    """The operating system's randomness, unless the agreement says, insecurely, otherwise."""
+def noise_source(privacy: PrivacyTerms, holder_id: str, *, after_round: int = 0) -> NoiseSource:
+    """The operating system's randomness, unless the agreement says, insecurely, otherwise.
+
+    Args:
+        privacy: As agreed.
+        holder_id: Whose.
+        after_round: The last round that a process before this one began, whose noise must not come again.
+    """
     if privacy.insecure_seed is None:
         return NoiseSource.secure()
-    return NoiseSource.insecure(privacy.insecure_seed, holder_id)
+    return NoiseSource.insecure(privacy.insecure_seed, f"{holder_id}/{after_round}" if after_round else holder_id)
 
 
 def update_noise(training: TrainingTerms, privacy: PrivacyTerms, num_examples: float) -> float | None:

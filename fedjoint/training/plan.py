@@ -6,7 +6,7 @@ an encrypted frame). A task names the agreement and the run, so that a holder ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -15,6 +15,7 @@ from fedjoint.encryption.opened import OpenReply, ToOpen
 from fedjoint.encryption.scratch import Bytes
 from fedjoint.errors import FedjointError, InvalidValue
 from fedjoint.privacy.receipts import RoundReceipt
+from fedjoint.privacy.validation_plan import gradient_sha256
 from fedjoint.strict import strict
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "GetTask",
     "JoinReply",
     "Kind",
+    "Log",
     "OncePurpose",
     "OpenReleaseReply",
     "OpenReleaseTask",
@@ -50,6 +52,7 @@ __all__ = [
     "SampleToOpen",
     "TakeKeyTask",
     "Task",
+    "released_facts",
 ]
 
 #: So many numbers of one holder leave encryption at most; nearly always it is one.
@@ -62,8 +65,10 @@ Blob: TypeAlias = bytes | Bytes
 Blobs: TypeAlias = Mapping[str, Blob]
 #: Holder to its signature of what is to be opened.
 Confirmations: TypeAlias = dict[str, str]
-#: What a holder releases once by a task of its own.
-OncePurpose = Literal["statistics", "metrics"]
+#: What a holder releases by a task of its own: once, or of validation gradients once for each round.
+OncePurpose = Literal["statistics", "validation", "metrics"]
+#: Writes an event (type, body) to the run record.
+Log = Callable[[str, Mapping[str, Any]], object]
 Kind = Literal[
     "join",
     "make_key",
@@ -241,9 +246,20 @@ class ContributionsReply:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class ReleaseTask(Task):
-    """Release noisy sums over the own records, encrypted, once in a run."""
+    """Release noisy sums over the own records, encrypted, once in a run.
+
+    Args:
+        purpose: What for.
+        round: Of a validation gradient: along whose path; else 0.
+    """
 
     purpose: OncePurpose
+    round: int = 0
+
+    @property
+    def label(self) -> str:
+        """What a holder remembers it by."""
+        return _label(self.purpose, self.round)
 
 
 @strict
@@ -262,6 +278,7 @@ class OpenReleaseTask(Task):
     Args:
         purpose: Of the release.
         contributors: Ids of the holders whose sums are in it, sorted.
+        round: As in :class:`ReleaseTask`.
         confirmations: Of a quorum of holders.
 
     Blob: ``sum`` (frame).
@@ -270,14 +287,20 @@ class OpenReleaseTask(Task):
     purpose: OncePurpose
     contributors: tuple[str, ...]
     confirmations: Confirmations
+    round: int = 0
 
     def __post_init__(self) -> None:
         if list(self.contributors) != sorted(set(self.contributors)):
             raise InvalidValue("the contributors of a sum are not sorted and distinct")
 
+    @property
+    def label(self) -> str:
+        """What a holder remembers it by."""
+        return _label(self.purpose, self.round)
+
     def facts(self, values: tuple[str, ...]) -> dict[str, object]:
         """What whoever opens it signs for."""
-        return {"purpose": self.purpose, "contributors": list(self.contributors), "values": list(values)}
+        return released_facts(self.purpose, self.round, self.contributors, values)
 
 
 @strict
@@ -337,6 +360,18 @@ class PartReply:
     start: int
 
 
+def _label(purpose: OncePurpose, number: int) -> str:
+    return f"{purpose} {number}" if number else purpose
+
+
+def released_facts(purpose: str, number: int, contributors: Sequence[str], values: Sequence[str]) -> dict[str, object]:
+    """What whoever opens a release signs for; of a validation gradient, which is as long as the model, its hash."""
+    if purpose == "validation":
+        digest = gradient_sha256(values)
+        return {"purpose": purpose, "round": number, "contributors": list(contributors), "gradient_sha256": digest}
+    return {"purpose": purpose, "contributors": list(contributors), "values": list(values)}
+
+
 def _is_whole(value: str) -> bool:
     digits = value.removeprefix("-")
     return digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
@@ -357,6 +392,7 @@ class Parcel:
     left: Mapping[str, int] = field(default_factory=dict)
 
 
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
     """A holder's "no", its silence, or an answer that had to be refused: a stable code, and words without a record."""

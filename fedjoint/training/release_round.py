@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from fedjoint.agreement.slots import slot_of
 from fedjoint.encryption.opened import MINIMUM_OPENERS, ToOpen
-from fedjoint.encryption.scratch import Bytes, sha256_of
+from fedjoint.encryption.scratch import sha256_of
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
-from fedjoint.training.confirming import confirm
+from fedjoint.strict import plain
+from fedjoint.training.coordinator_state import CoordinatorMemory, ReleaseFacts
 from fedjoint.training.plan import (
+    Blob,
     Channel,
+    Log,
     OncePurpose,
     OpenReleaseReply,
     OpenReleaseTask,
     Parcel,
     Refusal,
     ReleaseTask,
+    released_facts,
 )
+from fedjoint.training.quorum import confirm
 from fedjoint.training.session import Session
 from fedjoint.training.summing import SumInProgress
 from fedjoint.training.workplace import Workplace
 
 __all__ = ["OpenedRelease", "ReleaseRound"]
 
-_Log = Callable[[str, Mapping[str, Any]], object]
+_NAMES: Mapping[OncePurpose, str] = {
+    "statistics": "statistics",
+    "validation": "validation gradients",
+    "metrics": "metrics",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +47,22 @@ class OpenedRelease:
         purpose: What it is for.
         contributors: Whose sums are in it, sorted.
         values: The sum in steps of the release's grid.
+        round: Of a validation gradient: along whose path; else 0.
+        opened: Holder to its signature over all that.
+        refusals: Holder to the code of why it did not release.
     """
 
     purpose: OncePurpose
     contributors: tuple[str, ...]
     values: tuple[int, ...]
+    round: int
+    opened: Mapping[str, str]
+    refusals: Mapping[str, str]
+
+    def facts(self) -> dict[str, object]:
+        """What the record says of it: of a validation gradient, which is as long as the model, its hash."""
+        signed = released_facts(self.purpose, self.round, self.contributors, tuple(map(str, self.values)))
+        return signed | {"opened": dict(self.opened), "refusals": dict(self.refusals)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +74,7 @@ class ReleaseRound:
         channel: How holders are reached.
         coordinator: Signs the sum's frame.
         key_id: Of the run's key.
+        memory: Where the sum is kept before anybody is asked to open it, and what it was opened to.
         log: Writes the run record.
         workplace: Where large arrays are kept.
     """
@@ -61,58 +83,83 @@ class ReleaseRound:
     channel: Channel
     coordinator: Identity
     key_id: str
-    log: _Log
+    memory: CoordinatorMemory
+    log: Log
     workplace: Workplace
 
-    def run(self, purpose: OncePurpose, *, slot: int, holders: Sequence[str]) -> OpenedRelease:
+    def run(self, purpose: OncePurpose, *, holders: Sequence[str], number: int = 0) -> OpenedRelease:
         """Have every holder release its noisy sums, and open only their sum.
 
         Args:
-            purpose: Statistics or metrics.
-            slot: Which round's place under the key it takes.
+            purpose: Statistics, metrics, or the validation gradient of a round.
             holders: Who has the key.
+            number: That round; else 0.
 
         Raises:
             TrainingError: too few holders took part or opened the sum, or two opened it differently.
         """
-        total, contributors, refusals = self._collect(purpose, slot, holders)
-        if len(contributors) < self.session.terms.training.minimum_holders:
-            raise _too_few(purpose, "released by", contributors, refusals)
-        frame = total.finish()
-        subject = ToOpen(slot=slot, contributors=contributors, sha256=sha256_of(frame))
-        found = confirm(self.channel, self.session, subject, holders=holders, log=self.log)
+        task = ReleaseTask(**self.session.address, purpose=purpose, round=number)
+        facts, frame = self._summed(task, holders)
+        slot = slot_of(self.session.terms, purpose, number)
+        if facts.opened is None:
+            subject = ToOpen(slot=slot, contributors=facts.contributors, sha256=sha256_of(frame))
+            opening = OpenReleaseTask(
+                **self.session.address,
+                purpose=purpose,
+                contributors=facts.contributors,
+                round=number,
+                confirmations=self._confirmations(subject, purpose, holders),
+            )
+            values, signatures = self._open(opening, frame, holders)
+            facts = dataclasses.replace(facts, opened=dict(sorted(signatures.items())))
+            self.memory.keep_release(task.label, facts, "\n".join(values).encode())
+        else:
+            self.log("opening.confirmed", plain(self.memory.facts.confirmed[str(slot)]))
+            values = tuple(bytes(self.memory.required(f"release.{task.label}")).decode().split("\n"))
+        assert facts.opened is not None  # now or before
+        return OpenedRelease(
+            purpose=purpose,
+            contributors=facts.contributors,
+            values=tuple(map(int, values)),
+            round=number,
+            opened=facts.opened,
+            refusals=facts.refusals,
+        )
+
+    def _confirmations(self, subject: ToOpen, purpose: OncePurpose, holders: Sequence[str]) -> dict[str, str]:
+        found = confirm(self.channel, self.session, subject, holders=holders, memory=self.memory, log=self.log)
         if not found.is_quorum:
-            raise TrainingError(f"the {purpose} were {found.counted}. {found.reasons}")
-        body = OpenReleaseTask(
-            **self.session.address, purpose=purpose, contributors=contributors, confirmations=found.confirmations
-        )
-        values, signatures = self._open(body, frame, holders)
-        self.log(
-            "release.opened",
-            {
-                "purpose": purpose,
-                "contributors": list(contributors),
-                "values": list(values),
-                "opened": dict(sorted(signatures.items())),
-                "refusals": {holder: refusal.code for holder, refusal in sorted(refusals.items())},
-            },
-        )
-        return OpenedRelease(purpose=purpose, contributors=contributors, values=tuple(map(int, values)))
+            raise TrainingError(f"the {_NAMES[purpose]} were {found.counted}. {found.reasons}")
+        return found.confirmations
+
+    def _summed(self, task: ReleaseTask, holders: Sequence[str]) -> tuple[ReleaseFacts, Blob]:
+        """Collect a release, unless it was, and keep its sum before anybody is asked to open it."""
+        known = self.memory.facts.releases.get(task.label)
+        if known is not None:
+            return known, b"" if known.opened is not None else self.memory.required(f"release.{task.label}")
+        slot = slot_of(self.session.terms, task.purpose, task.round)
+        total, contributors, refusals = self._collect(task, slot, holders)
+        if len(contributors) < self.session.terms.training.minimum_holders:
+            raise _too_few(task.purpose, "released by", contributors, refusals)
+        frame = total.finish()
+        codes = {holder: refusal.code for holder, refusal in sorted(refusals.items())}
+        facts = ReleaseFacts(contributors=contributors, refusals=codes)
+        self.memory.keep_release(task.label, facts, frame)
+        return facts, frame
 
     def _collect(
-        self, purpose: OncePurpose, slot: int, holders: Sequence[str]
+        self, body: ReleaseTask, slot: int, holders: Sequence[str]
     ) -> tuple[SumInProgress, tuple[str, ...], dict[str, Refusal]]:
         total = SumInProgress(self.session, slot, self.key_id, coordinator=self.coordinator, workplace=self.workplace)
         taken, refusals = list[str](), dict[str, Refusal]()
-        task = Parcel(body=ReleaseTask(**self.session.address, purpose=purpose))
-        for holder, reply in self.channel.exchange("release", dict.fromkeys(holders, task)):
+        for holder, reply in self.channel.exchange("release", dict.fromkeys(holders, Parcel(body=body))):
             if isinstance(reply, Refusal):
                 refusals[holder] = reply
                 continue
             try:
-                frame, body = reply.blobs.get("frame", b""), reply.body
-                facts = {"purpose": purpose, "frame_sha256": sha256_of(frame)}
-                self.session.check(holder, "release", facts, body.signature)
+                frame = reply.blobs.get("frame", b"")
+                facts = {"purpose": body.purpose, "frame_sha256": sha256_of(frame)}
+                self.session.check(holder, "release", facts, reply.body.signature)
                 total.add(holder, frame)
                 taken.append(holder)
             except FedjointError as problem:
@@ -120,7 +167,7 @@ class ReleaseRound:
         return total, tuple(sorted(taken)), refusals
 
     def _open(
-        self, body: OpenReleaseTask, frame: Bytes, holders: Sequence[str]
+        self, body: OpenReleaseTask, frame: Blob, holders: Sequence[str]
     ) -> tuple[tuple[str, ...], dict[str, str]]:
         """All holders open it, as all need what it says; at least two must, and nobody may differ."""
         said, signatures, refusals = dict[str, tuple[str, ...]](), dict[str, str](), dict[str, Refusal]()
@@ -140,7 +187,7 @@ class ReleaseRound:
             raise _too_few(body.purpose, "opened by", tuple(said), refusals)
         if len(set(said.values())) > 1:
             raise TrainingError(
-                f"the {body.purpose} were opened differently by {', '.join(sorted(said))}",
+                f"the {_NAMES[body.purpose]} were opened differently by {', '.join(sorted(said))}",
                 expected="the same sum from all",
                 remedy="One of them, or its machine, is wrong: compare their records; the run stops here.",
             )
@@ -149,4 +196,4 @@ class ReleaseRound:
 
 def _too_few(purpose: OncePurpose, what: str, holders: Sequence[str], refusals: Mapping[str, Refusal]) -> TrainingError:
     words = "; ".join(f"{holder}: {refusal.message}" for holder, refusal in sorted(refusals.items()))
-    return TrainingError(f"the {purpose} were {what} {len(holders)} holders, which are too few. {words}")
+    return TrainingError(f"the {_NAMES[purpose]} were {what} {len(holders)} holders, which are too few. {words}")

@@ -6,19 +6,33 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from flwr.app import Error, Message
+from flwr.clientapp import ClientApp
 
 from fedjoint.errors import TransportError
+from fedjoint.transport.app_node import answer_of, context_of
 from fedjoint.transport.holder_grid import HolderGrid
 from fedjoint.transport.link.codec import Buffers, from_bytes, message_size, to_buffers
-from fedjoint.transport.link.server import LinkServer
-from fedjoint.transport.touch_points import give_id
+from fedjoint.transport.touch_points import begin_run, give_id
 
-__all__ = ["GrpcGrid", "make_answer"]
+__all__ = ["Carrier", "GrpcGrid", "make_answer", "serve_app"]
 
 #: Flower error code of ours: a reply that could not be read.
 _UNREADABLE = 7_004
+
+
+class Carrier(Protocol):
+    """Carries tasks to holders: a LinkServer, or the door to a stock Flower federation."""
+
+    def submit(self, holder: str, key: str, buffers: Buffers) -> None:
+        """Send a task."""
+        ...
+
+    def withdraw(self, holder: str, key: str) -> None:
+        """Expect no reply to a task any more."""
+        ...
 
 
 class GrpcGrid(HolderGrid):
@@ -36,9 +50,9 @@ class GrpcGrid(HolderGrid):
         self._tasks: dict[str, Message] = {}
         self._replies: dict[str, bytes | bytearray] = {}
         self._news = threading.Condition()
-        self._server: LinkServer | None = None
+        self._server: Carrier | None = None
 
-    def serve_through(self, server: LinkServer) -> None:
+    def serve_through(self, server: Carrier) -> None:
         """Send tasks through a server whose replies come to :meth:`on_reply`."""
         self._server = server
 
@@ -125,3 +139,14 @@ def make_answer(serve: Callable[[Message], Message]) -> Callable[[bytes | bytear
         return to_buffers(serve(from_bytes(data)))
 
     return answer
+
+
+def serve_app(app: ClientApp, holder: str) -> Callable[[bytes | bytearray], Buffers]:
+    """What the link of a deployed holder does with a task: its ClientApp does it, in this process.
+
+    Args:
+        app: The holder's app.
+        holder: Its id.
+    """
+    context = context_of(holder, run_id=begin_run().run_id)  # without a run of its process Flower makes no reply
+    return make_answer(lambda message: answer_of(app, message, context))

@@ -6,24 +6,20 @@ and what would leave a holder can be counted and listened to.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 
+from fedjoint.transport.app_node import HOLDER_KEY, answer_of, context_of
 from fedjoint.transport.holder_grid import Direction, HolderGrid
 from fedjoint.transport.link.codec import from_bytes, to_buffers
 from fedjoint.transport.touch_points import give_id
 
-__all__ = ["HOLDER_KEY", "InlineGrid", "Tap"]
+__all__ = ["InlineGrid", "Tap"]
 
-_log = logging.getLogger(__name__)
-
-#: Key of a node's configuration that names its holder.
-HOLDER_KEY = "holder"
-_UNREACHABLE, _APP_RAISED = 7_003, 2  # the second is Flower's own
+_UNREACHABLE = 7_003
 
 #: Hears every message that crosses between coordinator and holder: direction, holder, message type, bytes.
 Tap = Callable[[Direction, str, str, bytes], None]
@@ -50,8 +46,7 @@ class InlineGrid(HolderGrid):
         super().__init__(holders)
         self._app, self._tap, self._reachable = client_app, tap, reachable
         self._contexts = {
-            node: Context(self._run.run_id, node, {HOLDER_KEY: holder}, RecordDict(), {})
-            for node, holder in self._holders.items()
+            node: context_of(holder, run_id=self._run.run_id, node=node) for node, holder in self._holders.items()
         }
         self._waiting: dict[str, Message] = {}
 
@@ -83,17 +78,9 @@ class InlineGrid(HolderGrid):
         if self._reachable is not None and not self._reachable(holder, message.metadata.message_type):
             reply = Message(Error(_UNREACHABLE, f"'{holder}' does not answer"), reply_to=message)
         else:
-            reply = self._wire("up", holder, self._answer(self._wire("down", holder, message), context))
+            reply = self._wire("up", holder, answer_of(self._app, self._wire("down", holder, message), context))
         give_id(reply, uuid.uuid4().hex)
         return reply
-
-    def _answer(self, message: Message, context: Context) -> Message:
-        """What the app replies, or what Flower's node says of an app that raised."""
-        try:
-            return self._app(message, context)
-        except Exception as failure:
-            _log.exception("the app raised")
-            return Message(Error(_APP_RAISED, type(failure).__name__), reply_to=message)
 
     def _wire(self, direction: Direction, holder: str, message: Message) -> Message:
         """Write and read a message as a link would."""

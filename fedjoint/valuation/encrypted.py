@@ -27,10 +27,17 @@ from fedjoint.encryption.dot import (
     scale_weights,
     unmask,
 )
-from fedjoint.encryption.parameters import Parameters
+from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.errors import ValuationError
+from fedjoint.strict import strict
 
-__all__ = ["EncryptedContributions", "MaskedContribution", "OpenedContribution", "contribution_of"]
+__all__ = [
+    "EncryptedContributions",
+    "MaskedContribution",
+    "OpenedContribution",
+    "SavedContributions",
+    "contribution_of",
+]
 
 #: The gradient of a later round may be so many times as long as the first one's before a second part is started, and
 #: as long again before a third is. Later parts leave more room: a gradient that grows 16,000 times ends in the fourth.
@@ -77,6 +84,41 @@ class _Weight:
 
     update: float = 0.0
     noise: float = 0.0
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class SavedSample:
+    """A sample but for its polynomial; integers that JSON has no room for are decimal strings."""
+
+    b: str
+    squared_norm: str
+    terms: int
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class SavedPart:
+    """A part of all contributions: its factor and each holder's sample."""
+
+    factor: float
+    samples: dict[str, SavedSample]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class SavedContributions:
+    """An :class:`EncryptedContributions` but for its polynomials, for whoever keeps it between two processes.
+
+    Args:
+        parts: In order.
+        weights: Holder to the sums of squared weights of updates and of noise for its contribution.
+        masks: For each part, holder to its mask, a decimal string; empty before the contributions are masked.
+    """
+
+    parts: tuple[SavedPart, ...] = ()
+    weights: dict[str, tuple[float, float]] = field(default_factory=dict)
+    masks: tuple[dict[str, str], ...] = ()
 
 
 class EncryptedContributions:
@@ -191,22 +233,76 @@ class EncryptedContributions:
         """Whether the noise's own weight is small enough that no residue of it shows."""
         return self._noise_weight is None or int(integers[-CONTRIBUTION_NOISES]) <= self._noise_weight
 
-    def masked(self) -> tuple[MaskedContribution, ...]:
+    def masked(self, *, again: bool = False) -> tuple[MaskedContribution, ...]:
         """All parts under fresh masks, once.
+
+        Args:
+            again: Give the same under the same masks, if there are any: for the task that was sent before.
 
         Raises:
             ValuationError: they were masked before; a second mask on the same number would leave it as hidden, but
                 opening twice is not agreed.
         """
-        if self._masks:
+        if self._masks and not again:
             raise ValuationError("the contributions were masked before", remedy="They are opened once in a run.")
         result = []
         for number, part in enumerate(self._parts):
             for holder, sample in sorted(part.samples.items()):
-                mask = self._random_below(self._parameters.plain_modulus)
-                self._masks[holder, number] = mask
-                result.append(MaskedContribution(holder=holder, part=number, sample=mask_sample(sample, mask)))
+                if (holder, number) not in self._masks:
+                    self._masks[holder, number] = self._random_below(self._parameters.plain_modulus)
+                masked = mask_sample(sample, self._masks[holder, number])
+                result.append(MaskedContribution(holder=holder, part=number, sample=masked))
         return tuple(result)
+
+    def saved(self) -> tuple[SavedContributions, tuple[bytes, ...]]:
+        """What :meth:`restore` needs: facts, and for each part the polynomials of its samples, sorted by holder."""
+        parts = [sorted(part.samples.items()) for part in self._parts]
+        facts = SavedContributions(
+            parts=tuple(
+                SavedPart(
+                    factor=part.factor,
+                    samples={
+                        holder: SavedSample(b=str(one.b), squared_norm=str(one.squared_norm), terms=one.terms)
+                        for holder, one in samples
+                    },
+                )
+                for part, samples in zip(self._parts, parts, strict=True)
+            ),
+            weights={holder: (weight.update, weight.noise) for holder, weight in self._weights.items()},
+            masks=tuple(
+                {holder: str(mask) for (holder, of), mask in self._masks.items() if of == number}
+                for number in range(len(parts))
+            )
+            if self._masks
+            else (),
+        )
+        return facts, tuple(b"".join(one.a.astype("<u8").tobytes() for _, one in samples) for samples in parts)
+
+    def restore(self, saved: SavedContributions, polynomials: Sequence[bytes]) -> None:
+        """Go on from what :meth:`saved` gave.
+
+        Raises:
+            ValuationError: the polynomials are not those of the facts.
+        """
+        if [len(data) for data in polynomials] != [8 * DEGREE * len(part.samples) for part in saved.parts]:
+            raise ValuationError("the polynomials of contributions are not those that were kept with them")
+        self._parts = []
+        for part, data in zip(saved.parts, polynomials, strict=True):
+            rows = np.frombuffer(data, dtype="<u8").astype(np.uint64).reshape(-1, DEGREE)
+            self._parts.append(_Part(factor=part.factor))
+            for (holder, one), row in zip(sorted(part.samples.items()), rows, strict=True):
+                self._parts[-1].samples[holder] = Sample(
+                    parameters=self._parameters,
+                    b=int(one.b),
+                    a=row,
+                    squared_norm=int(one.squared_norm),
+                    terms=one.terms,
+                )
+        self._weights = {
+            holder: _Weight(update=update, noise=noise) for holder, (update, noise) in saved.weights.items()
+        }
+        masks = enumerate(saved.masks)
+        self._masks = {(holder, number): int(mask) for number, part in masks for holder, mask in part.items()}
 
     def opened(self, masked: Sequence[MaskedContribution], values: Sequence[int]) -> tuple[OpenedContribution, ...]:
         """Put together what the holders returned for :meth:`masked`.

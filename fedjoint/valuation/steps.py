@@ -23,14 +23,14 @@ Source: the chain of sums is our own derivation; Polyak 1964 (momentum), Reddi e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CarriedWeights", "LinearStep"]
+__all__ = ["Carried", "CarriedWeights", "LinearStep"]
 
 T = TypeVar("T")
 Vector = npt.NDArray[np.float64]
@@ -53,7 +53,15 @@ class LinearStep:
 
 
 @dataclass(kw_only=True)
-class _Kept(Generic[T]):
+class Carried(Generic[T]):
+    """A round that later ones may still change the weights of.
+
+    Args:
+        item: Of the round.
+        weights: So far.
+        remembered: What the server still remembers of its update, in (0, 1].
+    """
+
     item: T
     weights: Vector
     remembered: float
@@ -63,6 +71,9 @@ class CarriedWeights(Generic[T]):
     """The vectors ``a_s``, each given out with what was kept for it once no later round changes it.
 
     An item is what its owner needs of a round to value it: its ciphertexts, say.
+
+    Args:
+        carried: What :attr:`carried` was, when it is taken up again.
 
     Example:
         Momentum 1/2: the first update moves the model in both rounds, the second in its own.
@@ -75,8 +86,13 @@ class CarriedWeights(Generic[T]):
         [('first', array([8.5])), ('second', array([1.]))]
     """
 
-    def __init__(self) -> None:
-        self._kept: list[_Kept[T]] = []
+    def __init__(self, carried: Iterable[Carried[T]] = ()) -> None:
+        self._kept = list(carried)
+
+    @property
+    def carried(self) -> tuple[Carried[T], ...]:
+        """The rounds that are not done with, oldest first."""
+        return tuple(self._kept)
 
     def add_round(self, item: T, gradient: Vector, step: LinearStep) -> Iterator[tuple[T, Vector]]:
         """Account for a round.
@@ -93,7 +109,7 @@ class CarriedWeights(Generic[T]):
         for kept in self._kept:
             kept.remembered *= step.decay
             kept.weights += kept.remembered * credit
-        self._kept.append(_Kept(item=item, weights=credit, remembered=1.0))
+        self._kept.append(Carried(item=item, weights=credit, remembered=1.0))
         done = [kept for kept in self._kept if kept.remembered * step.decay < _FORGOTTEN]
         self._kept = self._kept[len(done) :]  # what came first is forgotten first
         return ((kept.item, kept.weights) for kept in done)

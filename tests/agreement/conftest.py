@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.schema import Column, Schema, Target
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
 from fedjoint.agreement.terms import (
@@ -48,7 +49,10 @@ def compose(parties: tuple[Identity, ...]) -> Compose:
             "valuation": ValuationTerms(reference_sha256="ab" * 32, reference_num_examples=7),
             "money": MoneyTerms(),
         }
-        return Terms(**(usual | changes))
+        chosen = usual | changes
+        with_noise = chosen["privacy"].mode != "none"
+        chosen.setdefault("releases", ReleaseTerms(sizes_noise_multiplier=14.0 if with_noise else None))
+        return Terms(**chosen)
 
     return make
 

@@ -61,7 +61,8 @@ def settle(desk: Desk, number: int) -> None:
 
 
 def balances(desk: Desk) -> dict[str, int]:
-    return {row["account"]: row["posted_minor"] for row in json.loads(desk.run("pool", "balance", "--json"))}
+    rows = json.loads(desk.run("pool", "balance", "--json"))
+    return {row["account"]: row["posted_minor"] for row in rows if row["currency"] == "CNY"}
 
 
 def test_a_year_from_the_command_line(desk):
@@ -107,7 +108,8 @@ def test_the_export_and_a_statement_verify_with_public_keys_alone(desk):
     exchange = desk.file("exchange.json", plain(desk.people["exchange"].public))
     out, books = str(desk.folder / "a.json"), str(desk.folder / "books")
     desk.run("pool", "statement", "a", "2020-01-01", "2099-12-31", "--out", out, *desk.key("exchange"))
-    desk.run("pool", "export", books, *desk.key("exchange"))
+    desk.run("pool", "export", books, *desk.key("exchange"), "--beancount")
+    assert (Path(books) / "ledger.beancount").read_text().startswith("1970-01-01 open")
     assert "ok   statement: of 'a'" in desk.run("verify", out, "--exchange", exchange)
     assert "ok   pool:" in desk.run("verify", books, "--exchange", exchange)
     assert json.loads(desk.run("verify", books, "--json"))[0]["outcome"] == "passed"
@@ -128,6 +130,60 @@ def test_a_payout_is_written_for_the_bank(desk):
         desk.run("pool", "payments", "nothing")
 
 
+def test_money_comes_in_and_goes_back_by_commands(desk):
+    before = balances(desk)
+    for _ in range(2):
+        desk.run("pool", "subscribe", "sub-1", "buyer", "120.00", "--months", "12", "--yes")
+        desk.run("pool", "earn", "sub-1", "1", "--yes")
+        desk.run("pool", "meter", "api", "buyer", "--first", "0", "--count", "2000", "--price", "1.50", "--yes")
+    desk.run("pool", "deposit", "usd", "buyer", "100.00", "--currency", "USD", "--yes")
+    fx = ["pool", "convert", "fx-1", "100.00", "--of", "USD", "--rate", "7.1", "--source", "a bank, today"]
+    assert "710.00 CNY" in desk.run(*fx, "--dry-run")
+    desk.run(*fx, "--yes")
+    lines = [{"id": f"l{n}", "buyer": "buyer", "amount_minor": 100} for n in range(3)]
+    revenues = desk.folder / "revenues.jsonl"
+    revenues.write_text("\n".join(map(json.dumps, lines)))
+    assert "3 revenues of 3.00 CNY in all" in desk.run("pool", "import", str(revenues), "--dry-run")
+    assert "posted 3" in desk.run("pool", "import", str(revenues), "--yes")
+    assert json.loads(desk.run("pool", "import", str(revenues), "--yes", "--json"))["posted"] == 0
+    assert balances(desk)["escrow"] - before["escrow"] == 1_000 + 300 + 71_000 + 300
+    assert "nothing was changed: it was done before" in desk.run("pool", "earn", "sub-1", "1", "--yes")
+    expiry = ["--expires", "2099-01-01T00:00:00Z"]
+    desk.run("pool", "voucher", "fund", "green", "buyer", "50.00", *expiry, "--yes")
+    desk.run("pool", "voucher", "spend", "green", "run-1", "a", "20.00", "--yes")
+    with pytest.raises(FedjointError, match="is good until"):
+        desk.run("pool", "voucher", "expire", "green", "--yes")
+    assert balances(desk)["voucher:green"] == 3_000
+
+
+def test_a_refund_and_a_credit_note_repeat_their_amounts_before_they_are_made(desk):
+    settle(desk, 20)
+    asked = desk.run("pool", "refund", "s20", "buyer", "100.00", answer="n\n", code=1)
+    assert "100.00 CNY" in asked
+    assert "Post exactly this?" in asked
+    done = json.loads(desk.run("pool", "refund", "s20", "buyer", "100.00", "--yes", "--json"))
+    assert done["events"][0]["body"]["amount_minor"] == 10_000
+    desk.run("pool", "credit-note", "s20", "buyer", "50.00", "--yes")
+    assert balances(desk)["credit:buyer"] == 5_000
+    desk.run("pool", "deposit", "spent", "buyer", "50.00", "--from-credit", "--yes")
+    assert balances(desk)["credit:buyer"] == 0
+    assert "nothing was changed" in desk.run("pool", "return-excess", "2026", "--yes")
+    assert "nothing stands in suspense" in desk.run("pool", "suspense")
+
+
+def test_statements_are_issued_as_pages_too(desk):
+    exchange = desk.file("exchange.json", plain(desk.people["exchange"].public))
+    for kind in ("html", "pdf"):
+        out = desk.folder / f"asset.{kind}"
+        words = ["2020-01-01", "2099-12-31", "--dataset", "scans-a", "--format", kind, "--out", str(out)]
+        desk.run("pool", "statement", "a", *words, *desk.key("exchange"))
+        assert out.read_bytes()[:5] in (b"<!DOC", b"%PDF-")
+    assert "ok   statement: of 'a'" in desk.run("verify", str(desk.folder / "asset.json"), "--exchange", exchange)
+    with pytest.raises(FedjointError, match="dataset 'scans-b' is not that of 'a'"):
+        words = ["2020-01-01", "2099-12-31", "--dataset", "scans-b", "--out", str(out)]
+        desk.run("pool", "statement", "a", *words, *desk.key("exchange"))
+
+
 def test_registry_answers_for_a_purpose_and_a_day(desk):
     shown = ["registry", "dataset", "show", "scans-b", "--day", "2026-06-01", "--purpose"]
     assert "scans-b" in desk.run(*shown, "underwriting research")
@@ -141,7 +197,7 @@ def test_registry_answers_for_a_purpose_and_a_day(desk):
     assert "revoked from 2026-05-01" in desk.run("registry", "party", "show", "p3")
 
 
-@pytest.mark.parametrize("group", ["pool", "claim", "registry party", "registry dataset"])
+@pytest.mark.parametrize("group", ["pool", "pool voucher", "claim", "registry party", "registry dataset"])
 def test_every_command_helps_with_an_example(group):
     command = cli
     for word in group.split():

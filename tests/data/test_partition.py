@@ -101,8 +101,8 @@ def test_small_holders_are_left_out_with_the_reason_and_those_of_one_class_are_l
     selection = select_holders(parts_of(a=10, b=12, c=1, d=0), classes, minimum_examples=10)
     assert selection.kept == ("a", "b")
     assert selection.left_out == (
-        ("c", "1 training records, fewer than 10"),
-        ("d", "0 training records, fewer than 10"),
+        ("c", "fewer than 10 training records"),
+        ("d", "fewer than 10 training records"),
     )
     assert selection.one_class == ("b",)
 

@@ -10,7 +10,7 @@ from fedjoint.agreement.canonical import parse_canonical
 from fedjoint.errors import FedjointError, PoolError
 from fedjoint.identity.keys import Identity
 from fedjoint.pool.exported import POOL_LEDGER, POOL_RECORD, verify_pool
-from fedjoint.pool.year_statement import verify_document
+from fedjoint.pool.statement_document import verify_document
 
 STORY = Path(__file__).parents[2] / "examples/insurer_pool/story.py"
 FLIPS = 12
@@ -96,6 +96,15 @@ def test_a_changed_byte_of_a_statement_is_found(year):
         with pytest.raises(FedjointError):
             document = parse_canonical(flipped(data, chance), error=PoolError, where="north")
             verify_document(document, coordinator)
+
+
+def test_a_refund_was_taken_from_everybody_who_was_paid(year):
+    data = (year.folder / "scans-north.json").read_bytes()
+    document = parse_canonical(data, error=PoolError, where="scans-north")
+    statement = verify_document(document, year.people["exchange"].public)
+    assert statement.given_back_minor == 217_500  # half of 87 % of 5,000.00, as of everything
+    assert year.state().gross_of("settlement-1") == 9_500_000
+    assert (year.folder / "scans-north.html").read_bytes().startswith(b"<!DOCTYPE html>")
 
 
 def test_what_a_holder_was_paid_is_in_its_statement_and_in_the_bank(year):

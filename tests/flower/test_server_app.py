@@ -7,8 +7,9 @@ from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.messages import REFUSED, SILENT, to_record
 from fedjoint.flower.server_app import GridChannel, make_server_app
 from fedjoint.training.plan import JoinReply, Parcel, Refusal, Task
+from fedjoint.transport.app_node import HOLDER_KEY
 from fedjoint.transport.holder_grid import run_server_app
-from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
+from fedjoint.transport.inline import InlineGrid
 
 TASK = Parcel(body=Task(agreement_sha256="a", run_id="b"))
 IDS = ("ahus", "bern", "cork")

@@ -11,7 +11,7 @@ from fedjoint.privacy.noisy_sums import noisy_sums
 from fedjoint.privacy.sum_plan import SumPlan, finest_plan, metrics_plan
 from tests.fakes import LOCAL_PRIVACY, make_consortium
 
-PLAN = {"noise_multiplier": 3.0, "largest": 300.0, "offset": 32767, "holders": 4}
+PLAN = {"noise_multiplier": 3.0, "largest": 300.0, "offset": 32767, "deviations": 12.3}
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -29,8 +29,7 @@ def test_the_noise_is_the_multiplier_times_what_one_record_can_change(whole):
 def test_the_finest_grid_is_taken_on_which_noise_and_sums_still_fit():
     plan = finest_plan(20, 1.0, whole=True, **PLAN)
     finer = SumPlan(length=20, sensitivity=1.0, noise_multiplier=3.0, steps=2 * plan.steps, whole=True)
-    deviations = math.sqrt(2 * (math.log(2 * 20 * 4) + 30 * math.log(10)))
-    assert 300 * plan.steps + deviations * plan.share_sd < 32767 <= 300 * finer.steps + deviations * finer.share_sd
+    assert 300 * plan.steps + 12.3 * plan.share_sd < 32767 <= 300 * finer.steps + 12.3 * finer.share_sd
 
 
 def test_sums_too_large_for_the_encryption_are_refused_with_what_to_do():

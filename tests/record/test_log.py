@@ -283,3 +283,74 @@ def test_witnesses_countersign_each_checkpoint_and_strangers_are_refused(path):
     assert witness.seen == found.checkpoint.checkpoint
     with pytest.raises(RecordError, match="'a' countersigned a checkpoint and is no witness"):
         read(path)
+
+
+# taken up again after a kill
+
+
+def resume(path: Path, facts=FACTS, *, batch: int = 1, **how) -> list[Event]:
+    """Go on with a record as a process does that goes through everything again."""
+    with RunRecord(path, ORIGIN, how.get("signer", EXCHANGE), now=clock(), batch_events=batch, resume=True) as record:
+        return [record.append(kind, body) for kind, body in facts]
+
+
+@given(cut=st.floats(0, 1), batch=st.integers(1, 4))
+def test_a_record_cut_anywhere_goes_on_without_an_event_twice(cut, batch):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "record.jsonl"
+        whole = b"".join(write(path, batch=batch))
+        path.write_bytes(whole[: round(cut * len(whole))])
+        events = resume(path, batch=batch)
+        assert read(path) == events
+        assert [(event.type, event.body) for event in events] == FACTS
+
+
+def test_what_stands_there_keeps_its_time_and_can_be_found(tmp_path):
+    write(tmp_path / "record", FACTS[:2])
+    with RunRecord(
+        tmp_path / "record", ORIGIN, EXCHANGE, now=lambda: "2027-01-01T00:00:00+00:00", resume=True
+    ) as again:
+        assert again.append(*FACTS[0]).at == "2026-11-03T09:00:00+00:00"
+        assert again.find("round.closed").body == FACTS[1][1]
+        assert again.find(CLOSED) is None
+        assert again.append(*FACTS[2]).at == "2027-01-01T00:00:00+00:00"
+
+
+def test_witnesses_go_on_countersigning_a_record_that_is_taken_up_again(tmp_path):
+    holder = Identity.create("ahus", "Ahus")
+    witness = Witness(holder, coordinator=EXCHANGE.public, origin=ORIGIN)
+
+    def ask(signed, prove):
+        return {"ahus": witness.countersign(signed, prove)}
+
+    path = tmp_path / "record"
+    for facts in (FACTS[:1], FACTS):
+        with RunRecord(path, ORIGIN, EXCHANGE, now=clock(), witnesses=ask, resume=True) as record:
+            for kind, body in facts:
+                record.append(kind, body)
+    found = read_record(path, AGREEMENT, EXCHANGE.public, witnesses={"ahus": holder.public})
+    assert found.checkpoint.checkpoint.size == 3 and set(found.checkpoint.witnesses) == {"ahus"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda lines: [lines[0].replace(b"opened", b"closed"), *lines[1:]], "of other events"),
+        (lambda lines: [lines[2], *lines], "does not follow"),
+        (lambda lines: [b"{}\n", *lines], "missing key"),
+    ],
+)
+def test_a_record_that_was_altered_is_not_gone_on_with(tmp_path, change, words):
+    lines = change(write(tmp_path / "record"))
+    (tmp_path / "record").write_bytes(b"".join(lines))
+    with pytest.raises(RecordError, match=words):
+        resume(tmp_path / "record")
+
+
+def test_another_coordinators_or_runs_record_is_not_gone_on_with(tmp_path):
+    write(tmp_path / "theirs", signer=Identity.create("exchange", "Another"))
+    with pytest.raises(RecordError, match="signature"):
+        resume(tmp_path / "theirs")
+    write(tmp_path / "other", [("run.opened", {"run_id": "s"})], origin=origin_of(AGREEMENT, "s"))
+    with pytest.raises(RecordError, match="is of log"):
+        resume(tmp_path / "other")

@@ -39,7 +39,7 @@ def terms(request):
 def test_the_model_is_computed_again_to_the_bit(terms, tmp_path):
     run, start, sums, state = recorded(terms)
     (tmp_path / "sums.bin").write_bytes(sums_to_bytes(start, sums))
-    again = replay_sums(tmp_path / "sums.bin", run, terms)
+    again = list(replay_sums(tmp_path / "sums.bin", run, terms))[-1]
     assert again.model.tobytes() == state.model.tobytes()
     assert [moment.tobytes() for moment in again.moments] == [moment.tobytes() for moment in state.moments]
 
@@ -57,7 +57,7 @@ def test_another_sum_or_start_is_found(terms, tmp_path, spoil, words):
     run, start, sums, _ = recorded(terms)
     (tmp_path / "sums.bin").write_bytes(spoil(sums_to_bytes(start, sums)))
     with pytest.raises(RecordError, match=words):
-        replay_sums(tmp_path / "sums.bin", run, terms)
+        list(replay_sums(tmp_path / "sums.bin", run, terms))
 
 
 def test_a_model_that_a_sum_makes_infinite_is_refused(tmp_path):
@@ -66,7 +66,7 @@ def test_a_model_that_a_sum_makes_infinite_is_refused(tmp_path):
     huge = np.full(terms.num_parameters, 3.4e38, np.float32)
     (tmp_path / "sums.bin").write_bytes(sums_to_bytes(huge, sums))
     with pytest.raises(RecordError, match=r"no longer finite|is not what the sum gives"):
-        replay_sums(tmp_path / "sums.bin", run, terms)
+        list(replay_sums(tmp_path / "sums.bin", run, terms))
 
 
 def test_only_what_fits_is_kept():

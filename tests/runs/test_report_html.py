@@ -106,7 +106,7 @@ def a_report(names: tuple[str, ...] = HEART, task: str = "binary", **changed: ob
             licence="CC BY 4.0",
             citation="Janosi, A., Steinbrunn, W., Pfisterer, M., Detrano, R. (1988). Heart Disease. UCI.",
             notes=("Record 304, labelled Cleveland in the package, is of Hungary: corrected.",),
-            left_out=(LeftOutReport(name="Zürich", num_examples=4, reason="fewer than 10 training records"),),
+            left_out=(LeftOutReport(name="Zürich", reason="fewer than 10 training records"),),
         ),
         privacy=LOCAL,
         encryption="BFV, N = 4096, one 60-bit prime, 128-bit security",

@@ -10,6 +10,7 @@ from fedjoint.privacy.events import costs
 from fedjoint.privacy.releases import epsilon_if_opened, releases_of
 from fedjoint.simulation.agreeing import bring_together, compose_terms
 from fedjoint.simulation.simulate import prepare
+from fedjoint.simulation.sizes import released_sizes
 
 
 def terms_of(num_holders, *overrides):
@@ -25,7 +26,8 @@ def terms_of(num_holders, *overrides):
         left_out=(),
         one_class=(),
     )
-    parties = bring_together(division, observer=lambda *heard: None)
+    sizes = released_sizes(config.privacy, division)
+    parties = bring_together(division, observer=lambda *heard: None, sizes=sizes)
     return compose_terms(config, made.dataset, division, parties)
 
 

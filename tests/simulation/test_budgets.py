@@ -30,7 +30,8 @@ def test_a_second_run_goes_on_with_the_budgets_and_an_exhausted_one_is_refused_i
     first = figures(ledgers[0])
     assert first["reserved"]["fraction"] == 0 and not first["open_reservations"]  # a run that ended keeps nothing
     assert 0.5 < first["spent"]["fraction"] < 1 and 0 < first["if_opened"]["spent"]["fraction"] < 1
-    assert set(first["agreements"][0]["purposes"]) == {"training", "contributions"}
+    assert set(first["agreements"][0]["purposes"]) == {"sizes"}
+    assert set(first["agreements"][1]["purposes"]) == {"training", "contributions"}
     with pytest.raises(TrainingError) as refusal:
         simulate(configured(tmp_path, "privacy=joint", name="second"))
     for words in (ledgers[0].stem, "% is spent", "left", "Agree on more noise or fewer rounds"):

@@ -338,8 +338,9 @@ def test_patients_with_many_records_are_counted_protected_and_reported_as_units(
     )
     done = simulate(config)
     assert all_pass(done.folder)
-    assert [holder.num_examples for holder in done.report.holders] == [53, 53, 53]
+    stated = [holder.num_examples for holder in done.report.holders]
+    assert stated == pytest.approx([53] * 3, abs=12 * done.report.privacy.sizes_noise_sd)
     assert done.report.privacy.unit == "patient"
-    assert "on 159 patients" in outcome(done.report)
+    assert f"on about {sum(stated)} patients" in outcome(done.report)
     assert "unit: one patient" in privacy_sentence(done.report)
     assert "per patient (add-or-remove" in (done.folder / "statements" / "h0.json").read_text()

@@ -69,7 +69,7 @@ def test_with_one_full_batch_step_a_round_it_is_gradient_descent_on_pooled_recor
 def test_holders_and_coordinator_have_the_same_model_to_the_bit(parties):
     run = complete(parties)
     for holder in parties.holders.values():
-        assert holder._runs[parties.agreement.sha256]._opening.state.model.tobytes() == run.models[-1].tobytes()
+        assert holder._runs[parties.agreement.sha256]._state.model.tobytes() == run.models[-1].tobytes()
     for facts, model in zip(run.facts("round.opened"), run.models[1:], strict=True):
         assert facts["model_sha256"] == sha256_hex(model_bytes(model))
 

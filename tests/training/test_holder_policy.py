@@ -14,7 +14,7 @@ from fedjoint.training.holder import Holder
 from fedjoint.training.plan import TASKS, Parcel, RoundTask
 from tests.fakes import LOCAL_PRIVACY, DirectChannel, begin, make_consortium
 
-FAIR = HolderPolicy(maximum_epsilon=60.0)
+FAIR = HolderPolicy(maximum_epsilon=60.0, allow_exact_size=True)
 
 
 def now():

@@ -77,8 +77,7 @@ class Bench:
         return self.samples_task(samples, blobs)
 
     def samples_task(self, samples, blobs):
-        subject = samples_to_open(5, [(sample.holder, sample.blob) for sample in samples], blobs)
-        signed = confirmations(self.parties, subject)
+        signed = confirmations(self.parties, samples_to_open(self.parties.terms, samples, blobs))
         return Parcel(body=ContributionsTask(**self.address, samples=samples, confirmations=signed), blobs=blobs)
 
     def updates(self, holders):
@@ -117,19 +116,19 @@ def joined(parties):
 # the key
 
 
-def test_a_key_is_made_once(bench):
+def test_a_key_is_made_once_and_sealed_again_when_asked_again(bench):
+    again = bench.parties.holders["ahus"].answer("make_key", Parcel(body=bench.parties.task()))
+    assert again.body.acknowledgement.key_id == bench.parties.secret_key("bern").key_id
     with pytest.raises(EncryptionError, match="has a key of this run already"):
-        bench.parties.holders["ahus"].answer("make_key", Parcel(body=bench.parties.task()))
+        bench.parties.holders["bern"].answer("make_key", Parcel(body=bench.parties.task()))
 
 
-def test_a_key_is_taken_once():
+def test_a_key_is_taken_once_and_acknowledged_again_when_offered_again():
     parties = joined(make_consortium())
-    made = parties.holders["ahus"].answer("make_key", Parcel(body=parties.task())).body
-    offer = next(offer for offer in made.offers if offer.recipient == "bern")
-    task = Parcel(body=TakeKeyTask(**parties.session.address, offer=offer))
-    parties.holders["bern"].answer("take_key", task)
+    offers = offered(parties)
+    assert take(parties, offers["bern"]) == take(parties, offers["bern"])
     with pytest.raises(EncryptionError, match="has a key of this run already"):
-        parties.holders["bern"].answer("take_key", task)
+        take(parties, offered(parties, maker="cork")["bern"])
 
 
 def offered(parties, maker="ahus"):
@@ -328,7 +327,7 @@ def missed(trained):
     opening = trained.opening(trained.sum())
     for holder in ("bern", "cork"):
         trained.replies.setdefault(2, {})[holder] = trained.train(holder, 2, trained.sum(), opening=opening)
-    state = trained.parties.holders["bern"]._runs[trained.parties.agreement.sha256]._opening.state
+    state = trained.parties.holders["bern"]._runs[trained.parties.agreement.sha256]._state
     return trained.sum(("bern", "cork"), 2), state_bytes(state).tobytes()
 
 

@@ -17,7 +17,7 @@ from fedjoint.privacy.releases import itemised, once_released, worst_case
 from fedjoint.privacy.sum_plan import metrics_plan
 from fedjoint.runs.released import released_metrics
 from fedjoint.training.holder import Holder
-from fedjoint.training.holder_release import plan_of, slot_of, standardisation_from
+from fedjoint.training.holder_release import plan_of, standardisation_from
 from fedjoint.training.plan import OpenReleaseTask, Parcel, ReleaseTask, RoundTask
 from tests.fakes import (
     ANYTHING,
@@ -56,7 +56,7 @@ def consortium(releases=BOTH, privacy=LOCAL_PRIVACY, monkeypatch=None, **agreed)
 
 
 def open_once(parties, run, purpose):
-    return run.coordinator.release_once(purpose, slot=slot_of(parties.terms, purpose))
+    return run.coordinator.release_once(purpose)
 
 
 def prepared(parties, **channel):
@@ -127,7 +127,7 @@ def test_each_is_released_once_in_its_time_and_opened_once(monkeypatch):
     open_once(parties, run, "statistics")
     with pytest.raises(TrainingError, match="statistics are not released now"):
         release("statistics")
-    task = OpenReleaseTask(**address, purpose="statistics", contributors=("ahus", "bern"), confirmations={})
+    task = OpenReleaseTask(**address, purpose="statistics", contributors=("ahus", "bern"))
     with pytest.raises(EncryptionError, match="opened before"):
         ahus.answer("open_release", Parcel(body=task, blobs={"sum": b""}))
 
@@ -136,9 +136,7 @@ def test_a_sum_of_too_few_or_of_strangers_is_not_opened(monkeypatch):
     parties = consortium(monkeypatch=monkeypatch)
     prepared(parties)
     for contributors in (("ahus",), ("ahus", "zug")):
-        task = OpenReleaseTask(
-            **parties.session.address, purpose="statistics", contributors=contributors, confirmations={}
-        )
+        task = OpenReleaseTask(**parties.session.address, purpose="statistics", contributors=contributors)
         with pytest.raises(EncryptionError, match="a sum of"):
             parties.holders["ahus"].answer("open_release", Parcel(body=task, blobs={"sum": b""}))
 
@@ -229,7 +227,7 @@ def test_terms_under_which_they_could_not_be_released_are_refused(releases, chan
 def test_private_metrics_need_a_binary_target_and_records_to_be_held_out():
     number = replace(RANGED, target=Target(name="ill", task="number"))
     with pytest.raises(InvalidValue, match="whose task is number"):
-        BOTH.check(number, mode="local", unit="record")
+        BOTH.check(number, mode="local", unit="record", validated_by_holders=False)
     terms = make_consortium(privacy=LOCAL_PRIVACY).terms
     with pytest.raises(InvalidValue, match=r"and privacy\.unit is patient"):
         replace(
@@ -238,9 +236,12 @@ def test_private_metrics_need_a_binary_target_and_records_to_be_held_out():
             data=replace(terms.data, schema=RANGED),
             privacy=replace(LOCAL_PRIVACY, unit="patient"),
         )
-    for wrong in ({"held_out": 0.2}, {"metrics_noise_multiplier": 1.0}, {"statistics_noise_multiplier": 0.0}):
+    for wrong in ({"held_out": 0.2}, {"metrics_noise_multiplier": 1.0}):
+        with pytest.raises(InvalidValue, match=r"releases\.held_out"):
+            replace(terms, releases=ReleaseTerms(**wrong))
+    for out_of_range in ({"held_out": 0.91}, {"statistics_noise_multiplier": 0.0}):
         with pytest.raises(InvalidValue, match="releases"):
-            ReleaseTerms(**wrong)
+            ReleaseTerms(**out_of_range)
 
 
 def test_what_fills_up_a_ciphertext_changes_neither_model_nor_contributions(monkeypatch):

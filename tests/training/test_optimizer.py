@@ -101,13 +101,6 @@ def test_constants_out_of_range_are_refused(constants, words):
         agreed("adam", **constants)
 
 
-class Unvalued:
-    """An account of contributions that counts none."""
-
-    def add_round(self, updates, before, after):
-        pass
-
-
 def train(parties, **channel):
     """Every opened round, and the state of the coordinator after the last."""
     coordinator = Coordinator(
@@ -116,7 +109,6 @@ def train(parties, **channel):
         start=parties.start,
         channel=PartedChannel(DirectChannel(holders=parties.holders, **channel), parties.session, Workplace()),
         reference=parties.reference,
-        contributions=Unvalued(),
         log=lambda kind, body: None,
     )
     coordinator.prepare()
@@ -135,7 +127,7 @@ def test_holders_that_missed_rounds_catch_up_with_what_the_optimiser_remembers(n
     assert contributors == [("ahus", "bern", "cork"), *[("ahus", "cork")] * 2, *[("ahus", "bern", "cork")] * 2]
     for holder in parties.holders.values():
         assert (
-            state_bytes(holder._runs[parties.agreement.sha256]._opening.state).tobytes() == state_bytes(state).tobytes()
+            state_bytes(holder._runs[parties.agreement.sha256]._state).tobytes() == state_bytes(state).tobytes()
         )
 
 

@@ -10,8 +10,8 @@ from flwr.app import Context, Error, Message, RecordDict
 from fedjoint.errors import TransportError
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import make_server_app
+from fedjoint.transport.app_node import HOLDER_KEY
 from fedjoint.transport.grpc_grid import GrpcGrid, make_answer
-from fedjoint.transport.inline import HOLDER_KEY
 from tests.fakes import complete_over_grid, make_consortium, open_contributions, train
 from tests.network import Network, node
 

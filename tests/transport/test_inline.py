@@ -6,7 +6,8 @@ from flwr.app import ArrayRecord, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from fedjoint.transport.inline import HOLDER_KEY, InlineGrid
+from fedjoint.transport.app_node import HOLDER_KEY
+from fedjoint.transport.inline import InlineGrid
 
 SECRET = "patient 17"
 

@@ -188,16 +188,10 @@ def run_of(holder):
     return run
 
 
-def trained_again(run, number):
-    return run._trainer.update(run._opening.state.model, number)
-
-
 LEAKS = {
-    "key, packed": lambda holder, number: run_of(holder)._key.require().pack(),
-    "key, i1": lambda holder, number: run_of(holder)._key.require().coefficients().tobytes(),
-    "update, <f4": lambda holder, number: (
-        run_of(holder)._trainer.update(run_of(holder)._opening.state.model, number).tobytes()
-    ),
+    "key, packed": lambda holder, number: run_of(holder)._key.secret.pack(),
+    "key, i1": lambda holder, number: run_of(holder)._key.secret.coefficients().tobytes(),
+    "update, <f4": lambda holder, number: run_of(holder)._trainer.update(run_of(holder)._state.model, number).tobytes(),
     "rounded update, <f8": lambda holder, number: holder._observer.of_round(number, ["bern"]).tobytes(),
     "record, <f4": lambda holder, number: holder._examples.features.tobytes(),
 }

@@ -14,18 +14,20 @@ from alembic.util import CommandError
 from fedjoint.errors import PoolError
 from fedjoint.pool.migrations import guards_postgresql, guards_sqlite
 
-__all__ = ["migrate", "missing_guards", "schema_of"]
+__all__ = ["migrate", "missing_guards", "schema_of", "upgrade"]
 
 #: Any number that no other program on the database locks; the ASCII of "fedjoint".
 _LOCK = 0x6665646A6F696E74
 _TRIGGER = re.compile(r"CREATE (?:CONSTRAINT )?TRIGGER (\w+)")
 
 
-def migrate(connection: sa.Connection) -> None:
+def migrate(connection: sa.Connection, *, folder: Path | None = None, what: str = "the ledger") -> None:
     """Apply the versions that are missing, all or none.
 
     Args:
         connection: Inside a transaction, which the caller commits.
+        folder: Of the migrations; None: the ledger's.
+        what: Is kept in the database, for messages.
 
     Raises:
         PoolError: the database was made by a later version of fedjoint.
@@ -33,16 +35,27 @@ def migrate(connection: sa.Connection) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if connection.dialect.name == "postgresql":  # of two that open a new database, one makes it and the other waits
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        upgrade(connection, "head", folder=folder)
     except CommandError as problem:
         raise PoolError(
-            f"the ledger is of a version that this fedjoint does not know: {problem}",
+            f"{what} is of a version that this fedjoint does not know: {problem}",
             remedy="Open it with the fedjoint that made it, or a later one.",
         ) from None
+
+
+def upgrade(connection: sa.Connection, version: str, *, folder: Path | None = None) -> None:
+    """Apply the versions up to one of them, or to ``head``.
+
+    Args:
+        connection: Inside a transaction, which the caller commits.
+        version: Its name.
+        folder: Of the migrations; None: the ledger's.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(folder or Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
 
 
 def missing_guards(connection: sa.Connection) -> list[str]:

@@ -127,6 +127,14 @@ class HolderLink:
             await _end({connected, stopped, *self._tasks})
             self._worker.shutdown(wait=False, cancel_futures=True)
 
+    def use(self, credentials: ClientCredentials) -> None:
+        """Connect with other credentials from the next connection on."""
+        self._credentials = credentials
+
+    def wait_idle(self) -> None:
+        """Once :meth:`run` has ended, wait until a task that was begun is done."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+
     async def _stay_connected(self) -> None:
         while True:
             again = tenacity.AsyncRetrying(

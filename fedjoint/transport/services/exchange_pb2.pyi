@@ -79,18 +79,20 @@ class LeaveReply(_message.Message):
     def __init__(self) -> None: ...
 
 class RegisterDatasetRequest(_message.Message):
-    __slots__ = ("name", "schema", "num_examples", "unit", "quality")
+    __slots__ = ("name", "schema", "num_examples", "unit", "quality", "num_patients")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     NUM_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    NUM_PATIENTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     schema: bytes
     num_examples: int
     unit: str
     quality: Quality
-    def __init__(self, name: _Optional[str] = ..., schema: _Optional[bytes] = ..., num_examples: _Optional[int] = ..., unit: _Optional[str] = ..., quality: _Optional[_Union[Quality, _Mapping]] = ...) -> None: ...
+    num_patients: int
+    def __init__(self, name: _Optional[str] = ..., schema: _Optional[bytes] = ..., num_examples: _Optional[int] = ..., unit: _Optional[str] = ..., quality: _Optional[_Union[Quality, _Mapping]] = ..., num_patients: _Optional[int] = ...) -> None: ...
 
 class Quality(_message.Message):
     __slots__ = ("fits", "columns", "present")

@@ -1,0 +1,250 @@
+"""``fedjoint exchange``: the coordinator of a consortium, as one process on one port."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from fedjoint.cli.exchange_agreements import agreements, propose, run, show
+from fedjoint.cli.exchange_session import ExchangeSession, at, exchange_command, now
+
+__all__ = ["command"]
+
+
+@click.group("exchange")
+def command() -> None:
+    """Coordinate a consortium: invite holders, propose agreements, conduct runs, settle.
+
+    \b
+    Example:
+      fedjoint exchange init exchange --name "Health data exchange" --host exchange.example:8443
+      fedjoint exchange invite cleveland --name "Cleveland Clinic" --out cleveland.invitation
+      fedjoint exchange start exchange
+      fedjoint exchange propose privacy=joint --dataset heart --reference reference.csv
+      fedjoint exchange run AGREEMENT --revenue 100000.00
+    """
+
+
+for one in (propose, agreements, show, run):
+    command.add_command(one)
+
+
+@command.command("init")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", required=True, help="Of the exchange, for people.")
+@click.option("--id", "party", default="exchange", show_default=True, help="Of the exchange, in agreements.")
+@click.option("--host", required=True, metavar="HOST:PORT", help="What holders connect to.")
+@click.option(
+    "--database-url",
+    metavar="URL",
+    help="PostgreSQL or SQLite, by SQLAlchemy URL without a password; otherwise SQLite in the folder.",
+)
+def init(folder: Path, *, name: str, party: str, host: str, database_url: str | None) -> None:
+    """Make an exchange: its keys, its certificate authority, its settings and its database.
+
+    \b
+    Example:
+      fedjoint exchange init exchange --name "Health data exchange" --host exchange.example:8443
+    """
+    from fedjoint.exchange.home import create_home
+    from fedjoint.identity.certificates import fingerprint_of
+    from fedjoint.pool.engine_store_sql import database_url as checked_url
+
+    if database_url is not None:
+        checked_url(database_url, {}, default="")  # a password on the command line can be read by everybody here
+    home = create_home(folder, name=name, party=party, address=host, now=now(), database_url=database_url)
+    with ExchangeSession.of(folder).store():
+        pass  # made, so that whatever stands against it is told now
+    authority = fingerprint_of(home.load_authority().pem)
+    click.echo(f"Made exchange '{party}' in {folder}. Settings: {home.settings_file}")
+    click.echo(f"Fingerprint of its authority: {authority}")
+    click.echo("Holders see it when they join: have them compare it by telephone.")
+
+
+@command.command("start")
+@click.argument(
+    "folder", type=click.Path(path_type=Path, file_okay=False), envvar="FEDJOINT_EXCHANGE_HOME", default=Path()
+)
+def start(folder: Path) -> None:
+    """Serve holders on one port until SIGTERM, SIGINT or `fedjoint exchange stop`.
+
+    A run that is on ends with its round. The log is JSON lines on standard error.
+
+    \b
+    Example:
+      fedjoint exchange start exchange
+    """
+    from fedjoint.exchange.process import Serving, serve
+    from fedjoint.logs import log_to
+
+    session = ExchangeSession.of(folder)
+    log_to(level=session.settings.log_level)
+    stop = threading.Event()
+
+    def told(number: int, frame: FrameType | None = None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one of the terminal ends it at once
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told)
+
+    def ready(serving: Serving) -> None:
+        click.echo(f"Serving on port {serving.port} (process {os.getpid()})")
+
+    serve(session.home, session.settings, stop=stop, now=now, on_ready=ready)
+
+
+@command.command("stop")
+@exchange_command
+def stop(session: ExchangeSession) -> None:
+    """Ask the process that serves to stop after the round that is on.
+
+    \b
+    Example:
+      fedjoint exchange stop --home exchange
+    """
+    from fedjoint.exchange.process import STOP
+
+    with session.store() as store:
+        store.wishes.make(STOP, at=at())
+    click.echo("Asked it to stop.")
+
+
+@command.command("invite")
+@click.argument("holder")
+@click.option("--name", required=True, help="Of the holder, for people.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it; HOLDER.invitation.")
+@exchange_command
+def invite(session: ExchangeSession, *, holder: str, name: str, out: Path | None) -> None:
+    """Write an invitation: whoever has the file may join as HOLDER, once, until it expires.
+
+    Hand it over by a way of your own; it is a secret, in a file that only you can read.
+
+    \b
+    Example:
+      fedjoint exchange invite cleveland --name "Cleveland Clinic" --out cleveland.invitation
+    """
+    from fedjoint.exchange.certification import Gate
+    from fedjoint.identity.certificates import fingerprint_of
+    from fedjoint.identity.invitation import write_invitation
+
+    authority, target = session.home.load_authority(), out or Path(f"{holder}.invitation")
+    with session.store() as store:
+        gate = Gate(authority, store.members, session.settings, now=now)
+        exchange_name = session.home.load_identity().public.name
+        invitation = gate.invite(holder, name, exchange_name=exchange_name)
+    write_invitation(invitation, target)
+    click.echo(f"Invitation of '{holder}' written to {target}; it expires at {invitation.expires_at}.")
+    click.echo(f"Fingerprint to compare by telephone: {fingerprint_of(authority.pem)}")
+
+
+@command.command("revoke")
+@click.argument("holder")
+@click.option("--reason", default="", help="For people.")
+@exchange_command
+def revoke(session: ExchangeSession, *, holder: str, reason: str) -> None:
+    """Revoke a holder's certificates and invitations: its connection ends at once, and none is let in any more.
+
+    \b
+    Example:
+      fedjoint exchange revoke cleveland --reason "a lost laptop"
+    """
+    with session.store() as store:
+        count = store.members.revoke(holder, state="revoked", reason=reason, at=at())
+    click.echo(f"Revoked {count} certificate{'' if count == 1 else 's'} of '{holder}'.")
+
+
+@command.command("renew")
+@exchange_command
+def renew(session: ExchangeSession) -> None:
+    """Issue the exchange's own TLS certificate anew, for the hosts in its settings; a restart takes it up.
+
+    \b
+    Example:
+      fedjoint exchange renew --home exchange
+    """
+    from fedjoint.exchange.home import renew_certificate
+    from fedjoint.identity.certificates import read_certificate
+
+    certificate = read_certificate(renew_certificate(session.home, session.settings, now=now()))
+    click.echo(f"Certificate renewed until {certificate.not_after:%Y-%m-%d}; restart the exchange to serve with it.")
+
+
+@command.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@exchange_command
+def status(session: ExchangeSession, *, as_json: bool) -> None:
+    """Say whether it serves, who is connected, what is agreed, and how far runs are.
+
+    \b
+    Example:
+      fedjoint exchange status --home exchange
+    """
+    from fedjoint.exchange.status import status_of
+
+    with session.store() as store:
+        found = status_of(session.home, store)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for line in _in_words(found):
+        click.echo(line)
+
+
+def _in_words(found: dict[str, Any]) -> list[str]:
+    serving = found["serving"]
+    lines = [f"Serving on port {serving['port']} (process {serving['pid']})" if serving else "Not serving"]
+    for party in found["parties"]:
+        link = "connected" if party["connected"] else "not connected"
+        datasets = ", ".join(f"{one['name']} ({one['num_examples']} {one['unit']}s)" for one in party["datasets"])
+        lines.append(f"  {party['id']} ({party['name']}): {party['state']}, {link}; {datasets or 'no data registered'}")
+    for agreement in found["agreements"]:
+        missing = f", unsigned by {', '.join(agreement['unsigned_by'])}" if agreement["unsigned_by"] else ""
+        lines.append(f"Agreement {agreement['sha256'][:16]} ({agreement['purpose']}): {agreement['state']}{missing}")
+    for entry in found["runs"]:
+        lines.append(f"Run {entry['run_id'][:16]}: {entry['state']}, round {entry['round']} of {entry['rounds']}")
+        lines += [f"  {entry['words']}"] if entry["words"] else []
+        for holder, missed in entry["stragglers"].items():
+            lines.append(f"  {holder} missed {missed['missed']} rounds, last {missed['last_round']} ({missed['code']})")
+    return lines
+
+
+@command.command("backup")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@exchange_command
+def backup(session: ExchangeSession, *, file: Path) -> None:
+    """Write keys, settings, database and runs to one new file of mode 0600; the exchange may be serving.
+
+    \b
+    Example:
+      fedjoint exchange backup exchange-2026-11-22.tar.gz --home exchange
+    """
+    from fedjoint.exchange.backup import back_up
+
+    whole = back_up(session.home, session.settings, file)
+    click.echo(f"Backup written to {file}. Whoever has it has the exchange's keys.")
+    if not whole:
+        click.echo("The database is not in it: back PostgreSQL up by its own tools (pg_dump), after this.")
+
+
+@command.command("restore")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def restore(file: Path, folder: Path) -> None:
+    """Make an exchange's folder from a backup; stop the old exchange first, and for good.
+
+    \b
+    Example:
+      fedjoint exchange restore exchange-2026-11-22.tar.gz exchange
+    """
+    from fedjoint.exchange.backup import restore as unpack
+
+    unpack(file, folder)
+    click.echo(f"Restored to {folder}. Start it: fedjoint exchange start {folder}")

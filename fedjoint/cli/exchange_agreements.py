@@ -1,0 +1,138 @@
+"""``fedjoint exchange propose``, ``agreements``, ``show`` and ``run``."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+
+import click
+
+from fedjoint.cli.exchange_session import ExchangeSession, at, exchange_command, now
+
+__all__ = ["agreements", "propose", "run", "show"]
+
+
+@click.command("propose")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--dataset", required=True, help="Name under which holders registered their records.")
+@click.option(
+    "--reference",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV or Parquet table of the exchange's own records, on which the model is measured; no holder's.",
+)
+@click.option("--holders", default="", metavar="ID,ID", help="Who takes part; otherwise all that registered it.")
+@click.option("--licence", default="", help="Of the data.")
+@click.option("--citation", default="", help="What to cite.")
+@click.option("--json", "as_json", is_flag=True, help="Print the agreement's hash and parties as JSON.")
+@exchange_command
+def propose(
+    session: ExchangeSession,
+    *,
+    overrides: tuple[str, ...],
+    dataset: str,
+    reference: Path,
+    holders: str,
+    as_json: bool,
+    **words: str,
+) -> None:
+    """Write an agreement of holders' registered data, sign it for the exchange, and have holders review it.
+
+    Training, privacy, valuation and money are set as for `fedjoint simulate` (KEY=VALUE); `data` and `run` are not
+    used.
+
+    \b
+    Example:
+      fedjoint exchange propose privacy=joint training.rounds=20 --dataset heart --reference reference.csv
+    """
+    from fedjoint.config import load_config
+
+    config = load_config(overrides)
+    from fedjoint.exchange.proposing import Wanted
+    from fedjoint.exchange.proposing import propose as write
+
+    chosen = tuple(dict.fromkeys(part.strip() for part in holders.split(",") if part.strip()))
+    wanted = Wanted(dataset=dataset, holders=chosen, reference=reference, **words)
+    with session.store() as store:
+        agreement = write(session.home, store, config, wanted, at=at())
+    if as_json:
+        facts = {"sha256": agreement.sha256, "unsigned_by": list(agreement.unsigned)}
+        click.echo(json.dumps(facts, indent=2))
+        return
+    click.echo(f"Proposed agreement {agreement.sha256}")
+    click.echo(f"To be signed by {', '.join(agreement.unsigned)}: fedjoint holder review {agreement.sha256[:16]}")
+
+
+@click.command("agreements")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@exchange_command
+def agreements(session: ExchangeSession, *, as_json: bool) -> None:
+    """List agreements, who has not signed yet, and who declined.
+
+    \b
+    Example:
+      fedjoint exchange agreements --home exchange
+    """
+    from fedjoint.exchange.status import status_of
+
+    with session.store() as store:
+        found = status_of(session.home, store)["agreements"]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for one in found:
+        missing = f"; unsigned by {', '.join(one['unsigned_by'])}" if one["unsigned_by"] else ""
+        declined = "".join(f"; declined by {holder}: {why}" for holder, why in one["declined_by"].items())
+        click.echo(f"{one['sha256']}  {one['state']}  {one['purpose']}{missing}{declined}")
+
+
+@click.command("show")
+@click.argument("agreement")
+@exchange_command
+def show(session: ExchangeSession, *, agreement: str) -> None:
+    """Print an agreement, by its hash or the first digits of it, as JSON.
+
+    \b
+    Example:
+      fedjoint exchange show 3f0c9a417be2d851
+    """
+    with session.store() as store:
+        document = store.agreements.get(agreement).agreement.to_bytes()
+    click.echo(json.dumps(json.loads(document), indent=2, ensure_ascii=False))
+
+
+@click.command("run")
+@click.argument("agreement")
+@click.option("--revenue", required=True, metavar="AMOUNT", help="What is to be split, in major units of the currency.")
+@click.option("--buyer", default="buyer", show_default=True, help="Id of who pays it.")
+@click.option("--name", help="Of the run's folder; otherwise made of the data, the mode and the time.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run as JSON.")
+@exchange_command
+def run(session: ExchangeSession, *, agreement: str, revenue: str, buyer: str, name: str | None, as_json: bool) -> None:
+    """Queue a run of an agreement that everybody has signed; the exchange that serves conducts it.
+
+    \b
+    Example:
+      fedjoint exchange run 3f0c9a417be2d851 --revenue 100000.00 --buyer pharma
+    """
+    from fedjoint.conduct.naming import run_name
+    from fedjoint.pool.money import parse_minor
+
+    with session.store() as store:
+        found = store.agreements.get(agreement).agreement
+        found.require_all_signatures()
+        terms, run_id = found.terms, secrets.token_hex(16)
+        entry = {
+            "run_id": run_id,
+            "agreement": found.sha256,
+            "name": name or run_name(terms.data.name, terms.privacy.mode, run_id, now=now()),
+            "gross_minor": parse_minor(revenue, terms.money.currency),
+            "buyer": buyer,
+            "rounds": terms.training.rounds,
+        }
+        store.runs.queue(entry, at=at())
+    if as_json:
+        click.echo(json.dumps(entry, indent=2))
+        return
+    click.echo(f"Queued run {run_id} of agreement {found.sha256[:16]}: {session.home.runs / str(entry['name'])}")

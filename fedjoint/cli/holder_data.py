@@ -1,0 +1,24 @@
+"""``fedjoint holder data``: the records that may take part."""
+
+from __future__ import annotations
+
+import click
+
+from fedjoint.cli.lazy import LazyGroup, Verbs
+
+__all__ = ["command"]
+
+_VERBS: Verbs = {
+    "add": ("fedjoint.cli.holder_data_add", "Add a file or a table with its schema, after a check."),
+    "list": ("fedjoint.cli.holder_data_list", "What there is."),
+}
+
+
+@click.group("data", cls=LazyGroup, verbs=_VERBS)
+def command() -> None:
+    """The records that may take part. They stay where they are; a node keeps only where that is.
+
+    \b
+    Example:
+      fedjoint holder data add patients.csv --schema schema.yaml --home bern
+    """

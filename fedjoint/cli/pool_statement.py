@@ -1,0 +1,70 @@
+"""``fedjoint pool statement``: what a holder, or a dataset, is told about a period."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fedjoint.cli.pool_session import Session, key_option, now, pool_command
+
+__all__ = ["COMMANDS"]
+
+
+@click.command("statement")
+@click.argument("holder")
+@click.argument("period", nargs=2, metavar="FIRST_DAY LAST_DAY")
+@click.option("--dataset", metavar="ID", help="Of one dataset of the holder's: income, contributions, costs.")
+@click.option("--format", "kind", type=click.Choice(["json", "html", "pdf"]), default="json", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+@key_option
+@pool_command
+def statement(
+    session: Session,
+    *,
+    holder: str,
+    period: tuple[str, str],
+    dataset: str | None,
+    kind: str,
+    out: Path,
+    key: Path,
+) -> None:
+    """Issue a party's signed statement of a period, with proof that the pool's record has it.
+
+    JSON is what fedjoint verify checks; a page (html, pdf) says the same for people, and its signed JSON is written
+    beside it.
+
+    \b
+    Example:
+      fedjoint pool statement north 2026-01-01 2026-12-31 --out north.json --key exchange.key
+      fedjoint pool statement north 2026-01-01 2026-12-31 --dataset scans --format pdf --out a.pdf --key exchange.key
+    """
+    from fedjoint.agreement.canonical import canonical_bytes
+    from fedjoint.errors import ConfigError
+    from fedjoint.files import replace_file
+    from fedjoint.identity.keys import Identity
+    from fedjoint.pool.statement_document import AnyStatement, issue, state_of_dataset, state_of_holder
+    from fedjoint.pool.statement_page import render_statement
+    from fedjoint.pool.statement_weasyprint import render_pdf, require_pdf
+
+    if kind == "pdf":
+        require_pdf()  # before anything is recorded
+    first_day, last_day = period
+    coordinator, at = Identity.load(key), now()
+    with session.store() as store:
+        if dataset is None:
+            found: AnyStatement = state_of_holder(store, holder, first_day=first_day, last_day=last_day)
+        else:
+            found = state_of_dataset(store, dataset, first_day=first_day, last_day=last_day)
+            if found.holder != holder:
+                raise ConfigError(f"dataset '{dataset}' is not that of '{holder}'", expected=f"'{found.holder}'")
+        document = issue(store, [found], coordinator, at=at)[0]
+    signed = out if kind == "json" else out.with_suffix(".json")
+    replace_file(signed, canonical_bytes(document))
+    if kind != "json":
+        page = render_statement(document)
+        replace_file(out, page if kind == "html" else render_pdf(page))
+    session.show(document, [f"{out}: the statement of '{dataset or holder}' from {first_day} until {last_day}"])
+
+
+COMMANDS: tuple[click.Command, ...] = (statement,)

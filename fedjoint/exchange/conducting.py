@@ -1,0 +1,214 @@
+"""One run of the queue from its first task to its statements, over the links of connected holders."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedjoint.agreement.signing import SignedAgreement
+from fedjoint.agreement.terms import DataTerms
+from fedjoint.conduct.conducting import Commission, conduct_run
+from fedjoint.conduct.reference import ReferenceSet
+from fedjoint.conduct.reference_file import read_reference
+from fedjoint.conduct.training import Conditions
+from fedjoint.errors import FedjointError, TrainingError
+from fedjoint.exchange.certification import Now, timestamp
+from fedjoint.exchange.home import ExchangeHome
+from fedjoint.exchange.metrics import ExchangeMetrics
+from fedjoint.exchange.proposing import reference_path
+from fedjoint.exchange.runs_store_sql import RunEntry
+from fedjoint.exchange.settings import ExchangeSettings
+from fedjoint.exchange.store_sql import ExchangeStore
+from fedjoint.exchange.witnessing import WitnessDesk
+from fedjoint.record.checkpoint import SignedCheckpoint
+from fedjoint.record.log import AskWitnesses
+from fedjoint.record.witness import Prove
+from fedjoint.runs.folder import MODEL, REPORT, STATEMENTS, file_hashes
+from fedjoint.runs.report import DataReport, Report, read_report
+from fedjoint.training.coordinator import RoundSummary
+from fedjoint.training.session import Session
+from fedjoint.transport.grpc_grid import GrpcGrid
+from fedjoint.transport.link.server import LinkServer
+
+__all__ = ["Conductor", "Switchboard"]
+
+_log = logging.getLogger(__name__)
+
+
+class Switchboard:
+    """Hands replies of holders to the run that is on now; one that comes when there is none is dropped."""
+
+    def __init__(self) -> None:
+        self._grid: GrpcGrid | None = None
+
+    def on_reply(self, holder: str, key: str, data: bytes | bytearray) -> None:
+        """Called by the server's thread."""
+        grid = self._grid
+        if grid is not None:
+            grid.on_reply(holder, key, data)
+
+    def connect(self, server: LinkServer, holders: tuple[str, ...]) -> GrpcGrid:
+        """A grid to these holders, through which replies come from now on."""
+        grid = GrpcGrid(holders)
+        grid.serve_through(server)
+        self._grid = grid
+        return grid
+
+    def disconnect(self) -> None:
+        """Nobody waits for replies any more."""
+        self._grid = None
+
+
+class _Stopped(TrainingError):
+    """The exchange was told to stop while a run was on."""
+
+    code = "training.interrupted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conductor:
+    """Conducts runs, one after the other.
+
+    Args:
+        home: The exchange's folder.
+        store: Its database.
+        settings: How long holders have.
+        desk: Where checkpoints wait for holders.
+        board: Where replies come in.
+        metrics: Counts rounds.
+        now: The present.
+    """
+
+    home: ExchangeHome
+    store: ExchangeStore
+    settings: ExchangeSettings
+    desk: WitnessDesk
+    board: Switchboard
+    metrics: ExchangeMetrics
+    now: Now
+
+    def conduct(self, run: RunEntry, server: LinkServer, stop: threading.Event) -> None:
+        """Conduct a run to its end, and note that; nothing that happens to a run ends the exchange.
+
+        Args:
+            run: Of the queue.
+            server: The links.
+            stop: Set: end after the round that is on.
+        """
+        facts = {"run": run.run_id, "agreement": run.agreement}
+        try:
+            if not (self.home.runs / run.name).exists():
+                self._conduct(run, server, stop)
+            self._finish(run)
+            _log.info("run finished", extra={"facts": facts})
+        except FedjointError as problem:
+            self.store.runs.fail(run.run_id, words=str(problem), at=self._timestamp())
+            _log.warning("run failed", extra={"facts": {**facts, "code": problem.code, "why": str(problem)}})
+        except Exception as failure:
+            words = f"an internal error of the exchange ({type(failure).__name__}); see its log"
+            self.store.runs.fail(run.run_id, words=words, at=self._timestamp())
+            _log.exception("run failed", extra={"facts": facts})
+        finally:
+            self.board.disconnect()
+
+    def _conduct(self, run: RunEntry, server: LinkServer, stop: threading.Event) -> None:
+        agreement = self.store.agreements.get(run.agreement).agreement
+        agreement.require_all_signatures()
+        self.store.runs.begin(run.run_id, at=self._timestamp())
+        stragglers: dict[str, dict[str, object]] = {}
+
+        def on_round(summary: RoundSummary) -> None:
+            _add_stragglers(stragglers, summary)
+            self.store.runs.progress(run.run_id, round_number=summary.round, stragglers=stragglers)
+            self.metrics.round_done(summary)
+            _log.info("round done", extra={"facts": _facts(run, summary)})
+            if stop.is_set() and summary.round < run.rounds:
+                raise _Stopped(
+                    f"the exchange was stopped after round {summary.round} of {run.rounds}",
+                    remedy="Propose a new agreement for another run.",
+                )
+
+        conduct_run(
+            self._commission(run, agreement),
+            self.board.connect(server, agreement.terms.holder_ids),
+            conditions=Conditions(on_round=on_round, timeout_s=self.settings.task_timeout_s),
+        )
+
+    def _commission(self, run: RunEntry, agreement: SignedAgreement) -> Commission:
+        terms, coordinator = agreement.terms, self.home.load_identity()
+        examples = read_reference(reference_path(self.home, agreement.sha256), terms)
+        return Commission(
+            session=Session(agreement=agreement, run_id=run.run_id),
+            coordinator=coordinator,
+            reference=ReferenceSet.of(examples, terms),
+            data=_describe(terms.data, len(examples)),
+            folder=self.home.runs,
+            name=run.name,
+            gross_minor=run.gross_minor,
+            buyer=run.buyer,
+            now=self._timestamp,
+            witnesses=self._witnesses(agreement),
+        )
+
+    def _witnesses(self, agreement: SignedAgreement) -> AskWitnesses:
+        holders = [holder.identity for holder in agreement.terms.holders]
+
+        def ask(signed: SignedCheckpoint, prove: Prove) -> Mapping[str, str]:
+            return self.desk.ask(signed, prove, coordinator=agreement.terms.coordinator, witnesses=holders)
+
+        return ask
+
+    def _finish(self, run: RunEntry) -> None:
+        """Note what stands in the run's folder, also if the process was killed right after it had appeared."""
+        folder = self.home.runs / run.name
+        report: Report = read_report(folder / REPORT)
+        self.store.runs.finish(
+            run.run_id,
+            words=report.end,
+            model_sha256=file_hashes(folder)[MODEL],
+            statements=_statements(folder),
+            at=self._timestamp(),
+        )
+
+    def _timestamp(self) -> str:
+        return timestamp(self.now())
+
+
+def _statements(folder: Path) -> dict[str, str]:
+    return {path.stem: path.read_text() for path in sorted((folder / STATEMENTS).glob("*.json"))}
+
+
+def _add_stragglers(stragglers: dict[str, dict[str, object]], summary: RoundSummary) -> None:
+    """Count the rounds that a holder missed, and keep the last reason."""
+    for holder, refusal in summary.refusals.items():
+        missed: Any = stragglers.get(holder, {}).get("missed", 0)
+        stragglers[holder] = {"missed": missed + 1, "last_round": summary.round, "code": refusal.code}
+
+
+def _facts(run: RunEntry, summary: RoundSummary) -> dict[str, object]:
+    return {
+        "run": run.run_id,
+        "round": summary.round,
+        "of": run.rounds,
+        "contributors": list(summary.contributors),
+        "refusals": {holder: refusal.code for holder, refusal in sorted(summary.refusals.items())},
+    }
+
+
+def _describe(data: DataTerms, num_reference: int) -> DataReport:
+    """What a report says of data that nobody has seen together."""
+    return DataReport(
+        title=data.name,
+        task=data.schema.target.task,
+        target=data.schema.target.name,
+        num_features=data.schema.width,
+        num_reference=num_reference,
+        licence=data.licence,
+        citation=data.citation,
+        notes=data.schema.notes,
+        left_out=(),
+    )

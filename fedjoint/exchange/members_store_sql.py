@@ -1,0 +1,297 @@
+"""Who belongs to the exchange: invitations, enrolled parties, their certificates and their registered data."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.errors import DataError, IdentityError
+from fedjoint.exchange.tables_store_sql import CERTIFICATES, DATASETS, INVITATIONS, PARTIES
+from fedjoint.identity.keys import PublicIdentity
+from fedjoint.pool.engine_store_sql import Database
+
+__all__ = ["DatasetEntry", "Invited", "Issue", "Issued", "Member", "Members"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A party: ``invited``, ``member``, ``left`` or ``revoked``; without keys until it has enrolled."""
+
+    id: str
+    name: str
+    signing_key: str
+    sealing_key: str
+    state: str
+    changed_at: str
+
+    @property
+    def identity(self) -> PublicIdentity:
+        """What agreements name it by.
+
+        Raises:
+            IdentityError: it is no member now.
+        """
+        if self.state != "member":
+            raise IdentityError(f"'{self.id}' is no member of this exchange ({self.state})", remedy="Invite it.")
+        return PublicIdentity(id=self.id, name=self.name, signing_key=self.signing_key, sealing_key=self.sealing_key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invited:
+    """An invitation as the exchange keeps it: never the token itself."""
+
+    serial: str
+    party: str
+    name: str
+    token_sha256: str
+    expires_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issued:
+    """A certificate that was just made."""
+
+    serial: str
+    pem: str
+    expires_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEntry:
+    """What a holder says it has; the schema is canonical JSON."""
+
+    party: str
+    name: str
+    schema: str
+    num_examples: int
+    unit: str
+    fits: bool
+    columns: int
+    present: int
+    registered_at: str
+
+
+#: Makes a certificate.
+Issue = Callable[[], Issued]
+
+
+class Members:
+    """The parties of an exchange, in its database.
+
+    Args:
+        database: The exchange's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def invite(self, invited: Invited, *, at: str) -> None:
+        """Note an invitation; earlier ones of the same party that were not used are good for nothing now."""
+
+        def work(connection: sa.Connection) -> None:
+            unused = (INVITATIONS.c.party == invited.party) & INVITATIONS.c.used_at.is_(None)
+            connection.execute(INVITATIONS.update().where(unused).values(revoked_at=at))
+            connection.execute(INVITATIONS.insert().values(**vars(invited)))
+            if self._member(connection, invited.party) is None:
+                row = {"id": invited.party, "name": invited.name, "signing_key": "", "sealing_key": ""}
+                connection.execute(PARTIES.insert().values(**row, state="invited", changed_at=at))
+
+        self._database.write(work)
+
+    def require_invited(self, serial: str, *, at: str) -> None:
+        """Let the bearer of an invitation try.
+
+        Raises:
+            IdentityError: there is no such invitation, or it was withdrawn or has expired.
+        """
+        with self._database.read() as connection:
+            self._invitation(connection, serial, at=at)
+
+    def enrol(
+        self, serial: str, identity: PublicIdentity, *, token: str, key_sha256: str, issue: Issue, at: str
+    ) -> str:
+        """Take a party in, in one step: its invitation is used, its keys are noted, its certificate is issued.
+
+        Args:
+            serial: Of the bootstrap certificate.
+            identity: The party's public keys.
+            token: Of the invitation.
+            key_sha256: Of the key that a certificate is wanted for; asked with the same again, the same comes.
+            issue: Makes the certificate.
+            at: The present.
+
+        Raises:
+            IdentityError: the invitation is another's or has expired, or its token is wrong or was used.
+        """
+        asked = sha256_hex(f"{key_sha256} {identity.signing_key} {identity.sealing_key}".encode())
+
+        def work(connection: sa.Connection) -> str:
+            row = self._invitation(connection, serial, at=at, lock=True)
+            if not hmac.compare_digest(row["token_sha256"], sha256_hex(token.encode())):
+                raise IdentityError("the token is not that of this invitation", remedy="Ask for a new invitation.")
+            if row["party"] != identity.id:
+                raise IdentityError(f"an invitation of '{row['party']}' used by '{identity.id}'")
+            if row["used_at"] is not None:
+                if hmac.compare_digest(row["request_sha256"], asked):
+                    return str(row["certificate"])
+                raise IdentityError(
+                    f"the invitation of '{row['party']}' was used at {row['used_at']}: a replayed join token",
+                    expected="each token once",
+                    remedy="If it was not you, revoke that holder; then ask for a new invitation.",
+                )
+            issued = issue()
+            used = {"used_at": at, "request_sha256": asked, "certificate": issued.pem}
+            connection.execute(INVITATIONS.update().where(INVITATIONS.c.serial == serial).values(**used))
+            keys = {"signing_key": identity.signing_key, "sealing_key": identity.sealing_key, "name": identity.name}
+            party = PARTIES.update().where(PARTIES.c.id == identity.id)
+            connection.execute(party.values(**keys, state="member", changed_at=at))
+            self._keep(connection, identity.id, issued, asked, at)
+            return issued.pem
+
+        return self._database.write(work)
+
+    def renew(self, party: str, asked: str, *, issue: Issue, at: str) -> str:
+        """Issue a certificate for a new key; asked for the same key (its SHA-256) again, give the same.
+
+        Raises:
+            IdentityError: it is no member.
+        """
+
+        def work(connection: sa.Connection) -> str:
+            self._require_member(connection, party)
+            same = (CERTIFICATES.c.party == party) & (CERTIFICATES.c.request_sha256 == asked)
+            known = connection.execute(sa.select(CERTIFICATES.c.pem).where(same)).scalar()
+            if known is not None:
+                return str(known)
+            issued = issue()
+            self._keep(connection, party, issued, asked, at)
+            return issued.pem
+
+        return self._database.write(work)
+
+    def require_valid(self, serial: str) -> None:
+        """Accept a holder's certificate.
+
+        Raises:
+            IdentityError: it was not issued here, or was revoked.
+        """
+        query = sa.select(CERTIFICATES.c.party, CERTIFICATES.c.revoked_at).where(CERTIFICATES.c.serial == serial)
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise IdentityError(
+                f"certificate {serial[:16]} is of no registered node", remedy="Enrol with an invitation."
+            )
+        if row["revoked_at"] is not None:
+            raise IdentityError(
+                f"the certificate of '{row['party']}' was revoked at {row['revoked_at']}",
+                remedy="Ask the exchange's operator for a new invitation.",
+            )
+
+    def revoke(self, party: str, *, state: str, reason: str, at: str) -> int:
+        """Revoke every certificate and open invitation of a party.
+
+        Args:
+            party: Whose.
+            state: What the party is from now on: ``revoked`` or ``left``.
+            reason: For people.
+            at: The present.
+
+        Returns:
+            How many certificates were good until now.
+
+        Raises:
+            IdentityError: there is no such party.
+        """
+
+        def work(connection: sa.Connection) -> int:
+            if self._member(connection, party) is None:
+                raise IdentityError(f"there is no party '{party}'", remedy="See: fedjoint exchange status")
+            open_ones = (INVITATIONS.c.party == party) & INVITATIONS.c.revoked_at.is_(None)
+            connection.execute(INVITATIONS.update().where(open_ones).values(revoked_at=at))
+            good = (CERTIFICATES.c.party == party) & CERTIFICATES.c.revoked_at.is_(None)
+            values = {"revoked_at": at, "reason": reason[:500]}
+            count = connection.execute(CERTIFICATES.update().where(good).values(**values)).rowcount
+            connection.execute(PARTIES.update().where(PARTIES.c.id == party).values(state=state, changed_at=at))
+            return int(count)
+
+        return self._database.write(work)
+
+    def all(self) -> tuple[Member, ...]:
+        """Every party, by id."""
+        with self._database.read() as connection:
+            return tuple(Member(**row) for row in connection.execute(sa.select(PARTIES).order_by("id")).mappings())
+
+    def get(self, party: str) -> Member:
+        """One member.
+
+        Raises:
+            IdentityError: it is none.
+        """
+        with self._database.read() as connection:
+            return self._require_member(connection, party)
+
+    def register(self, entry: DatasetEntry) -> None:
+        """Note what records a member has; the same name again replaces it.
+
+        Raises:
+            IdentityError: it is no member.
+        """
+
+        def work(connection: sa.Connection) -> None:
+            self._require_member(connection, entry.party)
+            same = (DATASETS.c.party == entry.party) & (DATASETS.c.name == entry.name)
+            connection.execute(DATASETS.delete().where(same))
+            connection.execute(DATASETS.insert().values(**vars(entry)))
+
+        self._database.write(work)
+
+    def datasets(self) -> tuple[DatasetEntry, ...]:
+        """Everything registered, by name and party."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(DATASETS).order_by("name", "party")).mappings()
+            return tuple(DatasetEntry(**row) for row in rows)
+
+    def dataset(self, party: str, name: str) -> DatasetEntry:
+        """One of them.
+
+        Raises:
+            DataError: it was not registered.
+        """
+        for entry in self.datasets():
+            if (entry.party, entry.name) == (party, name):
+                return entry
+        raise DataError(f"'{party}' has registered no dataset '{name}'", remedy="See: fedjoint exchange status")
+
+    def _invitation(self, connection: sa.Connection, serial: str, *, at: str, lock: bool = False) -> Mapping[str, str]:
+        query = sa.select(INVITATIONS).where(INVITATIONS.c.serial == serial)
+        row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+        if row is None or row["revoked_at"] is not None:
+            raise IdentityError("this invitation was withdrawn", remedy="Ask the exchange for a new one.")
+        if row["expires_at"] < at:
+            raise IdentityError(
+                f"the invitation of '{row['party']}' expired at {row['expires_at']}",
+                remedy="Ask the exchange for a new one.",
+            )
+        return dict(row)
+
+    @staticmethod
+    def _member(connection: sa.Connection, party: str) -> Member | None:
+        row = connection.execute(sa.select(PARTIES).where(PARTIES.c.id == party)).mappings().one_or_none()
+        return None if row is None else Member(**row)
+
+    def _require_member(self, connection: sa.Connection, party: str) -> Member:
+        member = self._member(connection, party)
+        if member is None or member.state != "member":
+            raise IdentityError(f"'{party}' is no member of this exchange", remedy="See: fedjoint exchange status")
+        return member
+
+    @staticmethod
+    def _keep(connection: sa.Connection, party: str, issued: Issued, asked: str, at: str) -> None:
+        connection.execute(
+            CERTIFICATES.insert().values(party=party, issued_at=at, request_sha256=asked, **vars(issued))
+        )

@@ -1,0 +1,1 @@
+"""How the exchange's database came to be, version by version."""

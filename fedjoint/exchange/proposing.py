@@ -1,0 +1,130 @@
+"""From what holders registered and what the exchange wants to an agreement that they can review and sign."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedjoint.agreement.canonical import parse_canonical, sha256_hex
+from fedjoint.agreement.schema import Schema
+from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
+from fedjoint.agreement.terms import DataTerms, HolderTerms
+from fedjoint.conduct.agreeing import compose_terms
+from fedjoint.conduct.reference_file import write_reference
+from fedjoint.config import SimulationConfig
+from fedjoint.data.encode import encode
+from fedjoint.data.records import Examples
+from fedjoint.data.sources import read_table
+from fedjoint.errors import DataError
+from fedjoint.exchange.home import ExchangeHome
+from fedjoint.exchange.members_store_sql import DatasetEntry
+from fedjoint.exchange.store_sql import ExchangeStore
+from fedjoint.strict import build
+
+__all__ = ["Wanted", "propose", "reference_path"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a proposal is of.
+
+    Args:
+        dataset: Name under which the holders registered their records.
+        holders: Who is to take part; none: everybody who registered it.
+        reference: The exchange's own table, which belongs to no holder.
+        licence: Of the data.
+        citation: What to cite.
+    """
+
+    dataset: str
+    holders: tuple[str, ...]
+    reference: Path
+    licence: str = ""
+    citation: str = ""
+
+
+def propose(
+    home: ExchangeHome, store: ExchangeStore, config: SimulationConfig, wanted: Wanted, *, at: str
+) -> SignedAgreement:
+    """Write an agreement, sign it for the exchange, and keep it for the holders to fetch.
+
+    Args:
+        home: The exchange's folder; the reference records are kept in it.
+        store: Its database.
+        config: Everything about training, privacy, valuation and money; its ``data`` and ``run`` are not used, but for
+            ``data.standardise``.
+        wanted: Of whom and which data.
+        at: The present, ISO 8601 in UTC.
+
+    Raises:
+        DataError: fewer than two holders registered the data set, with different schemas or units, or with a record
+            that does not fit; or the reference table does not fit the schema.
+        IdentityError: a holder is no member.
+        FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
+    """
+    entries = _entries(store, wanted)
+    schema = _common_schema(entries, config.privacy.unit)
+    reference = encode(read_table(wanted.reference), schema)
+    coordinator = home.load_identity()
+    terms = compose_terms(
+        config,
+        coordinator=coordinator.public,
+        holders=[
+            HolderTerms(identity=store.members.get(entry.party).identity, num_examples=entry.num_examples)
+            for entry in entries
+        ],
+        data=DataTerms(name=wanted.dataset, schema=schema, licence=wanted.licence, citation=wanted.citation),
+        reference=reference,
+    )
+    signature = {coordinator.id: sign_terms(terms, coordinator)}
+    agreement = SignedAgreement(terms=terms, sha256=terms_sha256(terms), signatures=signature)
+    _keep(reference_path(home, agreement.sha256), reference)
+    store.agreements.propose(agreement, at=at)
+    return agreement
+
+
+def reference_path(home: ExchangeHome, agreement_sha256: str) -> Path:
+    """Where the reference records of an agreement are."""
+    return home.references / f"{agreement_sha256}.safetensors"
+
+
+def _keep(path: Path, reference: Examples) -> None:
+    partial = path.with_suffix(".partial")
+    write_reference(partial, reference)
+    partial.replace(path)
+
+
+def _entries(store: ExchangeStore, wanted: Wanted) -> list[DatasetEntry]:
+    registered = {entry.party: entry for entry in store.members.datasets() if entry.name == wanted.dataset}
+    absent = [holder for holder in wanted.holders if holder not in registered]
+    chosen = sorted(wanted.holders or registered)
+    if absent or len(chosen) < 2:
+        who = f"not of {', '.join(absent)}" if absent else f"of {len(chosen)} holders"
+        raise DataError(
+            f"dataset '{wanted.dataset}' is registered {who}",
+            expected="two holders or more, each of which registered it",
+            remedy="See: fedjoint exchange status",
+        )
+    misfits = [holder for holder in chosen if not registered[holder].fits]
+    if misfits:
+        raise DataError(
+            f"records of {', '.join(misfits)} do not fit their schema",
+            remedy="Have them run `fedjoint holder data check`.",
+        )
+    return [registered[holder] for holder in chosen]
+
+
+def _common_schema(entries: Sequence[DatasetEntry], unit: str) -> Schema:
+    schemas = {entry.schema for entry in entries}
+    if len(schemas) > 1:
+        hashes = "; ".join(f"{entry.party}: {sha256_hex(entry.schema.encode())[:12]}" for entry in entries)
+        raise DataError(f"the holders' schemas differ ({hashes})", remedy="Have all register with one schema file.")
+    others = [entry.party for entry in entries if entry.unit != unit]
+    if others:
+        raise DataError(
+            f"privacy.unit is '{unit}' and {', '.join(others)} counted another",
+            remedy="Choose privacy.unit as counted.",
+        )
+    value = parse_canonical(schemas.pop().encode(), error=DataError, where="schema")
+    return build(Schema, value, error=DataError, where="schema")

@@ -1,0 +1,198 @@
+"""What the exchange answers to holders' calls: one method for each, authorised already by the certificate's role."""
+
+from __future__ import annotations
+
+import re
+
+from fedjoint.agreement.canonical import parse_canonical
+from fedjoint.agreement.schema import Schema
+from fedjoint.errors import DataError, PoolError, RecordError
+from fedjoint.exchange.certification import Gate, Now, timestamp
+from fedjoint.exchange.members_store_sql import DatasetEntry
+from fedjoint.exchange.runs_store_sql import RunEntry
+from fedjoint.exchange.store_sql import ExchangeStore
+from fedjoint.exchange.witnessing import WitnessDesk
+from fedjoint.identity.certificates import Certificate
+from fedjoint.identity.keys import PublicIdentity
+from fedjoint.strict import build
+from fedjoint.transport.services import exchange_pb2 as api
+from fedjoint.transport.services.handler import party_of, to_party
+
+__all__ = ["ExchangeService"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_UNITS = ("record", "patient")
+_MAX_EXAMPLES = 10**9
+#: How soon a holder asks for checkpoints again: soon while a run is on, else rarely.
+_SOON_MS, _LATER_MS = 250, 5_000
+
+
+class ExchangeService:
+    """A :class:`~fedjoint.transport.services.handler.Handler` on the exchange's database.
+
+    Args:
+        identity: The exchange.
+        store: Its database.
+        gate: Issues certificates.
+        desk: Where checkpoints wait.
+        now: The present.
+    """
+
+    def __init__(
+        self,
+        identity: PublicIdentity,
+        store: ExchangeStore,
+        *,
+        gate: Gate,
+        desk: WitnessDesk,
+        now: Now,
+    ) -> None:
+        self._identity, self._store, self._gate, self._desk = identity, store, gate, desk
+        self._now = now
+
+    def enrol(self, caller: Certificate, request: api.EnrolRequest) -> api.EnrolReply:
+        """Take a party in by its invitation."""
+        certificate = self._gate.enrol(
+            caller.serial,
+            party_of(request.party),
+            token=request.token,
+            request=request.request,
+            signature=request.signature,
+        )
+        return api.EnrolReply(certificate=certificate, exchange=to_party(self._identity))
+
+    def renew(self, caller: Certificate, request: api.RenewRequest) -> api.RenewReply:
+        """Issue a certificate for a new key."""
+        return api.RenewReply(certificate=self._gate.renew(caller.party, request.request))
+
+    def leave(self, caller: Certificate, request: api.LeaveRequest) -> api.LeaveReply:
+        """Revoke the caller's certificates; what it has signed stays signed."""
+        reason = f"left: {request.reason}"
+        self._store.members.revoke(caller.party, state="left", reason=reason, at=timestamp(self._now()))
+        return api.LeaveReply()
+
+    def register_dataset(self, caller: Certificate, request: api.RegisterDatasetRequest) -> api.RegisterDatasetReply:
+        """Note what records the caller has."""
+        if not _NAME.fullmatch(request.name):
+            raise DataError(f"dataset name '{request.name[:80]}'", expected=f"a match of {_NAME.pattern}")
+        schema = parse_canonical(request.schema, error=DataError, where="schema")
+        build(Schema, schema, error=DataError, where="schema")
+        if request.unit not in _UNITS or not 1 <= request.num_examples <= _MAX_EXAMPLES:
+            raise DataError(
+                f"{request.num_examples} examples of unit '{request.unit[:20]}'",
+                expected=f"1 to {_MAX_EXAMPLES}, of {' or '.join(_UNITS)}",
+            )
+        entry = DatasetEntry(
+            party=caller.party,
+            name=request.name,
+            schema=request.schema.decode(),
+            num_examples=request.num_examples,
+            unit=request.unit,
+            fits=request.quality.fits,
+            columns=request.quality.columns,
+            present=request.quality.present,
+            registered_at=timestamp(self._now()),
+        )
+        self._store.members.register(entry)
+        return api.RegisterDatasetReply(dataset=request.name)
+
+    def agreements(self, caller: Certificate, request: api.AgreementsRequest) -> api.AgreementsReply:
+        """The agreements that name the caller."""
+        return api.AgreementsReply(
+            agreements=[
+                api.AgreementSummary(
+                    sha256=found.agreement.sha256,
+                    purpose=found.agreement.terms.purpose,
+                    state=found.state,
+                    unsigned_by=found.agreement.unsigned,
+                    proposed_at=found.proposed_at,
+                )
+                for found in self._store.agreements.all(party=caller.party)
+            ]
+        )
+
+    def get_agreement(self, caller: Certificate, request: api.GetAgreementRequest) -> api.GetAgreementReply:
+        """One of them as a document."""
+        found = self._store.agreements.get(request.sha256, party=caller.party)
+        return api.GetAgreementReply(agreement=found.agreement.to_bytes())
+
+    def sign(self, caller: Certificate, request: api.SignRequest) -> api.SignReply:
+        """Add the caller's signature."""
+        at = timestamp(self._now())
+        missing = self._store.agreements.sign(request.sha256, caller.party, request.signature, at=at)
+        return api.SignReply(unsigned_by=missing)
+
+    def decline(self, caller: Certificate, request: api.DeclineRequest) -> api.DeclineReply:
+        """Note that the caller will not sign."""
+        at = timestamp(self._now())
+        self._store.agreements.decline(request.sha256, caller.party, request.reason, at=at)
+        return api.DeclineReply()
+
+    def run_status(self, caller: Certificate, request: api.RunStatusRequest) -> api.RunStatusReply:
+        """How far the runs of the caller's agreements are."""
+        if request.agreement:
+            mine = {self._store.agreements.get(request.agreement, party=caller.party).agreement.sha256}
+        else:
+            mine = {found.agreement.sha256 for found in self._store.agreements.all(party=caller.party)}
+        return api.RunStatusReply(runs=[_summary(run) for run in self._store.runs.all() if run.agreement in mine])
+
+    def statements(self, caller: Certificate, request: api.StatementsRequest) -> api.StatementsReply:
+        """The caller's statements."""
+        return api.StatementsReply(
+            statements=[
+                api.StatementSummary(id=found.run_id, run_id=found.run_id, agreement=found.agreement, at=found.at)
+                for found in self._store.runs.statements(caller.party)
+            ]
+        )
+
+    def get_statement(self, caller: Certificate, request: api.GetStatementRequest) -> api.GetStatementReply:
+        """One of them as a signed document."""
+        for found in self._store.runs.statements(caller.party):
+            if found.run_id == request.id:
+                return api.GetStatementReply(statement=found.document.encode())
+        raise RecordError(
+            f"there is no statement '{request.id[:40]}' of '{caller.party}'",
+            remedy="List them: fedjoint holder statements",
+        )
+
+    def file_claim(self, caller: Certificate, request: api.FileClaimRequest) -> api.FileClaimReply:
+        """Refuse: this exchange takes claims at its desk, where they are signed and confirmed."""
+        raise PoolError(
+            "this exchange takes no claims over the network",
+            remedy="File it with its operator, who uses `fedjoint claim file`.",
+        )
+
+    def claims(self, caller: Certificate, request: api.ClaimsRequest) -> api.ClaimsReply:
+        """None: they are kept by the pool's own commands."""
+        return api.ClaimsReply()
+
+    def checkpoints(self, caller: Certificate, request: api.CheckpointsRequest) -> api.CheckpointsReply:
+        """The checkpoints that wait for the caller's countersignature."""
+        pending = self._desk.pending(caller.party, {seen.origin: seen.size for seen in request.seen})
+        busy = any(run.state == "running" for run in self._store.runs.all())
+        return api.CheckpointsReply(
+            pending=[
+                api.PendingCheckpoint(checkpoint=one.checkpoint, seen_size=one.seen_size, proof=one.proof)
+                for one in pending
+            ],
+            again_ms=_SOON_MS if busy else _LATER_MS,
+        )
+
+    def witness(self, caller: Certificate, request: api.WitnessRequest) -> api.WitnessReply:
+        """Add the caller's countersignature."""
+        self._desk.take(caller.party, origin=request.origin, size=request.size, signature=request.signature)
+        return api.WitnessReply()
+
+
+def _summary(run: RunEntry) -> api.RunSummary:
+    return api.RunSummary(
+        run_id=run.run_id,
+        agreement=run.agreement,
+        state=run.state,
+        round=run.round,
+        rounds=run.rounds,
+        started_at=run.started_at or "",
+        ended_at=run.ended_at or "",
+        words=run.words,
+        model_sha256=run.model_sha256 or "",
+    )

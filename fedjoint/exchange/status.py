@@ -1,0 +1,74 @@
+"""How an exchange stands, for its operator: of its database, and of what the process that serves says."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from typing import Any
+
+from fedjoint.exchange.home import ExchangeHome
+from fedjoint.exchange.store_sql import ExchangeStore
+
+__all__ = ["status_of"]
+
+
+def status_of(home: ExchangeHome, store: ExchangeStore) -> dict[str, Any]:
+    """What there is to say, as plain JSON values: ``serving``, ``parties``, ``agreements``, ``runs``.
+
+    Args:
+        home: The exchange's folder.
+        store: Its database.
+    """
+    serving = _serving(home)
+    links = serving.pop("holders") if serving else {}
+    datasets = store.members.datasets()
+    return {
+        "serving": serving,
+        "parties": [
+            {
+                "id": member.id,
+                "name": member.name,
+                "state": member.state,
+                "connected": bool(links.get(member.id, {}).get("connected")),
+                "link": links.get(member.id),
+                "datasets": [
+                    {"name": one.name, "num_examples": one.num_examples, "unit": one.unit, "fits": one.fits}
+                    for one in datasets
+                    if one.party == member.id
+                ],
+            }
+            for member in store.members.all()
+        ],
+        "agreements": [
+            {
+                "sha256": found.agreement.sha256,
+                "purpose": found.agreement.terms.purpose,
+                "state": found.state,
+                "unsigned_by": list(found.agreement.unsigned),
+                "declined_by": found.declined,
+                "proposed_at": found.proposed_at,
+            }
+            for found in store.agreements.all()
+        ],
+        "runs": [{**vars(run), "stragglers": json.loads(run.stragglers)} for run in store.runs.all()],
+    }
+
+
+def _serving(home: ExchangeHome) -> dict[str, Any] | None:
+    """What the process that serves said last; None if there is none: it would hold the lock."""
+    try:
+        handle = os.open(home.process, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        try:
+            said: dict[str, Any] = json.loads(home.status.read_bytes())
+        except (OSError, ValueError):
+            said = {"at": None, "pid": None, "port": None, "holders": {}}  # it has just started
+        return said
+    finally:
+        os.close(handle)
+    return None

@@ -1,0 +1,202 @@
+"""A holder's data sets: where the records are, how they are read, and what their releases may cost in all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
+from fedjoint.agreement.schema import Schema
+from fedjoint.data.encode import encode
+from fedjoint.data.quality import QualityReport, check_quality
+from fedjoint.data.records import Examples, Table
+from fedjoint.data.sources import read_table
+from fedjoint.errors import DataError
+from fedjoint.files import replace_file
+from fedjoint.node.home import Home
+from fedjoint.privacy.ledger_file import LifetimeLedger
+from fedjoint.strict import build, strict
+from fedjoint.transport.services import exchange_pb2 as api
+
+__all__ = ["DatasetNote", "Source", "add_dataset", "dataset", "datasets", "examples_of", "lifetime_of", "registration"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where records are: a file, or a table of a database.
+
+    Args:
+        file: Absolute path of a CSV or Parquet file.
+        table: Of a database, ``schema.table`` where it is not in the default schema.
+        url_file: Absolute path of the file of mode 0600 that holds the database's URL.
+
+    Raises:
+        DataError: both or neither is named.
+    """
+
+    file: str | None = None
+    table: str | None = None
+    url_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.file is None) == (self.table is None) or (self.table is None) != (self.url_file is None):
+            raise DataError("a source that is neither a file nor a table with a URL file", expected="one of both")
+
+    def read(self) -> Table:
+        """All records, as text.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        if self.file is not None:
+            return read_table(Path(self.file))
+        assert self.table is not None and self.url_file is not None
+        from fedjoint.data.sources_sql import read_sql_table, read_url
+
+        return read_sql_table(read_url(Path(self.url_file)), self.table)
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class DatasetNote:
+    """What a node keeps of a data set; the records stay where they are.
+
+    Args:
+        name: The holder's own name for it, 1 to 63 of a-z, 0-9, ``_``, ``-``.
+        source: Where the records are.
+        schema: What the columns mean, as the holder declares them.
+        patient: Column that says whose each record is; None: not known.
+        added_at: When, ISO 8601 in UTC.
+
+    Raises:
+        DataError: the name is malformed, or the patient's column is an input.
+    """
+
+    name: str
+    source: Source
+    schema: Schema
+    patient: str | None = None
+    added_at: str
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise DataError(f"data set '{self.name[:80]}'", expected="a name of 1 to 63 of a-z, 0-9, _ and -")
+        if self.patient in [self.schema.target.name, *(column.name for column in self.schema.columns)]:
+            raise DataError(f"the schema uses the patient column '{self.patient}'", remedy="Remove it from the schema.")
+
+    @property
+    def unit(self) -> Literal["record", "patient"]:
+        """What privacy can be of."""
+        return "record" if self.patient is None else "patient"
+
+
+def add_dataset(home: Home, note: DatasetNote, *, make_ledger: Callable[[Path], None] | None = None) -> QualityReport:
+    """Add records that fit their schema; a report that says otherwise is given back, and nothing is kept.
+
+    Args:
+        home: The holder's folder.
+        note: The data set.
+        make_ledger: Makes its lifetime ledger at the path given; None: it has none.
+
+    Raises:
+        DataError: there is a data set of that name, or the records cannot be read.
+        PrivacyError: the ledger cannot be made.
+    """
+    path = _path(home, note.name)
+    if path.exists():
+        raise DataError(f"there is a data set '{note.name}'", remedy="Choose another name.")
+    report = check_quality(note.source.read(), note.schema)
+    if report.fits:
+        examples_of(note, note.schema)  # whatever stands against using them is said now
+        if make_ledger is not None:
+            make_ledger(_ledger(home, note.name))
+        replace_file(path, canonical_bytes(note), mode=0o600)
+    return report
+
+
+def datasets(home: Home) -> tuple[DatasetNote, ...]:
+    """All data sets in alphabetical order."""
+    return tuple(_read(path) for path in sorted(home.data.glob("*.json")))
+
+
+def dataset(home: Home, name: str) -> DatasetNote:
+    """One data set.
+
+    Raises:
+        DataError: there is none of that name.
+    """
+    names = [note.name for note in datasets(home)]
+    if name not in names:
+        raise DataError(
+            f"there is no data set '{name}'",
+            expected="one of: " + ", ".join(names) if names else "",
+            remedy="Add it: fedjoint holder data add FILE --schema FILE",
+        )
+    return _read(_path(home, name))
+
+
+def examples_of(note: DatasetNote, schema: Schema) -> Examples:
+    """The records as an agreed schema encodes them.
+
+    Raises:
+        DataError: they cannot be read, or do not fit it.
+    """
+    table = note.source.read()
+    examples = encode(table, schema)
+    if note.patient is None:
+        return examples
+    patients = table.column(note.patient)
+    if not all(patients):
+        raise DataError(f"column '{note.patient}' is empty somewhere", remedy="Say of every record whose it is.")
+    groups = np.unique(patients.astype(str), return_inverse=True)[1].astype(np.int64)
+    return Examples(features=examples.features, targets=examples.targets, groups=groups)
+
+
+def lifetime_of(home: Home, note: DatasetNote, *, now: Callable[[], str]) -> LifetimeLedger | None:
+    """The data set's lifetime ledger, if it has one."""
+    path = _ledger(home, note.name)
+    return LifetimeLedger(path, now=now) if path.exists() else None
+
+
+def registration(note: DatasetNote) -> api.RegisterDatasetRequest:
+    """What the exchange is told of a data set: how many records and patients, and that they fit.
+
+    Raises:
+        DataError: the records cannot be read.
+    """
+    table = note.source.read()
+    report = check_quality(table, note.schema)
+    patients = 0 if note.patient is None else len(np.unique(table.column(note.patient).astype(str)))
+    return api.RegisterDatasetRequest(
+        name=note.name,
+        schema=canonical_bytes(note.schema),
+        num_examples=report.num_records,
+        num_patients=patients,
+        unit=note.unit,
+        quality=api.Quality(
+            fits=report.fits,
+            columns=len(report.columns),
+            present=sum(column.is_there for column in report.columns),
+        ),
+    )
+
+
+def _path(home: Home, name: str) -> Path:
+    return home.data / f"{name}.json"
+
+
+def _ledger(home: Home, name: str) -> Path:
+    return home.data / f"{name}.ledger"
+
+
+def _read(path: Path) -> DatasetNote:
+    value = parse_canonical(path.read_bytes(), error=DataError, where=path.name)
+    return build(DatasetNote, value, error=DataError, where=path.name)

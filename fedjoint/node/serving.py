@@ -1,0 +1,66 @@
+"""What a node does with tasks: the holder of the agreement that each is under does it, or nobody.
+
+A node runs the installed package and nothing else. A task is data: its kind is one of a fixed list, its body is built
+by a strict codec, and what it may cost or open is decided by the holder before anything is computed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from fedjoint.errors import FedjointError, TrainingError
+from fedjoint.node.agreements import holder_for
+from fedjoint.node.home import Home
+from fedjoint.training.holder import Holder
+from fedjoint.training.plan import Kind, Parcel, Task
+
+__all__ = ["NodeHolders"]
+
+_log = logging.getLogger(__name__)
+
+
+class NodeHolders:
+    """The holder's parts in its agreements, each opened with its first task.
+
+    Args:
+        home: The holder's folder.
+        now: Gives the time, ISO 8601 in UTC.
+    """
+
+    def __init__(self, home: Home, *, now: Callable[[], str]) -> None:
+        self._home, self._now = home, now
+        self._holders: dict[str, Holder] = {}
+
+    def answer(self, kind: Kind, task: Parcel) -> Parcel:
+        """Do a task, or refuse it.
+
+        Raises:
+            FedjointError: why it is refused; nothing has left the holder.
+        """
+        body = task.body
+        if not isinstance(body, Task):
+            raise TrainingError(f"a task of type {type(body).__name__}", expected="one under an agreement")
+        facts = {
+            "task": kind,
+            "agreement": body.agreement_sha256,
+            "run": body.run_id,
+            "round": getattr(body, "round", None),
+        }
+        try:
+            reply = self._holder(body.agreement_sha256).answer(kind, task)
+        except FedjointError as refusal:
+            _log.warning("refused", extra={"facts": {**facts, "code": refusal.code, "why": str(refusal)}})
+            raise
+        _log.info("done", extra={"facts": facts})
+        return reply
+
+    def close(self) -> None:
+        """Wipe the keys from memory; another process can take the runs up again."""
+        for holder in self._holders.values():
+            holder.close()
+
+    def _holder(self, agreement_sha256: str) -> Holder:
+        if agreement_sha256 not in self._holders:
+            self._holders[agreement_sha256] = holder_for(self._home, agreement_sha256, now=self._now)
+        return self._holders[agreement_sha256]

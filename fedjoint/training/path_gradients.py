@@ -1,0 +1,160 @@
+"""Where the gradient along a round's path comes from: the exchange's own records, or the sum of the holders' parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedjoint.agreement.terms import Terms
+from fedjoint.privacy.validation_plan import gradient_noise_sd, read_gradient
+from fedjoint.strict import strict
+from fedjoint.training.aggregate import ServerState, mean_rate
+from fedjoint.training.optimizer import linear_step
+from fedjoint.training.release_round import OpenedRelease
+from fedjoint.training.validation import longest_update
+from fedjoint.valuation.aumann_shapley import path_gradient
+
+__all__ = ["AskHolders", "ExchangeGradients", "HolderGradients", "PathGradients", "Reference", "SavedNoise"]
+
+Vector = npt.NDArray[np.float64]
+#: Has the validation gradient of a round released and opened.
+AskHolders = Callable[[int], OpenedRelease]
+
+
+class Reference(Protocol):
+    """The exchange's reference set, on which the model's worth is measured."""
+
+    def loss(self, model: npt.NDArray[np.floating[Any]]) -> float:
+        """Mean loss of a model."""
+        ...
+
+    def gradient(self, model: npt.NDArray[np.floating[Any]]) -> Vector:
+        """Gradient of the mean loss, float64 [D]."""
+        ...
+
+    def metrics(self, model: npt.NDArray[np.floating[Any]]) -> Mapping[str, float | None]:
+        """What people read: AUC, accuracy."""
+        ...
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class SavedNoise:
+    """What is known of the noise in gradients so far, for whoever keeps it between two processes.
+
+    Args:
+        remembered: Holder to the length of its part in the server's memory, at most.
+        variance: Holder to the variance of its contribution.
+    """
+
+    remembered: dict[str, float] = field(default_factory=dict)
+    variance: dict[str, float] = field(default_factory=dict)
+
+
+class PathGradients(Protocol):
+    """Gives each round's path gradient, and says how far it is off."""
+
+    def of_round(self, number: int, before: ServerState, after: ServerState) -> Vector:
+        """Minus the mean gradient of the loss along the path, float64 [D]; asked once a round, in order."""
+        ...
+
+    def take_part(self, contributors: Sequence[str], after: ServerState) -> None:
+        """Account for who moved the model along that path, with the server's state after the round."""
+        ...
+
+    def noise_error(self, holder: str) -> float:
+        """Standard error of the holder's contribution by noise in the gradients, in units of the utility."""
+        ...
+
+    def saved(self) -> SavedNoise:
+        """What :meth:`restore` needs."""
+        ...
+
+    def restore(self, saved: SavedNoise) -> None:
+        """Go on from what :meth:`saved` gave."""
+        ...
+
+
+class ExchangeGradients:
+    """Path gradients of the exchange's own reference set, which carry no noise.
+
+    Args:
+        reference: Gives the loss's gradient.
+        points: Nodes of the quadrature.
+    """
+
+    def __init__(self, reference: Reference, *, points: int) -> None:
+        self._reference, self._points = reference, points
+
+    def of_round(self, number: int, before: ServerState, after: ServerState) -> Vector:
+        """See :class:`PathGradients`."""
+        start, end = before.model.astype(np.float64), after.model.astype(np.float64)
+        return path_gradient(self._reference.gradient, start, end, points=self._points)
+
+    def take_part(self, contributors: Sequence[str], after: ServerState) -> None:
+        """Do nothing."""
+
+    def noise_error(self, holder: str) -> float:
+        """No noise, no error."""
+        return 0.0
+
+    def saved(self) -> SavedNoise:
+        """Nothing."""
+        return SavedNoise()
+
+    def restore(self, saved: SavedNoise) -> None:
+        """Do nothing."""
+
+
+class HolderGradients:
+    """Path gradients of records that the holders keep out of training: one opened sum a round.
+
+    Args:
+        terms: The agreement.
+        ask: See :data:`AskHolders`.
+
+    Guarantees:
+        :meth:`noise_error` is an upper bound, from public constants alone: the lengths of updates are encrypted.
+    """
+
+    def __init__(self, terms: Terms, ask: AskHolders) -> None:
+        self._terms, self._ask, self._sd = terms, ask, 0.0
+        self._remembered = dict.fromkeys(terms.holder_ids, 0.0)
+        self._variance = dict.fromkeys(terms.holder_ids, 0.0)
+
+    def of_round(self, number: int, before: ServerState, after: ServerState) -> Vector:
+        """See :class:`PathGradients`.
+
+        Raises:
+            TrainingError: too few holders released their part, or opened the sum.
+        """
+        opened = self._ask(number)
+        self._sd = gradient_noise_sd(self._terms, opened.contributors)
+        return read_gradient(self._terms, opened.values, opened.contributors)
+
+    def take_part(self, contributors: Sequence[str], after: ServerState) -> None:
+        """Add up the squares of ``s |part in the step|``, with what the server remembers of earlier updates."""
+        if not self._sd:
+            return
+        step, rate = linear_step(after, self._terms.training), mean_rate(self._terms, contributors)
+        for holder, before in self._remembered.items():
+            sent = rate * longest_update(self._terms, holder) if holder in contributors else 0.0
+            self._remembered[holder] = step.decay * before + sent
+            self._variance[holder] += (self._sd * float(step.scale.max()) * self._remembered[holder]) ** 2
+
+    def noise_error(self, holder: str) -> float:
+        """See the class."""
+        return math.sqrt(self._variance[holder])
+
+    def saved(self) -> SavedNoise:
+        """See :class:`PathGradients`."""
+        return SavedNoise(remembered=dict(self._remembered), variance=dict(self._variance))
+
+    def restore(self, saved: SavedNoise) -> None:
+        """See :class:`PathGradients`."""
+        self._remembered, self._variance = dict(saved.remembered), dict(saved.variance)
