@@ -175,7 +175,11 @@ def sign_by_all(terms: Terms, coordinator: Identity, holders: Mapping[str, Holde
 
 
 def make_consortium(
-    sizes: Mapping[str, int] = SIZES, *, flipped: Mapping[str, float] | None = None, workplace: Workplace | None = None, **agreed: Any
+    sizes: Mapping[str, int] = SIZES,
+    *,
+    flipped: Mapping[str, float] | None = None,
+    workplace: Workplace | None = None,
+    **agreed: Any,
 ) -> Consortium:
     """Make parties with fresh keys that have all signed; ``agreed`` goes to :func:`make_terms`."""
     coordinator = Identity.create("exchange", "Exchange")

@@ -336,7 +336,9 @@ class HolderRun:
             self._move_on(opening, subject, levels.view(np.uint8), before=before)
         opened = self._memory.facts.opened_sum
         assert opened is not None  # now or before
-        return opened.reply, {"sum": self._memory.blob("sum") or b""} if opening.reveal else {}
+        plain_sum = self._memory.blob("sum")
+        assert plain_sum is not None  # it is kept with what was said of it
+        return opened.reply, {"sum": plain_sum} if opening.reveal else {}
 
     def _move_on(self, opening: Opening, subject: ToOpen, plain_sum: Bytes, *, before: ServerState) -> None:
         """Take the opened sum into the model, and remember both."""

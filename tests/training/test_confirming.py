@@ -147,8 +147,8 @@ def test_a_sum_of_too_few_of_strangers_or_of_no_place_is_not_confirmed():
     for contributors in (("bern",), ("ahus", "delft")):
         with pytest.raises(EncryptionError, match="a sum of"):
             cheater.confirm("ahus", ToOpen(slot=1, contributors=contributors, sha256="ab" * 32))
-    with pytest.raises(EncryptionError, match="nothing is opened in place 6 of this run; expected at most 5"):
-        cheater.confirm("ahus", ToOpen(slot=6, contributors=ALL, sha256="ab" * 32))
+    with pytest.raises(EncryptionError, match="nothing is opened in place 5 of this run; expected at most 4"):
+        cheater.confirm("ahus", ToOpen(slot=5, contributors=ALL, sha256="ab" * 32))
     for wrong in ({"slot": -1, "contributors": ALL}, {"slot": 1, "contributors": ("bern", "ahus")}):
         with pytest.raises(InvalidValue, match="what is to be opened in place"):
             ToOpen(sha256="ab" * 32, **wrong)
@@ -171,7 +171,7 @@ def test_a_holder_that_vanishes_before_it_confirms_stops_nothing_while_a_quorum_
     run = complete(parties, reachable=gone("bern", when=lambda kind, body: kind == "confirm"))
     assert run.contributors == [ALL] * 3
     confirmed = run.facts("opening.confirmed")
-    assert [facts["subject"]["slot"] for facts in confirmed] == [1, 2, 3, 5]
+    assert [facts["subject"]["slot"] for facts in confirmed] == [1, 2, 3, 4]
     assert all(list(facts["confirmations"]) == ["ahus", "cork"] for facts in confirmed)
 
 
@@ -200,6 +200,6 @@ def test_a_confirmation_that_its_holder_did_not_sign_does_not_count():
 
 
 def test_contributions_that_no_quorum_confirms_are_not_opened():
-    away = gone("bern", "cork", when=lambda kind, body: kind == "confirm" and body.subject.slot == 5)
+    away = gone("bern", "cork", when=lambda kind, body: kind == "confirm" and body.subject.slot == 4)
     with pytest.raises(ValuationError, match="the contributions were confirmed by 1 of at least 2 holders"):
         complete(make_consortium(), reachable=away)

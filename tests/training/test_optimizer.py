@@ -126,9 +126,7 @@ def test_holders_that_missed_rounds_catch_up_with_what_the_optimiser_remembers(n
     )
     assert contributors == [("ahus", "bern", "cork"), *[("ahus", "cork")] * 2, *[("ahus", "bern", "cork")] * 2]
     for holder in parties.holders.values():
-        assert (
-            state_bytes(holder._runs[parties.agreement.sha256]._state).tobytes() == state_bytes(state).tobytes()
-        )
+        assert state_bytes(holder._runs[parties.agreement.sha256]._state).tobytes() == state_bytes(state).tobytes()
 
 
 def test_momentum_goes_further_than_sgd_along_the_same_valley():

@@ -18,6 +18,8 @@ from fedjoint.training.checkpoint import MemoryStore
 from fedjoint.training.coordinator import Coordinator
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_state import RunStore
+from fedjoint.training.parts import PartedChannel
+from fedjoint.training.workplace import Workplace
 from tests.fakes import (
     ANYTHING,
     LOCAL_PRIVACY,
@@ -32,7 +34,7 @@ from tests.fakes import (
 
 ALL = ("ahus", "bern", "cork")
 #: Steps of an undisturbed run lie below; later kills never come.
-STEPS = 200
+STEPS = 280
 
 
 class Killed(BaseException):
@@ -177,7 +179,7 @@ class World:
                 self.parties.coordinator,
                 self.parties.session,
                 start=self.parties.start,
-                channel=self,
+                channel=PartedChannel(self, self.parties.session, Workplace()),
                 reference=self.parties.reference,
                 log=self.log,
                 store=self.kept,
@@ -240,7 +242,10 @@ def check(world, **training):
     of_rounds = [body["round"] for kind, body in world.written if kind == "round.opened"]
     assert of_rounds == list(range(1, len(world.rounds) + 1))
     assert [body["round"] for kind, body in world.written if kind == "round.summed"] == of_rounds
-    once = [kind for kind, _ in world.written if not kind.startswith("round.") and not kind.endswith(".refused")]
+    confirmed = [body["subject"]["slot"] for kind, body in world.written if kind == "opening.confirmed"]
+    assert confirmed == sorted(set(confirmed)) and {*of_rounds, 4} <= set(confirmed)
+    many = ("round.", "opening.")
+    once = [kind for kind, _ in world.written if not kind.startswith(many) and not kind.endswith(".refused")]
     early = ["run.ended_early"] if len(world.rounds) < 3 else []
     assert once == ["holders.joined", "key.shared", *early, "contributions.opened"]
 
