@@ -32,6 +32,7 @@ from fedjoint.privacy.ledger_file import LifetimeLedger, create_ledger
 from fedjoint.privacy.lifetime import lifetime_budget
 from fedjoint.simulation.agreeing import bring_together, compose_terms, sign_by_all
 from fedjoint.simulation.running import grid_of, reference_of
+from fedjoint.simulation.sizes import released_sizes
 from fedjoint.training.session import Session
 
 ROUNDS, AGREEMENT = 5, "a" * 64
@@ -69,11 +70,20 @@ def run_until_killed(ledger_path: Path, releases: Path, generation: int) -> None
 
 
 def train_once(mode: str, hear: Callable[[str, int], None], lifetimes: dict[str, LifetimeLedger]) -> None:
-    """One run of a breast cancer study over four made-up holders; ``hear`` is told of each update before it is sent."""
+    """One run of a breast cancer study over four made-up holders; ``hear`` is told of each update before it is sent.
+
+    Round 0 is the number of a holder's records, which is released once and then kept beside the ledger.
+    """
     config = load_config([*STUDY, f"privacy={mode}"])
     dataset = load_dataset(config.data)
     division = divide(dataset, reference_fraction=0.34, minimum_examples=10, seed=0)
-    parties = bring_together(division, observer=lambda holder, number, _: hear(holder, number), lifetimes=lifetimes)
+    first = [name for name, ledger in lifetimes.items() if not ledger.path.with_suffix(".size.json").exists()]
+    sizes = released_sizes(config.privacy, division, ledgers=lifetimes)
+    for name in first:
+        hear(name, 0)
+    parties = bring_together(
+        division, observer=lambda holder, number, _: hear(holder, number), lifetimes=lifetimes, sizes=sizes
+    )
     terms = compose_terms(config, dataset, division, parties)
     train(
         Session(agreement=sign_by_all(terms, parties), run_id=secrets.token_hex(16)),

@@ -4,9 +4,10 @@
 
 All post entries of two sides to a database on disk. python-accounting commits each entry; ours is measured so too,
 and with 500 entries a transaction. ``postings_per_s`` are per second of the client's processor time,
-``wall_postings_per_s`` of the clock, medians of repetitions that take turns. ``settled`` rows post metered queries,
-settle them every 50,000 and verify all of it in one process. python-accounting is installed into .venv-python-
-accounting by this script, without its MySQL driver; PostgreSQL is started by it too (postgres.py).
+``wall_postings_per_s`` of the clock, medians of repetitions that take turns. ``settled`` rows are whole pools:
+metered queries are taken in, settled every 50,000, paid, exported, and the export is verified, in one process.
+python-accounting is installed into .venv-python-accounting by this script, without its MySQL driver; PostgreSQL is
+started by it too (postgres.py).
 """
 
 import argparse
@@ -50,10 +51,10 @@ def worker(python: str | Path, script: str, *arguments: str) -> Row:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def fedjoint(store: str, entries: int, per_transaction: int, *more: str) -> Row:
+def fedjoint(store: str, entries: int, per_transaction: int) -> Row:
     """Ours, on an empty database."""
     with database(store) as url:
-        return worker(sys.executable, "ledger_fedjoint.py", url, str(entries), str(per_transaction), *more)
+        return worker(sys.executable, "ledger_fedjoint.py", url, str(entries), str(per_transaction))
 
 
 def python_accounting(python: Path, store: str, entries: int) -> Row:
@@ -103,8 +104,9 @@ def throughput(store: str, peer: Path | None, *, quick: bool) -> list[Row]:
 
 
 def settled(store: str, events: int) -> Row:
-    """One row: so many events posted, settled and verified."""
-    row = fedjoint(store, events, 500, "settle")
+    """One row: so many revenues taken in, settled, paid, exported and verified by a pool."""
+    with database(store) as url, tempfile.TemporaryDirectory() as folder:
+        row = worker(sys.executable, "pool_year.py", url, str(events), folder)
     if row["problems"] or row["receivable"] != -5 * events:
         raise SystemExit(f"the books of {events} events are wrong: {row}")
     return {
@@ -116,6 +118,7 @@ def settled(store: str, events: int) -> Row:
         "events": events,
         "peak_rss_mb": round(row["peak_rss_mb"]),
         "settled": True,
+        "exported_events_per_s": round(events / row["export_cpu_s"]),
         "verified_events_per_s": round(events / row["verify_cpu_s"]),
     }
 

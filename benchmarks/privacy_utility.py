@@ -37,6 +37,7 @@ from fedjoint.simulation.agreeing import bring_together, compose_terms
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.running import reference_of
 from fedjoint.simulation.simulate import Prepared, prepare
+from fedjoint.simulation.sizes import released_sizes
 from fedjoint.training.aggregate import apply_sum
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.optimizer import start_state
@@ -101,7 +102,7 @@ def flamby(folder: Path, seeds: Sequence[int]) -> Iterator[Row]:
         for seed in seeds:
             delta = [] if epsilon is None else [f"privacy.delta={FLAMBY_DELTA}"]
             config, updates = load_config([*settings(mode, epsilon, seed), *delta]), UpdateLog()
-            parties = bring_together(division, observer=updates)
+            parties = bring_together(division, observer=updates, sizes=released_sizes(config.privacy, division))
             prepared = Prepared(
                 dataset=dataset,
                 division=division,

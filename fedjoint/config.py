@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from fedjoint.agreement.release_terms import SIZE_NOISE
 from fedjoint.agreement.terms import ModelTerms
 from fedjoint.data.datasets.load import DataOptions
 from fedjoint.errors import ConfigError
@@ -51,6 +52,8 @@ class RunConfig:
         name: Of the run.
         folder: Of all runs.
         budgets: Folder of the holders' lifetime budgets, each made when it is missing; None: runs are not added up.
+        policies: Folder of the holders' own policies, each ``HOLDER.yaml``; a holder without one accepts whatever a
+            simulation may do, and so do all if None.
         budget_epsilon: Limit of a budget that is made.
         budget_epsilon_if_opened: The same if a holder's own ciphertexts were opened.
         budget_delta: Of both.
@@ -59,6 +62,7 @@ class RunConfig:
     name: str | None = None
     folder: str = "runs"
     budgets: str | None = None
+    policies: str | None = None
     budget_epsilon: float = 8.0
     budget_epsilon_if_opened: float = 24.0
     budget_delta: float = 1e-5
@@ -100,8 +104,8 @@ class PrivacyConfig:
         epsilon_if_opened: Of mode ``joint``.
         contributions_noise_multiplier: Of mode ``joint``.
         insecure_seed: Makes the noise reproducible.
-        sizes: ``released``: the agreement states each holder's number of examples as a noisy count that is charged;
-            ``certified``: as it is, a public constant. Without noise it is always the latter.
+        sizes_noise_multiplier: Noise on the number of examples that the agreement states of each holder, in examples,
+            charged to epsilon; None, and always in mode ``none``: as it is, a public constant.
         metrics: Whether AUC and accuracy on records that holders keep out of training are released, with noise.
         held_out: Fraction of records kept out for them, and for ``valuation.reference=holders``.
     """
@@ -116,7 +120,7 @@ class PrivacyConfig:
     contributions_noise_multiplier: float | None = None
     unit: Literal["record", "patient"] = "record"
     insecure_seed: int | None = None
-    sizes: Literal["released", "certified"] = "released"
+    sizes_noise_multiplier: float | None = SIZE_NOISE
     metrics: bool = False
     held_out: float = 0.2
 

@@ -50,3 +50,6 @@ def log_to(stream: TextIO = sys.stderr, *, level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("fedjoint").setLevel(level.upper())
+    flower = logging.getLogger("flwr")  # it brings a handler and colours of its own
+    flower.handlers[:], flower.propagate = [], True
+    flower.setLevel(logging.WARNING)

@@ -129,6 +129,8 @@ def plain(value: Any) -> Any:
         >>> plain((1, "a", {"b": (2.5, None)}))
         [1, 'a', {'b': [2.5, None]}]
     """
+    if value is None or isinstance(value, (str, int, float)):
+        return value  # first, as there are far more of them than of anything else
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -13,6 +13,9 @@ from fedjoint.strict import plain
 
 __all__ = ["canonical_bytes", "parse_canonical", "sha256_hex"]
 
+#: Whole numbers from here on have no exact spelling in JSON.
+_TOO_LARGE = 1 << 53
+
 
 def canonical_bytes(value: Any) -> bytes:
     """Canonical JSON (RFC 8785) of plain values or frozen dataclasses.
@@ -26,9 +29,28 @@ def canonical_bytes(value: Any) -> bytes:
         b'{"a":[true,null],"b":1}'
     """
     try:
-        return rfc8785.dumps(plain(value))
+        value = plain(value)
+        if _is_usual(value):
+            return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+        return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, ValueError, RecursionError) as problem:
         raise AgreementError(f"this value has no canonical JSON: {problem}") from None
+
+
+def _is_usual(value: Any) -> bool:
+    """Whether Python's own, much quicker writer spells a value as RFC 8785 does.
+
+    It writes strings, whole numbers and literals the same way. Only floats differ, numbers beyond 2^53, which must be
+    refused, and the order of keys that are not ASCII.
+    """
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is int:
+        return bool(-_TOO_LARGE < value < _TOO_LARGE)
+    if kind is dict:
+        return all(key.isascii() and _is_usual(item) for key, item in value.items())
+    return kind is list and all(_is_usual(item) for item in value)
 
 
 def sha256_hex(data: bytes) -> str:
@@ -50,7 +72,7 @@ def parse_canonical(data: bytes, *, error: type[FedjointError], where: str) -> A
 
     def number(digits: str) -> int | float:
         # the canonical form of 1e20 is all digits: beyond 2^53 they are a float's, and an integer's are refused below
-        return int(digits) if abs(int(digits)) < 1 << 53 else float(digits)
+        return int(digits) if abs(int(digits)) < _TOO_LARGE else float(digits)
 
     def refuse(_: str) -> NoReturn:
         raise ValueError("NaN or infinity")

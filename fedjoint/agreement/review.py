@@ -107,8 +107,13 @@ def load_policy(path: Path) -> HolderPolicy:
     """Read a holder's policy from its own YAML or JSON file; what it does not name has its default.
 
     Raises:
-        AgreementError: the file is missing, malformed, or has an unknown key, a wrong type or an impossible limit.
+        AgreementError: the file is missing, malformed, or has an unknown key, a wrong type or an impossible limit; or
+            others than its owner may write it.
     """
+    if path.exists() and path.stat().st_mode & 0o022:
+        raise AgreementError(
+            f"policy file '{path}' may be written by others than its owner", remedy=f"Run: chmod go-w '{path}'"
+        )
     value = read_settings(path, most_bytes=MAX_POLICY_BYTES, error=AgreementError, what="policy file")
     return build(HolderPolicy, {} if value is None else value, error=AgreementError, where="policy")
 

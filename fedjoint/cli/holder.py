@@ -15,6 +15,7 @@ _VERBS: Verbs = {
     "init": ("fedjoint.cli.holder_init", "Make a holder's folder: keys, policy, settings."),
     "join": ("fedjoint.cli.holder_join", "Enrol with an exchange by its invitation."),
     "leave": ("fedjoint.cli.holder_leave", "Leave the exchange; its certificate ends at once."),
+    "policy": ("fedjoint.cli.holder_policy", "Your own limits: write them, show them, hold an agreement against them."),
     "review": ("fedjoint.cli.holder_review", "An agreement in plain words, beside your own policy."),
     "sign": ("fedjoint.cli.holder_sign", "Sign an agreement that your policy allows."),
     "start": ("fedjoint.cli.holder_start", "Take part in runs until told to stop."),

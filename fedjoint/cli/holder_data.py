@@ -10,6 +10,7 @@ __all__ = ["command"]
 
 _VERBS: Verbs = {
     "add": ("fedjoint.cli.holder_data_add", "Add a file or a table with its schema, after a check."),
+    "check": ("fedjoint.cli.holder_data_check", "Compare records with a schema, for your own eyes."),
     "list": ("fedjoint.cli.holder_data_list", "What there is."),
 }
 

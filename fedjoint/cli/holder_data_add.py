@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedjoint.agreement.release_terms import SIZE_NOISE
 from fedjoint.cli.holder_home import home_option
 from fedjoint.errors import ConfigError
 
@@ -31,6 +32,14 @@ __all__ = ["command"]
 )
 @click.option("--epsilon", type=float, metavar="E", help="Make a lifetime budget: the most all runs may ever cost.")
 @click.option("--delta", type=float, metavar="D", help="With --epsilon: below 1 / number of records.")
+@click.option(
+    "--size-noise",
+    type=click.FloatRange(0, 1e6),
+    default=SIZE_NOISE,
+    show_default=True,
+    metavar="SD",
+    help="Noise with which the exchange is told how many there are; 0: as it is, if the number is public anyway.",
+)
 @home_option
 def command(
     source: str,
@@ -38,13 +47,14 @@ def command(
     url_file: Path | None,
     epsilon: float | None,
     delta: float | None,
+    size_noise: float,
     folder: Path,
     **named: str | None,
 ) -> int:
     """Check records against their schema, keep where they are, and tell the exchange how many there are.
 
-    The report is for your eyes: the exchange learns the columns' meaning, how many records (and patients) there are,
-    and that they fit. Exits with 1, and adds nothing, if they do not.
+    The report is for your eyes: the exchange learns the columns' meaning, about how many records (or patients) there
+    are, and that they fit. Exits with 1, and adds nothing, if they do not.
 
     \b
     Examples:
@@ -66,6 +76,7 @@ def command(
         source=place,
         schema=load_schema(schema),
         patient=named["patient"],
+        size_noise=size_noise or None,
         added_at=now(),
     )
     report = add_dataset(home, note, make_ledger=_ledger_maker(home, note, epsilon, delta))
@@ -76,7 +87,7 @@ def command(
     say(f"Added '{note.name}'.", "bold")
     if home.joined.exists():
         with connect(home, settings) as client:
-            known_as = client.register_dataset(registration(note)).dataset
+            known_as = client.register_dataset(registration(home, note, now=now)).dataset
         say(f"The exchange knows it as '{known_as}'.")
     else:
         say("The exchange hears of it when you join.")

@@ -33,7 +33,7 @@ def command(target: str, invite: Path, folder: Path) -> None:
       fedjoint holder join exchange.example:7443 --invite bern.invitation --home bern
       ssh exchange cat bern.invitation | fedjoint holder join exchange.example:7443 --invite - --home bern
     """
-    from fedjoint.cli.holder_home import opened, say
+    from fedjoint.cli.holder_home import now, opened, say
     from fedjoint.identity.certificates import fingerprint_of
     from fedjoint.identity.invitation import read_invitation
     from fedjoint.node.credentials import connect, join, own_certificate
@@ -51,5 +51,5 @@ def command(target: str, invite: Path, folder: Path) -> None:
     say(f"The certificate is valid until {own_certificate(home).not_after:%Y-%m-%d}; the node renews it by itself.")
     with connect(home, settings) as client:
         for note in datasets(home):
-            client.register_dataset(registration(note))
+            client.register_dataset(registration(home, note, now=now))
             say(f"Data set '{note.name}' is registered.")

@@ -28,6 +28,7 @@ def command(folder: Path, as_json: bool) -> None:
     from fedjoint.node.credentials import connect
     from fedjoint.pool.money import format_minor
     from fedjoint.pool.statement import read_statement
+    from fedjoint.runs.sentences import counted
     from fedjoint.strict import plain
 
     home, settings = opened(folder)
@@ -48,4 +49,4 @@ def command(folder: Path, as_json: bool) -> None:
         amount = format_minor(one.payout_minor, one.currency)
         say(f"{one.period}: {amount} for a share of {one.share} (run {one.run_id[:16]}…)", "bold")
         say(f"  contribution {one.contribution:.6g} of a gain of {one.utility_gain:.6g}; {one.method}")
-    say(f"{len(found)} statements, each signed by {exchange.name}; kept in {home.statements}")
+    say(f"{counted(len(found), 'statement')}, each signed by {exchange.name}; kept in {home.statements}")

@@ -191,7 +191,8 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
         noise_multiplier=share,
         contributions_noise_multiplier=blur,
     )
-    wide = bound or noise_bound(plan, privacy, largest_holder=largest) * (1 + 1e-9)
+    # on the grid that comes out, deviations of 282 steps or more may be rounded up by two
+    wide = bound or noise_bound(plan, privacy, largest_holder=largest) * 1.01
     bits = max(terms.encryption.value_bits, math.ceil(math.log2(wide / step + 2)) + 1)
     if bits > _MOST_BITS:
         raise PrivacyError(

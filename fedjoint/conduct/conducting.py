@@ -12,12 +12,13 @@ from fedjoint.agreement.canonical import canonical_bytes
 from fedjoint.agreement.terms import Terms
 from fedjoint.conduct.reference import ReferenceSet, Yardstick
 from fedjoint.conduct.reporting import Comparison, Outcome, ReportHead, make_report
-from fedjoint.conduct.training import Conditions, TrainedRun, train
+from fedjoint.conduct.training import Conditions, RunSuspended, TrainedRun, train
+from fedjoint.errors import RecordError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import save_model
 from fedjoint.pool.statement import sign_statement
 from fedjoint.pool.store_sql import LedgerStore
-from fedjoint.record.log import CLOSED, AskWitnesses, RunRecord, origin_of
+from fedjoint.record.log import CLOSED, AskWitnesses, Event, RunRecord, origin_of
 from fedjoint.runs.folder import (
     AGREEMENT,
     GRADIENTS,
@@ -32,7 +33,7 @@ from fedjoint.runs.folder import (
     file_hashes,
 )
 from fedjoint.runs.replay import gradients_to_bytes, keeps_sums, sums_to_bytes
-from fedjoint.runs.report import DataReport, Report
+from fedjoint.runs.report import DataReport, Report, read_report
 from fedjoint.runs.report_html import render_report
 from fedjoint.runs.settling import Revenue, settle_run
 from fedjoint.strict import plain
@@ -74,6 +75,8 @@ class Commission:
         buyer: Who pays it.
         now: Gives the time, ISO 8601 in UTC.
         witnesses: Who countersigns the record's checkpoints; None: nobody.
+        work: Where its files are collected, so that another process can take the run up if this one is killed; None:
+            it ends with this process.
     """
 
     session: Session
@@ -86,6 +89,7 @@ class Commission:
     buyer: str
     now: Callable[[], str]
     witnesses: AskWitnesses | None = None
+    work: Path | None = None
 
     @property
     def terms(self) -> Terms:
@@ -114,10 +118,11 @@ def conduct_run(
 
     Raises:
         FedjointError: whatever stands against the run, in words; no folder is left then.
+        RunSuspended: it goes on later, from ``commission.work`` and ``conditions.store``.
     """
-    session = commission.session
+    session, work = commission.session, commission.work
     with (
-        NewRunFolder(commission.folder, commission.name) as folder,
+        NewRunFolder(commission.folder, commission.name, work=work) as folder,
         RunRecord(
             folder.path(RECORD),
             origin_of(session.agreement.sha256, session.run_id),
@@ -125,26 +130,61 @@ def conduct_run(
             now=commission.now,
             batch_events=_BATCH_EVENTS,
             witnesses=commission.witnesses,
+            resume=work is not None,
         ) as record,
     ):
-        yardstick = Yardstick(commission.reference, commission.terms.data.schema)
-        trained = train(session, commission.coordinator, grid, yardstick, log=record.append, conditions=conditions)
-        comparison = None
-        if insight is not None:
-            with conditions.stopwatch.stage("comparison"):
-                comparison = insight.compare(trained, yardstick.reference)
-        revenue = Revenue(gross_minor=commission.gross_minor, buyer=commission.buyer, at=commission.now())
-        outcome = _settled(commission, trained, yardstick, revenue=revenue, comparison=comparison)
-        if outcome.errors.sampling is not None:
-            record.append("contributions.sampled", {"sampling": outcome.errors.sampling})
-        record.append("run.settled", _settled_facts(revenue, outcome))
-        head = ReportHead(name=commission.name, created_at=revenue.at, timings_s=conditions.stopwatch.seconds)
-        report = make_report(session, outcome, data=commission.data, head=head)
-        _write_files(folder, commission, outcome, report)
-        if insight is not None:
-            insight.keep(folder.path())
-        record.append(CLOSED, {"end": trained.end, "files": file_hashes(folder.path())})
+        if (closed := record.find(CLOSED)) is not None:
+            return _published(folder, closed)
+        folder.clear()
+        try:
+            report = _conducted(commission, grid, (folder, record), conditions=conditions, insight=insight)
+        except RunSuspended:
+            folder.keep()
+            raise
         return ConductedRun(folder=folder.publish(), report=report)
+
+
+def _conducted(
+    commission: Commission,
+    grid: HolderGrid,
+    outputs: tuple[NewRunFolder, RunRecord],
+    *,
+    conditions: Conditions,
+    insight: Insight | None,
+) -> Report:
+    """Train, compare where somebody can, settle, and write everything into the folder and the record."""
+    (folder, record), session = outputs, commission.session
+    yardstick = Yardstick(commission.reference, commission.terms.data.schema)
+    trained = train(session, commission.coordinator, grid, yardstick, log=record.append, conditions=conditions)
+    comparison = None
+    if insight is not None:
+        with conditions.stopwatch.stage("comparison"):
+            comparison = insight.compare(trained, yardstick.reference)
+    before = record.find("run.settled")  # by a process that was killed right after: it happened then
+    at = str(before.body["at"]) if before else commission.now()
+    revenue = Revenue(gross_minor=commission.gross_minor, buyer=commission.buyer, at=at)
+    outcome = _settled(commission, trained, yardstick, revenue=revenue, comparison=comparison)
+    if outcome.errors.sampling is not None:
+        record.append("contributions.sampled", {"sampling": outcome.errors.sampling})
+    record.append("run.settled", _settled_facts(revenue, outcome))
+    head = ReportHead(name=commission.name, created_at=at, timings_s=conditions.stopwatch.seconds)
+    report = make_report(session, outcome, data=commission.data, head=head)
+    _write_files(folder, commission, outcome, report)
+    if insight is not None:
+        insight.keep(folder.path())
+    record.append(CLOSED, {"end": trained.end, "files": file_hashes(folder.path())})
+    return report
+
+
+def _published(folder: NewRunFolder, closed: Event) -> ConductedRun:
+    """A run whose process was killed when everything was written and nothing had its name yet."""
+    if file_hashes(folder.path()) != closed.body["files"]:
+        raise RecordError(
+            "the files of a run that was closed are not those that its record names",
+            remedy="They were altered after the exchange was killed: compare with a backup.",
+        )
+    report = read_report(folder.path(REPORT))
+    return ConductedRun(folder=folder.publish(), report=report)
 
 
 def _settled(

@@ -9,15 +9,13 @@ from fedjoint.agreement.terms import TAILS_OF_DELTA, TrainingTerms
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.accounting import noise_multiplier_for
-from fedjoint.privacy.events import MOST_NOISE, GaussianEvent, Ledger, costs
+from fedjoint.privacy.events import GaussianEvent, Ledger, costs
 from fedjoint.privacy.releases import size_release
 
 __all__ = ["agreed_releases", "honest_holders", "sizes_noise", "spent_on"]
 
 #: The part of 1 / noise², summed over releases, that each of them gets.
 _PART = 0.1
-#: The same for the number of a holder's examples: some per cent of it are enough for a weight or a divisor.
-_SIZES_PART = 0.02
 #: The same of all validation gradients together.
 _VALIDATION_PART = 0.2
 
@@ -57,28 +55,8 @@ def agreed_releases(config: SimulationConfig, training: TrainingTerms) -> Releas
 
 
 def sizes_noise(privacy: PrivacyConfig) -> float | None:
-    """Noise on the number of each holder's examples, in examples; None where that number is a public constant.
-
-    Raises:
-        PrivacyError: sizes are to be released without an epsilon to charge them to.
-    """
-    if privacy.mode == "none" or privacy.sizes == "certified":
-        return None
-    if privacy.epsilon is None or privacy.delta is None:
-        raise PrivacyError(
-            "privacy.sizes=released without an epsilon to charge it to",
-            remedy="Set privacy.epsilon and privacy.delta, or state sizes as they are with privacy.sizes=certified.",
-        )
-    accounted = privacy.delta * (1 - TAILS_OF_DELTA)
-    whole = noise_multiplier_for(privacy.epsilon, accounted, sampling_rate=1.0, steps=1)
-    noise = whole / math.sqrt(_SIZES_PART)
-    if noise > MOST_NOISE:
-        raise PrivacyError(
-            f"privacy.epsilon = {privacy.epsilon:g} would take noise of {noise:.3g} examples on each holder's number",
-            expected=f"at most {MOST_NOISE:g}",
-            remedy="Raise privacy.epsilon.",
-        )
-    return noise
+    """Noise on the number of each holder's examples, in examples; None where that number is a public constant."""
+    return None if privacy.mode == "none" else privacy.sizes_noise_multiplier
 
 
 def spent_on(releases: ReleaseTerms, rounds: int, honest: int = 1) -> Ledger:

@@ -16,6 +16,7 @@ from fedjoint.errors import TrainingError
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
+from fedjoint.training.checkpoint import CheckpointStore
 from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
 from fedjoint.training.holder_release import standardisation_from
@@ -27,7 +28,7 @@ from fedjoint.training.session import Session
 from fedjoint.training.workplace import Workplace
 from fedjoint.transport.holder_grid import HolderGrid, run_server_app
 
-__all__ = ["Conditions", "TrainedRun", "train"]
+__all__ = ["Conditions", "RunSuspended", "TrainedRun", "train"]
 
 #: In one process a holder answers at once or never.
 _TIMEOUT_S = 3600.0
@@ -38,16 +39,25 @@ class Conditions:
     """Who hears of a run, and how long it waits for holders.
 
     Args:
-        on_round: Hears each round.
+        on_round: Hears each round, those too that were closed before this process took the run up; may raise
+            :class:`RunSuspended`.
         stopwatch: Times the stages ``keys``, ``statistics``, ``training``, ``metrics`` and ``contributions``.
         timeout_s: Holders that have not answered a task by then are left out of it.
         workplace: Where the coordinator keeps large arrays, and who hears how far its additions are.
+        store: What the run must not forget if this process is killed; None: it ends with the process.
     """
 
     on_round: Callable[[RoundSummary], None] = lambda summary: None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     timeout_s: float = _TIMEOUT_S
     workplace: Workplace = field(default_factory=Workplace)
+    store: CheckpointStore | None = None
+
+
+class RunSuspended(TrainingError):
+    """The run was interrupted between two rounds and goes on later: holders keep what they have reserved for it."""
+
+    code = "training.suspended"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +73,7 @@ class TrainedRun:
         histogram: The opened histogram for private metrics, if one was agreed.
         gradients: The opened validation gradient of each round, where contributions are measured on holders' records.
         standardisation: How records were standardised, if by private statistics.
-        bytes_up: Bytes that all holders together sent in training messages.
+        bytes_up: Bytes that all holders together sent in training messages since this process took the run up.
         bytes_down: Bytes that they received.
     """
 
@@ -112,6 +122,7 @@ def train(
 
     Raises:
         FedjointError: why no round could be trained, or holders disagreed.
+        RunSuspended: it is to go on later.
     """
     running = _Running(session, coordinator, reference, log=log, conditions=conditions)
     log("run.opened", running.opening_facts())
@@ -152,6 +163,7 @@ class _Running:
             channel=PartedChannel(channel, self._session, self._conditions.workplace),
             reference=self._reference,
             log=self._log,
+            store=self._conditions.store,
         )
         with stage("keys"):
             coordinator.prepare()
@@ -160,8 +172,12 @@ class _Running:
             with stage("contributions"):
                 self._ended = coordinator.value(), coordinator.end
             self._gradients = coordinator.gradients
-        finally:  # also where a round was refused: others have reserved for it
+        except RunSuspended:
+            raise
+        except BaseException:  # also where a round was refused: others have reserved for it
             coordinator.finish()
+            raise
+        coordinator.finish()
 
     def _train(self, coordinator: Coordinator) -> None:
         stage, terms = self._conditions.stopwatch.stage, self._session.terms

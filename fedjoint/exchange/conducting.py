@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
+import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from fedjoint.agreement.terms import DataTerms
 from fedjoint.conduct.conducting import Commission, conduct_run
 from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.conduct.reference_file import read_reference
-from fedjoint.conduct.training import Conditions
-from fedjoint.errors import FedjointError, TrainingError
+from fedjoint.conduct.training import Conditions, RunSuspended
+from fedjoint.errors import FedjointError
 from fedjoint.exchange.certification import Now, timestamp
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.metrics import ExchangeMetrics
@@ -29,6 +30,7 @@ from fedjoint.record.log import AskWitnesses
 from fedjoint.record.witness import Prove
 from fedjoint.runs.folder import MODEL, REPORT, STATEMENTS, file_hashes
 from fedjoint.runs.report import DataReport, Report, read_report
+from fedjoint.training.checkpoint import FolderStore
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.session import Session
 from fedjoint.transport.grpc_grid import GrpcGrid
@@ -44,6 +46,7 @@ class Switchboard:
 
     def __init__(self) -> None:
         self._grid: GrpcGrid | None = None
+        self._interruption: FedjointError | None = None
 
     def on_reply(self, holder: str, key: str, data: bytes | bytearray) -> None:
         """Called by the server's thread."""
@@ -56,17 +59,19 @@ class Switchboard:
         grid = GrpcGrid(holders)
         grid.serve_through(server)
         self._grid = grid
+        if self._interruption is not None:  # while it was made
+            grid.interrupt(self._interruption)
         return grid
+
+    def suspend(self) -> None:
+        """Have the run that is on wait for nobody any more: it goes on from what it has kept, when it is taken up."""
+        self._interruption = RunSuspended("the exchange was told to stop")
+        if self._grid is not None:
+            self._grid.interrupt(self._interruption)
 
     def disconnect(self) -> None:
         """Nobody waits for replies any more."""
         self._grid = None
-
-
-class _Stopped(TrainingError):
-    """The exchange was told to stop while a run was on."""
-
-    code = "training.interrupted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,31 +96,31 @@ class Conductor:
     metrics: ExchangeMetrics
     now: Now
 
-    def conduct(self, run: RunEntry, server: LinkServer, stop: threading.Event) -> None:
+    def conduct(self, run: RunEntry, server: LinkServer) -> None:
         """Conduct a run to its end, and note that; nothing that happens to a run ends the exchange.
 
         Args:
             run: Of the queue.
             server: The links.
-            stop: Set: end after the round that is on.
         """
         facts = {"run": run.run_id, "agreement": run.agreement}
         try:
             if not (self.home.runs / run.name).exists():
-                self._conduct(run, server, stop)
+                self._conduct(run, server)
             self._finish(run)
             _log.info("run finished", extra={"facts": facts})
+        except RunSuspended:
+            _log.info("run suspended; it goes on when the exchange serves again", extra={"facts": facts})
         except FedjointError as problem:
-            self.store.runs.fail(run.run_id, words=str(problem), at=self._timestamp())
+            self._fail(run, str(problem))
             _log.warning("run failed", extra={"facts": {**facts, "code": problem.code, "why": str(problem)}})
         except Exception as failure:
-            words = f"an internal error of the exchange ({type(failure).__name__}); see its log"
-            self.store.runs.fail(run.run_id, words=words, at=self._timestamp())
+            self._fail(run, f"an internal error of the exchange ({type(failure).__name__}); see its log")
             _log.exception("run failed", extra={"facts": facts})
         finally:
             self.board.disconnect()
 
-    def _conduct(self, run: RunEntry, server: LinkServer, stop: threading.Event) -> None:
+    def _conduct(self, run: RunEntry, server: LinkServer) -> None:
         agreement = self.store.agreements.get(run.agreement).agreement
         agreement.require_all_signatures()
         self.store.runs.begin(run.run_id, at=self._timestamp())
@@ -126,17 +131,22 @@ class Conductor:
             self.store.runs.progress(run.run_id, round_number=summary.round, stragglers=stragglers)
             self.metrics.round_done(summary)
             _log.info("round done", extra={"facts": _facts(run, summary)})
-            if stop.is_set() and summary.round < run.rounds:
-                raise _Stopped(
-                    f"the exchange was stopped after round {summary.round} of {run.rounds}",
-                    remedy="Propose a new agreement for another run.",
-                )
 
-        conduct_run(
-            self._commission(run, agreement),
-            self.board.connect(server, agreement.terms.holder_ids),
-            conditions=Conditions(on_round=on_round, timeout_s=self.settings.task_timeout_s),
-        )
+        of = {"party": "coordinator", "agreement": run.agreement, "run": run.run_id}
+        with closing(FolderStore(self._work(run) / "state", of=of)) as store:
+            conduct_run(
+                self._commission(run, agreement),
+                self.board.connect(server, agreement.terms.holder_ids),
+                conditions=Conditions(on_round=on_round, timeout_s=self.settings.task_timeout_s, store=store),
+            )
+
+    def _work(self, run: RunEntry) -> Path:
+        """What the run must not forget while it is on."""
+        return self.home.work / run.run_id
+
+    def _fail(self, run: RunEntry, words: str) -> None:
+        self.store.runs.fail(run.run_id, words=words, at=self._timestamp())
+        shutil.rmtree(self._work(run), ignore_errors=True)
 
     def _commission(self, run: RunEntry, agreement: SignedAgreement) -> Commission:
         terms, coordinator = agreement.terms, self.home.load_identity()
@@ -152,6 +162,7 @@ class Conductor:
             buyer=run.buyer,
             now=self._timestamp,
             witnesses=self._witnesses(agreement),
+            work=self._work(run) / "folder",
         )
 
     def _witnesses(self, agreement: SignedAgreement) -> AskWitnesses:
@@ -173,6 +184,7 @@ class Conductor:
             statements=_statements(folder),
             at=self._timestamp(),
         )
+        shutil.rmtree(self._work(run), ignore_errors=True)
 
     def _timestamp(self) -> str:
         return timestamp(self.now())

@@ -56,7 +56,7 @@ def serve(
     now: Now,
     on_ready: Callable[[Serving], None] = lambda serving: None,
 ) -> None:
-    """Serve until told to stop; a run that is on ends with the round that is on.
+    """Serve until told to stop; a run that is on is left as it is, and goes on at the next start.
 
     Args:
         home: The exchange's folder.
@@ -124,6 +124,7 @@ class _Watch:
             self._look(stop)
             stop.wait(_PAUSE_S)
         _log.info("stopping")
+        self._conductor.board.suspend()
         while self._running is not None and self._running.is_alive():
             self._disconnect_revoked()
             self._running.join(_PAUSE_S)
@@ -133,7 +134,7 @@ class _Watch:
         if self._store.wishes.take(STOP):
             stop.set()
         elif self._running is None or not self._running.is_alive():
-            self._run_next(stop)
+            self._run_next()
         states = self._server.states()
         self._metrics.observe(states.values(), self._store.runs.all())
         said = {"at": timestamp(self._now()), "pid": os.getpid(), "port": self._server.port, "holders": plain(states)}
@@ -145,11 +146,11 @@ class _Watch:
             self._server.disconnect(holder)
         self._out = out
 
-    def _run_next(self, stop: threading.Event) -> None:
+    def _run_next(self) -> None:
         run = self._store.runs.next()
         if run is not None:
             self._running = threading.Thread(
-                target=self._conductor.conduct, args=(run, self._server, stop), name=f"fedjoint-run-{run.run_id[:8]}"
+                target=self._conductor.conduct, args=(run, self._server), name=f"fedjoint-run-{run.run_id[:8]}"
             )
             self._running.start()
 

@@ -114,8 +114,8 @@ class Runs:
         return min(waiting, key=lambda run: (run.state == "queued", run.seq), default=None)
 
     def begin(self, run_id: str, *, at: str) -> None:
-        """Note that a run has begun."""
-        self._set(run_id, {"state": "running", "started_at": at})
+        """Note that a run has begun, or goes on."""
+        self._set(run_id, {"state": "running", "started_at": sa.func.coalesce(RUNS.c.started_at, at)})
 
     def progress(self, run_id: str, *, round_number: int, stragglers: Mapping[str, Mapping[str, object]]) -> None:
         """Note a round, and who has missed rounds so far."""

@@ -1,9 +1,8 @@
 """Many models at once: the losses of all coalitions of a round as one tensor program.
 
-The models of a round's coalitions are ``before + shares @ updates``: a base and a few directions. So the first layer of
-a network, where all models see the same records, is affine in the shares: one product of ``[k, n + 1]`` with
-``[n + 1, width x records]`` gives it for all models. Later layers are batched products with each model's own weights.
-Modules that are no chain of linear layers and activations are run by ``torch.func.vmap``.
+The models of a round's coalitions are ``before + shares @ updates``: a base and a few directions, which
+:mod:`fedjoint.models.shared_first` makes use of. Other chains of linear layers and activations are batched products,
+and whatever else there is is run by ``torch.func.vmap``.
 """
 
 from __future__ import annotations
@@ -19,14 +18,15 @@ from numpy.typing import NDArray
 
 from fedjoint.errors import InvalidValue
 from fedjoint.models.evaluate import loss_gradient
-from fedjoint.models.many import activation_bytes, chain_of, layer_of, mean_losses, outputs_of, split
+from fedjoint.models.many import LossMeter, activation_bytes, chain_of, mean_losses, outputs_of, split
+from fedjoint.models.shared_first import SharedFirst
 from fedjoint.models.tasks import Task
 from fedjoint.models.vector import num_parameters
 
 __all__ = ["CoalitionReference"]
 
 #: Activations of so many bytes stay in a core's cache; vmap costs more to start, and wants longer steps.
-_CACHE_BYTES, _VMAP_BYTES = 3 << 18, 1 << 24
+_CACHE_BYTES, _VMAP_BYTES = 3 << 19, 1 << 24
 
 Vectors = NDArray[np.float64]
 
@@ -94,11 +94,11 @@ class CoalitionReference:
         whole = torch.from_numpy(np.column_stack([shares, np.ones(len(shares))])).to(self.inputs.dtype)
         losses = np.empty(len(shares))
         with torch.no_grad():
-            program = _Program(self.module, directions, self.inputs)
+            program, meter = _Program(self.module, directions, self.inputs, whole), LossMeter(self._wanted, self.task)
             step = max(1, min(self.memory_bytes // program.bytes_per_model, program.step))
             for start in range(0, len(whole), step):
-                outputs = program.outputs(whole[start : start + step])
-                losses[start : start + step] = mean_losses(outputs, self._wanted, self.task).numpy()
+                outputs = program.outputs(slice(start, start + step))
+                losses[start : start + step] = meter(outputs).numpy()
                 if self.progress:
                     self.progress(len(outputs))
         return losses
@@ -135,37 +135,25 @@ class _Program:
 
     Args:
         module: Gives the computation.
-        directions: [n + 1, D].
+        directions: [n + 1, D]; the last one is the model before.
         inputs: [records, inputs].
+        shares: Of all models, [models, n + 1].
     """
 
-    def __init__(self, module: torch.nn.Module, directions: torch.Tensor, inputs: torch.Tensor) -> None:
-        self._module, self._directions, self._inputs, self._chain = module, directions, inputs, chain_of(module)
+    def __init__(
+        self, module: torch.nn.Module, directions: torch.Tensor, inputs: torch.Tensor, shares: torch.Tensor
+    ) -> None:
+        self._module, self._directions, self._inputs, self._shares = module, directions, inputs, shares
+        self._shared = SharedFirst.of(module, directions, inputs)
+        if self._shared is not None:
+            self._shared.prepare(shares)
         largest, all_together = activation_bytes(module, inputs)
         self.bytes_per_model = 2 * all_together + 2 * directions.shape[1] * directions.element_size()
-        self.step = max(1, (_CACHE_BYTES if self._chain else _VMAP_BYTES) // largest)
-        #: Of every layer, [n + 1, *shape].
-        self._along = {name: along.contiguous() for name, along in split(module, directions).items()}
-        self._first = self._first_layer() if len(directions) <= inputs.shape[1] else None
+        is_chain = self._shared is not None or chain_of(module) is not None
+        self.step = max(1, (_CACHE_BYTES if is_chain else _VMAP_BYTES) // largest)
 
-    def _first_layer(self) -> torch.Tensor | None:
-        """The first layer's output along each direction, [n + 1, width x records]; worth it for few directions."""
-        if not self._chain or not isinstance(self._chain[0][1], torch.nn.Linear):
-            return None
-        prefix, layer = self._chain[0]
-        return layer_of(layer, prefix, self._along, self._inputs.T.contiguous()).reshape(len(self._directions), -1)
-
-    def outputs(self, shares: torch.Tensor) -> torch.Tensor:
-        """[models, n + 1] to [models, outputs, records]."""
-        if self._first is None or not self._chain:
-            return outputs_of(self._module, split(self._module, shares @ self._directions), self._inputs)
-        hidden = (shares @ self._first).reshape(len(shares), -1, len(self._inputs))
-        later = tuple(prefix for prefix, _ in self._chain[1:])
-        own = {
-            name: (shares @ along.reshape(len(along), -1)).reshape(len(shares), *along.shape[1:])
-            for name, along in self._along.items()
-            if name.startswith(later)
-        }
-        for prefix, layer in self._chain[1:]:
-            hidden = layer_of(layer, prefix, own, hidden)
-        return hidden
+    def outputs(self, rows: slice) -> torch.Tensor:
+        """Of these of the models, [models, outputs, records]."""
+        if self._shared is not None:
+            return self._shared.outputs(rows)
+        return outputs_of(self._module, split(self._module, self._shares[rows] @ self._directions), self._inputs)

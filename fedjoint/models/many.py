@@ -13,13 +13,24 @@ from torch.nn import functional
 
 from fedjoint.models.tasks import Task
 
-__all__ = ["Parameters", "activation_bytes", "chain_of", "layer_of", "mean_losses", "outputs_of", "split"]
+__all__ = [
+    "ELEMENTWISE",
+    "LossMeter",
+    "Parameters",
+    "activation_bytes",
+    "chain_of",
+    "mean_losses",
+    "outputs_of",
+    "split",
+]
 
 #: By name, each [models, *shape].
 Parameters: TypeAlias = dict[str, torch.Tensor]
 
+#: exp of so much, summed over any number of classes there can be, is a normal number of single precision.
+_SAFE = 60.0
 #: Act on every number for itself, in whatever order they lie.
-_ELEMENTWISE = (
+ELEMENTWISE = (
     torch.nn.ELU,
     torch.nn.GELU,
     torch.nn.Identity,
@@ -35,7 +46,7 @@ _ELEMENTWISE = (
 def chain_of(module: torch.nn.Module) -> list[tuple[str, torch.nn.Module]] | None:
     """A module's linear layers and activations, each with its parameters' prefix; None if it has others."""
     named = list(module.named_children()) if type(module) is torch.nn.Sequential else [("", module)]
-    if not named or not all(type(layer) is torch.nn.Linear or type(layer) in _ELEMENTWISE for _, layer in named):
+    if not named or not all(type(layer) is torch.nn.Linear or type(layer) in ELEMENTWISE for _, layer in named):
         return None
     return [(f"{name}." if name else "", layer) for name, layer in named]
 
@@ -72,11 +83,11 @@ def outputs_of(module: torch.nn.Module, parameters: Parameters, inputs: torch.Te
         return torch.func.vmap(one)(parameters).transpose(1, 2)
     hidden = inputs.T
     for prefix, layer in chain:
-        hidden = layer_of(layer, prefix, parameters, hidden)
+        hidden = _layer_of(layer, prefix, parameters, hidden)
     return hidden
 
 
-def layer_of(layer: torch.nn.Module, prefix: str, parameters: Parameters, hidden: torch.Tensor) -> torch.Tensor:
+def _layer_of(layer: torch.nn.Module, prefix: str, parameters: Parameters, hidden: torch.Tensor) -> torch.Tensor:
     """One layer of a chain: [models or none, width, records] to [models, width, records]."""
     if not isinstance(layer, torch.nn.Linear):
         # A hidden layer is nobody else's: without gradients it is changed where it lies.
@@ -93,13 +104,48 @@ def layer_of(layer: torch.nn.Module, prefix: str, parameters: Parameters, hidden
 
 def mean_losses(outputs: torch.Tensor, targets: torch.Tensor, task: Task) -> torch.Tensor:
     """From outputs [models, outputs, records] to mean losses, float64 [models]; gradients flow to the outputs."""
-    models, width, records = outputs.shape
-    if task.name == "multiclass":  # along the classes, which are not last here: far faster than one by one
-        hits = functional.one_hot(targets.long(), width).T.to(outputs.dtype).reshape(-1)
-        return -(functional.log_softmax(outputs, dim=1).reshape(models, width * records) @ hits).double() / records
-    rows = outputs.transpose(1, 2).reshape(models * records, width)
-    losses = task.per_example_loss(rows, targets.repeat(models))
-    return losses.reshape(models, records).double().mean(dim=1)
+    return LossMeter(targets, task)(outputs)
+
+
+class LossMeter:
+    """As :func:`mean_losses`, again and again for the same targets.
+
+    Args:
+        targets: [records].
+        task: Gives the loss.
+    """
+
+    def __init__(self, targets: torch.Tensor, task: Task) -> None:
+        self._targets, self._task = targets, task
+        self._hits: torch.Tensor | None = None
+
+    def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """See :func:`mean_losses`; where no gradients are kept, the outputs are overwritten."""
+        models, width, records = outputs.shape
+        if self._task.name != "multiclass":
+            rows = outputs.transpose(1, 2).reshape(models * records, width)
+            losses = self._task.per_example_loss(rows, self._targets.repeat(models))
+            return losses.reshape(models, records).double().mean(dim=1)
+        # along the classes, which are not last here: far faster than one by one
+        if self._hits is None:
+            self._hits = functional.one_hot(self._targets.long(), width).T.to(outputs.dtype).reshape(-1)
+        if torch.is_grad_enabled():
+            logs = functional.log_softmax(outputs, dim=1)
+            return -(logs.reshape(models, width * records) @ self._hits).double() / records
+        right = outputs.reshape(models, width * records) @ self._hits
+        return (_log_sums(outputs).double().sum(dim=1) - right.double()) / records
+
+
+def _log_sums(outputs: torch.Tensor) -> torch.Tensor:
+    """Log of the sum over classes of exp(outputs), [models, records]; the outputs are overwritten.
+
+    Straight, without taking the largest output off first, where that is as exact: where no sum comes near the ends of
+    what the numbers hold.
+    """
+    least, most = outputs.aminmax()
+    if float(least) > -_SAFE and float(most) < _SAFE:  # false also where one is not a number
+        return outputs.exp_().sum(dim=1).log_()
+    return torch.logsumexp(outputs, dim=1)
 
 
 def activation_bytes(module: torch.nn.Module, inputs: torch.Tensor) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
 from fedjoint.agreement.review import load_policy
@@ -14,12 +15,14 @@ from fedjoint.agreement.terms import Terms
 from fedjoint.errors import AgreementError, DataError
 from fedjoint.files import replace_file
 from fedjoint.identity.keys import Identity
-from fedjoint.node.datasets import DatasetNote, dataset, datasets, examples_of, lifetime_of
+from fedjoint.node.datasets import DatasetNote, dataset, datasets, examples_of, lifetime_of, size_of
 from fedjoint.node.home import Home
 from fedjoint.strict import build, strict
-from fedjoint.training.holder import Holder
-from fedjoint.training.holder_state import HolderFolder
 from fedjoint.transport.services.client import ExchangeClient
+
+if TYPE_CHECKING:  # what trains is loaded where something is signed or trained
+    from fedjoint.training.holder import Holder
+    from fedjoint.training.holder_state import HolderFolder
 
 __all__ = ["SignedNote", "fetch", "find", "holder_for", "pick_dataset", "sign"]
 
@@ -115,10 +118,18 @@ def sign(
     Guarantees:
         What is signed is on the disk before the signature leaves.
     """
+    from fedjoint.training.holder import Holder
+
     examples = examples_of(note, agreement.terms.data.schema)
     identity = home.load_identity()
-    lifetime = lifetime_of(home, note, now=now)
-    signature = Holder(identity, examples, load_policy(home.policy), lifetime=lifetime).sign(agreement.terms)
+    holder = Holder(
+        identity,
+        examples,
+        load_policy(home.policy),
+        lifetime=lifetime_of(home, note, now=now),
+        size=size_of(home, note),
+    )
+    signature = holder.sign(agreement.terms)
     signed = SignedNote(
         agreement_sha256=agreement.sha256,
         dataset=note.name,
@@ -138,6 +149,8 @@ def holder_for(home: Home, agreement_sha256: str, *, now: Callable[[], str]) -> 
         AgreementError: it has not signed it here.
         DataError: its records cannot be read, or are others than those it signed for.
     """
+    from fedjoint.training.holder import Holder
+
     path = _path(home, agreement_sha256)
     if not path.exists():
         raise AgreementError(
@@ -158,6 +171,7 @@ def holder_for(home: Home, agreement_sha256: str, *, now: Callable[[], str]) -> 
         examples,
         load_policy(home.policy),
         lifetime=lifetime_of(home, note, now=now),
+        size=size_of(home, note),
         store=_folder(home, agreement_sha256, identity.id),
     )
 
@@ -168,4 +182,6 @@ def _path(home: Home, agreement_sha256: str) -> Path:
 
 def _folder(home: Home, agreement_sha256: str, holder: str) -> HolderFolder:
     """One folder for each agreement, as each is for records of its own."""
+    from fedjoint.training.holder_state import HolderFolder
+
     return HolderFolder(home.runs / agreement_sha256, holder=holder)

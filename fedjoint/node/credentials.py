@@ -19,7 +19,7 @@ from fedjoint.transport.services.handler import party_of, to_party
 __all__ = ["connect", "credentials_of", "is_due", "join", "own_certificate", "renew"]
 
 _MAX_TLS_BYTES = 64 << 10
-_END_OF_KEY = b"-----END PRIVATE KEY-----\n"
+_END_OF_KEY, _START_OF_CERTIFICATE = b"-----END PRIVATE KEY-----\n", b"-----BEGIN CERTIFICATE-----"
 
 
 def join(home: Home, invitation: Invitation, target: str, settings: NodeSettings, *, now: datetime) -> Membership:
@@ -53,8 +53,7 @@ def join(home: Home, invitation: Invitation, target: str, settings: NodeSettings
         )
     authority = invitation.authority.encode()
     check_certificate(invitation.certificate.encode(), authority, now=now)
-    key = _kept_key(home)
-    request = key.request(identity.id)
+    key, request = _key_and_request(home, identity.id)
     bootstrap = ClientCredentials(
         key_pem=invitation.key.encode(),
         certificate_pem=invitation.certificate.encode(),
@@ -125,13 +124,13 @@ def renew(home: Home, settings: NodeSettings, *, now: datetime) -> Certificate:
     return _save(home, key, reply.certificate, membership, identity, now=now)
 
 
-def _kept_key(home: Home) -> NodeKey:
-    """The key of an enrolment that was cut off is taken again: the exchange may have signed it."""
-    if home.tls.exists():
-        return NodeKey(read_secret(home.tls, most_bytes=_MAX_TLS_BYTES).partition(_END_OF_KEY)[0] + _END_OF_KEY)
-    key = NodeKey.generate()
-    replace_file(home.tls, key.pem, mode=0o600)
-    return key
+def _key_and_request(home: Home, party: str) -> tuple[NodeKey, bytes]:
+    """A new key and its request; those of an enrolment that was cut off again, as the exchange may have signed it."""
+    if not home.tls.exists():
+        key = NodeKey.generate()
+        replace_file(home.tls, key.pem + key.request(party), mode=0o600)
+    key, kept = _parts(home)
+    return key, key.request(party) if kept.startswith(_START_OF_CERTIFICATE) else kept
 
 
 def _save(
@@ -147,9 +146,15 @@ def _save(
 
 
 def _read(home: Home) -> tuple[NodeKey, bytes]:
-    key, mark, certificate = read_secret(home.tls, most_bytes=_MAX_TLS_BYTES).partition(_END_OF_KEY)
-    if not mark or not certificate:
+    key, certificate = _parts(home)
+    if not certificate.startswith(_START_OF_CERTIFICATE):
         raise IdentityError(
             f"{home.tls} holds no certificate", remedy="Run: fedjoint holder join HOST:PORT --invite FILE"
         )
-    return NodeKey(key + mark), certificate
+    return key, certificate
+
+
+def _parts(home: Home) -> tuple[NodeKey, bytes]:
+    """The key, and what is kept behind it: a certificate, or the request for one."""
+    key, mark, rest = read_secret(home.tls, most_bytes=_MAX_TLS_BYTES).partition(_END_OF_KEY)
+    return NodeKey(key + mark), rest

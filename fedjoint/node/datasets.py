@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
+from fedjoint.agreement.release_terms import SIZE_NOISE
 from fedjoint.agreement.schema import Schema
 from fedjoint.data.encode import encode
 from fedjoint.data.quality import QualityReport, check_quality
@@ -20,10 +22,22 @@ from fedjoint.errors import DataError
 from fedjoint.files import replace_file
 from fedjoint.node.home import Home
 from fedjoint.privacy.ledger_file import LifetimeLedger
+from fedjoint.privacy.noise import NoiseSource
 from fedjoint.strict import build, strict
+from fedjoint.training.size_release import ReleasedSize, load_size, release_size, save_size
 from fedjoint.transport.services import exchange_pb2 as api
 
-__all__ = ["DatasetNote", "Source", "add_dataset", "dataset", "datasets", "examples_of", "lifetime_of", "registration"]
+__all__ = [
+    "DatasetNote",
+    "Source",
+    "add_dataset",
+    "dataset",
+    "datasets",
+    "examples_of",
+    "lifetime_of",
+    "registration",
+    "size_of",
+]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -74,6 +88,7 @@ class DatasetNote:
         source: Where the records are.
         schema: What the columns mean, as the holder declares them.
         patient: Column that says whose each record is; None: not known.
+        size_noise: Standard deviation of the noise with which others are told how many units there are; None: as it is.
         added_at: When, ISO 8601 in UTC.
 
     Raises:
@@ -84,6 +99,7 @@ class DatasetNote:
     source: Source
     schema: Schema
     patient: str | None = None
+    size_noise: float | None = SIZE_NOISE
     added_at: str
 
     def __post_init__(self) -> None:
@@ -124,7 +140,8 @@ def add_dataset(home: Home, note: DatasetNote, *, make_ledger: Callable[[Path], 
 
 def datasets(home: Home) -> tuple[DatasetNote, ...]:
     """All data sets in alphabetical order."""
-    return tuple(_read(path) for path in sorted(home.data.glob("*.json")))
+    paths = sorted(home.data.glob("*.json"))
+    return tuple(_read(path) for path in paths if not path.name.endswith(".size.json"))
 
 
 def dataset(home: Home, name: str) -> DatasetNote:
@@ -166,20 +183,30 @@ def lifetime_of(home: Home, note: DatasetNote, *, now: Callable[[], str]) -> Lif
     return LifetimeLedger(path, now=now) if path.exists() else None
 
 
-def registration(note: DatasetNote) -> api.RegisterDatasetRequest:
-    """What the exchange is told of a data set: how many records and patients, and that they fit.
+def size_of(home: Home, note: DatasetNote) -> ReleasedSize | None:
+    """What others were told of how many records, or patients, there are; None: nothing yet, or the number as it is."""
+    return load_size(home.data / f"{note.name}.size.json")
+
+
+def registration(home: Home, note: DatasetNote, *, now: Callable[[], str]) -> api.RegisterDatasetRequest:
+    """What the exchange is told of a data set: how many units of privacy, with noise, and that they fit.
+
+    Args:
+        home: Where the number is kept: it is told again whenever it is asked for.
+        note: The data set. Its lifetime budget, if it has one, is charged before the records are first counted.
+        now: Gives the time, ISO 8601 in UTC.
 
     Raises:
         DataError: the records cannot be read.
+        BudgetExhausted: nothing is left for it.
     """
-    table = note.source.read()
-    report = check_quality(table, note.schema)
-    patients = 0 if note.patient is None else len(np.unique(table.column(note.patient).astype(str)))
+    report = check_quality(note.source.read(), note.schema)
+    told = _told(home, note, now=now)
     return api.RegisterDatasetRequest(
         name=note.name,
         schema=canonical_bytes(note.schema),
-        num_examples=report.num_records,
-        num_patients=patients,
+        num_examples=told,
+        num_patients=0 if note.patient is None else told,
         unit=note.unit,
         quality=api.Quality(
             fits=report.fits,
@@ -187,6 +214,24 @@ def registration(note: DatasetNote) -> api.RegisterDatasetRequest:
             present=sum(column.is_there for column in report.columns),
         ),
     )
+
+
+def _told(home: Home, note: DatasetNote, *, now: Callable[[], str]) -> int:
+    examples = examples_of(note, note.schema)
+    if note.size_noise is None:
+        return examples.num_units(note.unit)
+    size = size_of(home, note)
+    if size is None:
+        size = release_size(
+            examples,
+            note.unit,
+            noise_multiplier=note.size_noise,
+            noise=NoiseSource.secure(),
+            lifetime=lifetime_of(home, note, now=now),
+            name=f"size {secrets.token_hex(8)}",
+        )
+        save_size(home.data / f"{note.name}.size.json", size)
+    return size.num_examples
 
 
 def _path(home: Home, name: str) -> Path:

@@ -17,7 +17,8 @@ maximum_delta: 0.001
 maximum_lifetime_epsilon: null
 # The largest bound on one record's gradient. Null: any, as the noise grows with it.
 maximum_clip_norm: null
-# The least noise of your own, in units of that bound; in mode joint that of your share.
+# The least noise of your own in anything you release, in units of what one record can change there; in mode joint that
+# of your share.
 minimum_noise_multiplier: 0.0
 # Against how many colluding holders a joint run must protect you at least.
 minimum_colluders: 1
@@ -34,4 +35,6 @@ allow_insecure_noise: false
 allow_inferred_schema: false
 # Whether your (noised) updates may be kept in the clear.
 allow_kept_updates: false
+# Whether, with privacy on, the number of your examples may be stated as it is: only if it is public anyway.
+allow_exact_size: false
 """

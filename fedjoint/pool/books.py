@@ -174,6 +174,10 @@ class Books:
         """One entry, if it is there."""
         return self._entries.get(entry_id)
 
+    def found(self, entry_ids: Sequence[str]) -> dict[str, Entry]:
+        """Those of some entries that are there, by id."""
+        return {entry_id: self._entries[entry_id] for entry_id in entry_ids if entry_id in self._entries}
+
     def entries(self, account: str | None = None) -> Iterator[Entry]:
         """The entries in the order they were posted: all, or those with a posting to one account."""
         for entry in self._entries.values():

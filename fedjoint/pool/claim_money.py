@@ -17,7 +17,7 @@ handed on only as far as the payable covers it, so that nobody is paid with mone
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -42,6 +42,9 @@ class Standing(Protocol):
 
     def entry(self, entry_id: str) -> Entry | None:
         """One entry, if it is there."""
+
+    def found(self, entry_ids: Sequence[str]) -> Mapping[str, Entry]:
+        """Those of some entries that are there, by id."""
 
     def pending(self, account: str | None = None) -> Iterator[Entry]:
         """The pending entries that nothing resolved yet: all, or those with a posting to one account."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +23,8 @@ URL_VARIABLE = "FEDJOINT_DATABASE_URL"
 _BUSY_S = 30
 _ATTEMPTS = 12
 _FIRST_PAUSE_S = 0.005
+#: A connection that was used within this time is believed to be there still.
+_IDLE_S = 1.0
 #: PostgreSQL: serialisation failure, deadlock, and a key that another transaction has just written.
 _TRY_AGAIN = ("40001", "40P01", "23505")
 
@@ -88,7 +90,7 @@ class Database:
         if kind != "postgresql":
             raise PoolError(f"the ledger cannot be kept in '{kind}'", expected="a URL of sqlite or postgresql")
         try:
-            engine = sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+            engine = _asking_when_idle(sa.create_engine(parsed.set(drivername="postgresql+psycopg")))
         except ImportError:
             raise PoolError(
                 "there is no driver for PostgreSQL", remedy="Install it: pip install 'fedjoint[postgresql]'."
@@ -148,6 +150,28 @@ class Database:
         reason = str(getattr(problem, "orig", None) or problem).partition("\n")[0]
         damaged = "If the file is damaged, take it from the run's copy." if self.is_sqlite else ""
         return PoolError(f"{self.name} refuses: {reason}", remedy=damaged)
+
+
+def _asking_when_idle(engine: sa.Engine) -> sa.Engine:
+    """Ask a connection that has waited a while whether it is still there; after one that is not, a new one is made.
+
+    SQLAlchemy's own pre-ping asks before each transaction, which costs a posting a tenth of its time.
+    """
+
+    @sa.event.listens_for(engine, "checkin")
+    def _on_checkin(_: object, record: sa.pool.ConnectionPoolEntry) -> None:
+        record.info["since"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _on_checkout(connection: Any, record: sa.pool.ConnectionPoolEntry, _: object) -> None:
+        if time.monotonic() - record.info.get("since", float("inf")) < _IDLE_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.dbapi.Error as problem:  # type: ignore[union-attr]
+            raise sa.exc.DisconnectionError(str(problem)) from None
+
+    return engine
 
 
 def _parsed(url: str) -> sa.URL:

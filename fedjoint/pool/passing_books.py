@@ -7,7 +7,7 @@ temporary SQLite file that is gone when it is closed.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 
 from fedjoint.errors import PoolError
@@ -60,6 +60,11 @@ class PassingBooks:
     def entry(self, entry_id: str) -> Entry | None:
         """A pending entry that nothing resolved yet, if it is there; what was posted is not remembered."""
         return self._standing.waiting.get(entry_id)
+
+    def found(self, entry_ids: Sequence[str]) -> dict[str, Entry]:
+        """Those of some entries that are pending, by id."""
+        waiting = self._standing.waiting
+        return {entry_id: waiting[entry_id] for entry_id in entry_ids if entry_id in waiting}
 
     def pending(self, account: str | None = None) -> Iterator[Entry]:
         """The pending entries that nothing resolved yet: all, or those with a posting to one account."""

@@ -6,6 +6,8 @@ no event and no entry.
 
 from __future__ import annotations
 
+import itertools
+
 from fedjoint.errors import PoolError
 from fedjoint.pool import accounts
 from fedjoint.pool.claim_money import Standing
@@ -63,33 +65,36 @@ def receive(state: PoolState, received: Received, *, books: Standing, at: str) -
     """
     for buyer in sorted({one.buyer for one in received.invoices} | {one.buyer for one in received.queries}):
         _require_party(state, buyer, "buyer")
-    invoices, queries, entries = list[Invoice](), list[Queries](), list[Entry]()
-    for invoice in received.invoices:
-        made = paid(
-            f"invoice/{invoice.id}",
-            buyer=invoice.buyer,
-            amount_minor=invoice.amount_minor,
-            currency=received.currency,
-            at=at,
-        )
-        if unless_known(books, made):
-            invoices.append(invoice)
-            entries += made
-    for batch in received.queries:
-        meter = Meter(
-            id=batch.meter,
-            buyer=batch.buyer,
-            currency=received.currency,
-            price_per_1000_minor=batch.price_per_1000_minor,
-        )
-        made = queries_paid(meter, first=batch.first, count=batch.count, at=at)
-        if unless_known(books, made):
-            queries.append(batch)
-            entries += made
-    if not entries:
+    currency = received.currency
+    of_invoices = {one: _invoiced(one, currency, at) for one in received.invoices}
+    of_queries = {one: _metered(one, currency, at) for one in received.queries}
+    made = tuple(itertools.chain(*of_invoices.values(), *of_queries.values()))
+    new = unless_known(books, made)
+    if not new:
         return Change(at=at, events=(), after=state)
-    new = Received(currency=received.currency, invoices=tuple(invoices), queries=tuple(queries))
-    return change_of(state, at, [("revenue.received", new)], tuple(entries))
+    ids = {entry.id for entry in new}
+    told = Received(
+        currency=currency,
+        invoices=tuple(one for one, entries in of_invoices.items() if entries and entries[0].id in ids),
+        queries=tuple(one for one, entries in of_queries.items() if entries and entries[0].id in ids),
+    )
+    return change_of(state, at, [("revenue.received", told)], new)
+
+
+def _invoiced(invoice: Invoice, currency: str, at: str) -> tuple[Entry, ...]:
+    return paid(
+        f"invoice/{invoice.id}", buyer=invoice.buyer, amount_minor=invoice.amount_minor, currency=currency, at=at
+    )
+
+
+def _metered(queries: Queries, currency: str, at: str) -> tuple[Entry, ...]:
+    meter = Meter(
+        id=queries.meter,
+        buyer=queries.buyer,
+        currency=currency,
+        price_per_1000_minor=queries.price_per_1000_minor,
+    )
+    return queries_paid(meter, first=queries.first, count=queries.count, at=at)
 
 
 def subscribe(state: PoolState, subscription: Subscription, *, books: Standing, at: str) -> Change:

@@ -58,9 +58,9 @@ def unless_known(books: Standing, entries: tuple[Entry, ...]) -> tuple[Entry, ..
     Raises:
         PoolError: one is there with other amounts.
     """
-    new = []
+    new, found = [], books.found([entry.id for entry in entries])
     for entry in entries:
-        there = books.entry(entry.id)
+        there = found.get(entry.id)
         if there is None:
             new.append(entry)
         elif (there.postings, there.currency, there.kind) != (entry.postings, entry.currency, entry.kind):

@@ -50,7 +50,11 @@ class Inside:
 
     def entry(self, entry_id: str) -> Entry | None:
         """One entry, if it is there."""
-        return by_ids(self._connection, [entry_id], name=self._ledger.name).get(entry_id)
+        return self.found([entry_id]).get(entry_id)
+
+    def found(self, entry_ids: Sequence[str]) -> dict[str, Entry]:
+        """Those of some entries that are there, by id."""
+        return by_ids(self._connection, entry_ids, name=self._ledger.name)
 
     def pending(self, account: str | None = None) -> Iterator[Entry]:
         """The pending entries that nothing resolved yet: all, or those with a posting to one account."""

@@ -8,7 +8,7 @@ record does.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -149,8 +149,16 @@ class LedgerStore:
         Raises:
             PoolError: damaged.
         """
+        return self.found([entry_id]).get(entry_id)
+
+    def found(self, entry_ids: Sequence[str]) -> dict[str, Entry]:
+        """Those of some entries that are there, by id.
+
+        Raises:
+            PoolError: damaged.
+        """
         with self.database.read() as connection:
-            return by_ids(connection, [entry_id], name=self.name).get(entry_id)
+            return by_ids(connection, entry_ids, name=self.name)
 
     def entries(self, *accounts: str) -> Iterator[Entry]:
         """Entries in the order they were posted, read page by page: memory does not grow with their number.

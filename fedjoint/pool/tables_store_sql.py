@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 from fedjoint.errors import PoolError
 from fedjoint.pool.books import Balance, Key
 from fedjoint.pool.ledger import Entry, Posting
+from fedjoint.pool.quick_store_sql import INSERT_ENTRIES, INSERT_POSTINGS, run_insert, run_of_ids, run_of_keys
 
 __all__ = [
     "BALANCES",
@@ -56,22 +56,14 @@ POSTINGS = sa.Table(
     sa.Column("amount_minor", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("entry_id", "account"),
 )
-_NUMBERS = ("posted_minor", "pending_in_minor", "pending_out_minor", "version", "last_seq")
+_NUMBERS = ("posted_minor", "pending_in_minor", "pending_out_minor", "version")
 BALANCES = sa.Table(
     "balances",
     METADATA,
     sa.Column("currency", sa.String(3), primary_key=True),
     sa.Column("account", sa.String(80), primary_key=True),
-    *(sa.Column(name, sa.BigInteger, nullable=False) for name in _NUMBERS),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in (*_NUMBERS, "last_seq")),
 )
-_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
-#: Made once: to make a statement takes longer than to run it.
-_HEADERS_OF = sa.select(ENTRIES).where(ENTRIES.c.id.in_(_IDS)).order_by("seq")
-_LINES_OF = sa.select(POSTINGS).where(POSTINGS.c.entry_id.in_(_IDS)).order_by("entry_id", "line")
-_KEY = sa.tuple_(BALANCES.c.currency, BALANCES.c.account)
-_STANDING = sa.select(BALANCES).where(_KEY.in_(sa.bindparam("keys", expanding=True)))
-_STANDING_LOCKED = _STANDING.order_by(*(sa.collate(column, "C") for column in _KEY)).with_for_update()
-
 #: The pool's record: an event's number is its place in the Merkle tree.
 EVENTS = sa.Table(
     "events",
@@ -100,16 +92,21 @@ def load_page(connection: sa.Connection, *conditions: sa.ColumnElement[bool], na
     Raises:
         PoolError: damaged, or a row that is no valid entry.
     """
-    headers = connection.execute(sa.select(ENTRIES).where(*conditions).order_by("seq").limit(PAGE)).all()
-    return _with_lines(connection, headers, name)
+    headers = connection.execute(sa.select(ENTRIES.c.id).where(*conditions).order_by("seq").limit(PAGE)).scalars()
+    return _entries(run_of_ids(connection, list(headers)), name)
 
 
-def _with_lines(connection: sa.Connection, headers: Sequence[sa.Row[Any]], name: str) -> list[tuple[int, Entry]]:
-    lines: dict[str, list[Posting]] = {header.id: [] for header in headers}
-    for row in connection.execute(_LINES_OF, {"ids": list(lines)}) if lines else ():
-        _require_types(name, (row.account,), (row.amount_minor,))
-        lines[row.entry_id].append(Posting(account=row.account, amount_minor=row.amount_minor))
-    return [(header.seq, _entry(header, tuple(lines[header.id]), name)) for header in headers]
+def _entries(rows: Iterable[Sequence[Any]], name: str) -> list[tuple[int, Entry]]:
+    """Entries with their numbers; the rows of each follow one another."""
+    found: list[tuple[Sequence[Any], list[Posting]]] = []
+    for row in rows:
+        *header, account, amount = row
+        if not found or found[-1][0][0] != header[0]:
+            found.append((header, []))
+        if account is not None or amount is not None:
+            _require_types(name, (account,), (amount,))
+            found[-1][1].append(Posting(account=account, amount_minor=amount))
+    return [(header[0], _entry(header, tuple(lines), name)) for header, lines in found]
 
 
 def by_ids(connection: sa.Connection, ids: Sequence[str], *, name: str) -> dict[str, Entry]:
@@ -120,8 +117,8 @@ def by_ids(connection: sa.Connection, ids: Sequence[str], *, name: str) -> dict[
     """
     found: dict[str, Entry] = {}
     for start in range(0, len(ids), PAGE):
-        headers = connection.execute(_HEADERS_OF, {"ids": ids[start : start + PAGE]}).all()
-        found |= {entry.id: entry for _, entry in _with_lines(connection, headers, name)}
+        rows = run_of_ids(connection, ids[start : start + PAGE])
+        found |= {entry.id: entry for _, entry in _entries(rows, name)}
     return found
 
 
@@ -135,15 +132,15 @@ def lock_balances(connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, B
         connection: In a transaction that writes.
         keys: Currency and account, sorted, each once.
     """
-    postgresql, standing = connection.dialect.name == "postgresql", dict[Key, Balance]()
+    standing = dict[Key, Balance]()
     for start in range(0, len(keys), PAGE):
         page = keys[start : start + PAGE]
-        query = _STANDING_LOCKED if postgresql else _STANDING
-        rows = connection.execute(query, {"keys": page}).all()
-        if postgresql and len(rows) < len(page):
+        rows = run_of_keys(connection, page)
+        if connection.dialect.name == "postgresql" and len(rows) < len(page):
             _make(connection, page)
-            rows = connection.execute(query, {"keys": page}).all()
-        standing |= {(row.currency, row.account): balance_of_row(row) for row in rows}
+            rows = run_of_keys(connection, page)
+        for currency, account, *numbers in rows:
+            standing[currency, account] = Balance(**dict(zip(_NUMBERS, numbers, strict=True)))
     return standing
 
 
@@ -151,78 +148,60 @@ def _make(connection: sa.Connection, keys: Sequence[Key]) -> None:
     """A row that is not there cannot be locked: make it, at zero."""
     from sqlalchemy.dialects.postgresql import insert
 
-    zero = dict.fromkeys(_NUMBERS, 0)
+    zero = dict.fromkeys((*_NUMBERS, "last_seq"), 0)
     rows = [{"currency": currency, "account": account, **zero} for currency, account in keys]
     connection.execute(insert(BALANCES).on_conflict_do_nothing(), rows)
 
 
 def balance_of_row(row: sa.Row[Any]) -> Balance:
     """A row of :data:`BALANCES` as a record."""
-    return Balance(
-        posted_minor=row.posted_minor,
-        pending_in_minor=row.pending_in_minor,
-        pending_out_minor=row.pending_out_minor,
-        version=row.version,
-    )
+    return Balance(**{name: getattr(row, name) for name in _NUMBERS})
 
 
 def insert_entries(connection: sa.Connection, entries: Sequence[Entry]) -> None:
     """Write entries: postings first, the entry's row then seals them."""
     postings = [
-        {"entry_id": entry.id, "line": line, "account": posting.account, "amount_minor": posting.amount_minor}
+        (entry.id, line, posting.account, posting.amount_minor)
         for entry in entries
         for line, posting in enumerate(entry.postings)
     ]
-    for table, rows in ((POSTINGS, postings), (ENTRIES, [_header(entry) for entry in entries])):
-        if rows and connection.dialect.name == "postgresql":
-            connection.execute(_from_arrays(table, tuple(rows[0])), {k: [row[k] for row in rows] for k in rows[0]})
-        elif rows:
-            connection.execute(sa.insert(table), rows)
+    run_insert(connection, INSERT_POSTINGS, postings)
+    run_insert(connection, INSERT_ENTRIES, [_header(entry) for entry in entries])
 
 
-@functools.cache
-def _from_arrays(table: sa.Table, columns: tuple[str, ...]) -> sa.TextClause:
-    """PostgreSQL's INSERT of many rows as one statement, so that their trigger runs once."""
-    kinds = {column.name: "bigint" if isinstance(column.type, sa.Integer) else "text" for column in table.columns}
-    arrays = ", ".join(f"CAST(:{name} AS {kinds[name]}[])" for name in columns)
-    return sa.text(f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({arrays})")  # noqa: S608
-
-
-def _header(entry: Entry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "at": entry.at,
-        "kind": entry.kind,
-        "currency": entry.currency,
-        "memo": entry.memo,
-        "phase": entry.phase,
-        "resolves": entry.resolves,
-        "details": _written(entry.details),
-        "num_postings": len(entry.postings),
-    }
+def _header(entry: Entry) -> tuple[Any, ...]:
+    return (
+        entry.id,
+        entry.at,
+        entry.kind,
+        entry.currency,
+        entry.memo,
+        entry.phase,
+        entry.resolves,
+        _written(entry.details),
+        len(entry.postings),
+    )
 
 
 def _written(details: Mapping[str, str]) -> str:
     return json.dumps(dict(details), sort_keys=True, ensure_ascii=False) if details else "{}"
 
 
-def _entry(header: sa.Row[Any], postings: tuple[Posting, ...], name: str) -> Entry:
-    texts = (header.id, header.at, header.kind, header.currency, header.memo, header.phase, header.details)
-    _require_types(name, (*texts, header.resolves or ""), (header.seq, header.num_postings))
-    if len(postings) != header.num_postings:
-        raise PoolError(
-            f"entry '{header.id}' in {name} has {len(postings)} postings", expected=str(header.num_postings)
-        )
+def _entry(header: Sequence[Any], postings: tuple[Posting, ...], name: str) -> Entry:
+    seq, entry_id, at, kind, currency, memo, phase, resolves, details, num_postings = header
+    _require_types(name, (entry_id, at, kind, currency, memo, phase, details, resolves or ""), (seq, num_postings))
+    if len(postings) != num_postings:
+        raise PoolError(f"entry '{entry_id}' in {name} has {len(postings)} postings", expected=str(num_postings))
     return Entry(
-        id=header.id,
-        at=header.at,
-        kind=header.kind,
-        currency=header.currency,
-        memo=header.memo,
+        id=entry_id,
+        at=at,
+        kind=kind,
+        currency=currency,
+        memo=memo,
         postings=postings,
-        phase=header.phase,
-        resolves=header.resolves,
-        details=_read_details(header.details, header.id, name),
+        phase=phase,
+        resolves=resolves,
+        details=_read_details(details, entry_id, name),
     )
 
 
@@ -240,5 +219,5 @@ def _read_details(text: str, entry_id: str, name: str) -> dict[str, str]:
 
 def _require_types(name: str, texts: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
     """A damaged SQLite row can hold anything anywhere."""
-    if not (all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)):
+    if {*map(type, texts)} - {str} or {*map(type, numbers)} - {int}:
         raise PoolError(f"{name} is damaged: a value has the wrong type")

@@ -10,8 +10,6 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from scipy.special import log_ndtr
-
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.events import MAX_STEPS, GaussianEvent, Ledger
 
@@ -67,7 +65,11 @@ def _normal(x: float) -> float:
 
 def _log_normal(x: float) -> float:
     """Its logarithm, also where the function itself underflows."""
-    return math.log(_normal(x)) if x > -35 else float(log_ndtr(x))
+    if x > -35:
+        return math.log(_normal(x))
+    from scipy.special import log_ndtr  # half a second to load, and rarely needed
+
+    return float(log_ndtr(x))
 
 
 def epsilon_of(events: Ledger, delta: float) -> float:

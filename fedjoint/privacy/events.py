@@ -16,7 +16,6 @@ from fedjoint.strict import strict
 
 __all__ = [
     "MAX_STEPS",
-    "MOST_NOISE",
     "PURPOSES",
     "GaussianEvent",
     "Ledger",
@@ -31,8 +30,6 @@ __all__ = [
 
 #: More steps than any run takes; a count above it is a mistake, not a plan.
 MAX_STEPS = 10**9
-#: The most noise that a release may have, in units of what one record changes: beyond it nothing is told.
-MOST_NOISE = 1e6
 
 
 @strict
@@ -61,7 +58,7 @@ class GaussianEvent:
     def __post_init__(self) -> None:
         if not 0 < self.sampling_rate <= 1:
             raise InvalidValue(f"sampling_rate = {self.sampling_rate}", expected="a probability in (0, 1]")
-        if not (math.isfinite(self.noise_multiplier) and 1e-6 <= self.noise_multiplier <= MOST_NOISE):
+        if not (math.isfinite(self.noise_multiplier) and 1e-6 <= self.noise_multiplier <= 1e6):
             raise InvalidValue(
                 f"noise_multiplier = {self.noise_multiplier}",
                 expected="a number from 1e-6 to 1e6",

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy.special import logsumexp
 
 from fedjoint.errors import InvalidValue, PrivacyError
 from fedjoint.privacy.accounting import delta_of_gaussian, epsilon_of
@@ -323,6 +322,8 @@ def _rdp_of_one(rate: float, noise: float, order: float) -> float:
     unsampled = order / (2 * noise**2)
     if rate == 1 or noise < _LEAST_SAMPLED_NOISE or order / noise > 1e4:
         return unsampled
+    from scipy.special import logsumexp  # half a second to load, and needed for sampled releases only
+
     # The trapezoid rule on a function that is analytic within pi * noise of the real axis and falls like a Gaussian:
     # its error is below that of the numbers themselves, which the last term covers.
     standard = np.arange(-_TAIL, order / noise + _TAIL, _STEP)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from scipy.special import ndtri
 
 from fedjoint.errors import InvalidValue, PrivacyError
 
@@ -137,6 +136,8 @@ class NoiseSource:
 
 def _standard_normal(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Inverse distribution function of 63 bits in the lower half, and one bit for the sign."""
+    from scipy.special import ndtri  # half a second to load, and many commands make no noise
+
     # the lower half keeps all bits near zero, where the tail is decided; the least is 2^-65, so never an infinity
     lower = (words >> np.uint64(1)).view(np.int64) * 2.0**-64 + 2.0**-65
     np.minimum(lower, 0.5 - 2.0**-54, out=lower)  # rounding up to exactly one half would give a noise of zero

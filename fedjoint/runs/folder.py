@@ -41,16 +41,19 @@ class NewRunFolder:
     Args:
         parent: Where run folders stand; made if missing.
         name: 1 to 100 of letters, digits, ``.``, ``_``, ``-``; does not start with a sign.
+        work: Where files are collected by a caller that comes back if it is killed: on the same disk, of this run
+            alone; None: in a folder that nobody comes back to.
 
     Raises:
         RecordError: a malformed name, a folder of that name, or a place that cannot be written.
 
     Guarantees:
         Used as a context manager, it leaves the complete folder (after :meth:`publish`) or nothing. If the process is
-        killed, no folder has the run's name, and the next run in the same place removes what was collected.
+        killed, no folder has the run's name, and the next run in the same place removes what was collected; what stands
+        in ``work`` stays.
     """
 
-    def __init__(self, parent: Path, name: str) -> None:
+    def __init__(self, parent: Path, name: str, *, work: Path | None = None) -> None:
         if not _NAME.fullmatch(name):
             raise RecordError(f"run.name = '{name}'", expected="1 to 100 of A-Z, a-z, 0-9, '.', '_' and '-'")
         self.final = parent / name
@@ -59,9 +62,13 @@ class NewRunFolder:
         try:
             parent.mkdir(parents=True, exist_ok=True)
             _remove_leftovers(parent)
-            self._work = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=_PARTIAL, dir=parent))
+            if work is None:
+                work = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=_PARTIAL, dir=parent))
+            else:
+                work.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._work, self._is_kept = work, False
             self._lock = _locked(self._work)
-            (self._work / STATEMENTS).mkdir()
+            (self._work / STATEMENTS).mkdir(exist_ok=True)
         except OSError as problem:
             raise RecordError(f"{parent} cannot be written: {problem.strerror}", remedy="Set run.folder.") from None
 
@@ -75,6 +82,19 @@ class NewRunFolder:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+
+    def clear(self) -> None:
+        """Remove what a process that was killed had collected, but for the record, which goes on."""
+        for path in self._work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != RECORD:
+                path.unlink()
+        (self._work / STATEMENTS).mkdir()
+
+    def keep(self) -> None:
+        """Leave what was collected, for a run that goes on later."""
+        self._is_kept = True
 
     def publish(self) -> Path:
         """Take the final place.
@@ -95,7 +115,8 @@ class NewRunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._work, ignore_errors=True)  # gone after publish
+        if not self._is_kept:
+            shutil.rmtree(self._work, ignore_errors=True)  # gone after publish
         os.close(self._lock)
 
 

@@ -21,6 +21,7 @@ from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.record.checkpoint import SignedCheckpoint
 from fedjoint.record.log import AskWitnesses
 from fedjoint.record.witness import Prove, Witness
+from fedjoint.simulation.policies import ANYTHING
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_run import Observer
 from fedjoint.training.size_release import ReleasedSize
@@ -51,32 +52,23 @@ def bring_together(
     observer: Observer,
     lifetimes: Mapping[str, Lifetime] | None = None,
     sizes: Mapping[str, ReleasedSize] | None = None,
+    policies: Mapping[str, HolderPolicy] | None = None,
 ) -> Parties:
-    """Make fresh keys for everybody, and holders whose policies allow what a simulation may do.
+    """Make fresh keys for everybody, and holders.
 
     Args:
         division: Whose records are whose.
         observer: Hears every update in the clear.
         lifetimes: Lifetime budgets of the holders that have one.
         sizes: How many examples each holder says it has; None: as many as there are, public constants.
+        policies: Of the holders that have one of their own; the others allow whatever a simulation may do.
     """
     identities = tuple(Identity.create(records.id, records.name) for records in division.holders)
-    policy = HolderPolicy(
-        maximum_epsilon=1e6,
-        maximum_epsilon_if_opened=1e6,
-        minimum_colluders=0,
-        maximum_delta=1.0,
-        modes=("local", "joint", "none"),
-        allow_insecure_noise=True,
-        allow_inferred_schema=True,
-        allow_kept_updates=True,
-        allow_exact_size=True,
-    )
     holders = tuple(
         Holder(
             identity,
             records.examples,
-            policy,
+            (policies or {}).get(records.id, ANYTHING),
             observer=observer,
             lifetime=(lifetimes or {}).get(records.id),
             size=(sizes or {}).get(records.id),

@@ -36,6 +36,7 @@ from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.comparing import compare, describe_data
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.kept_updates import keep_updates
+from fedjoint.simulation.policies import policies_of
 from fedjoint.simulation.running import grid_of, reference_of
 from fedjoint.simulation.sizes import released_sizes
 from fedjoint.training.coordinator import RoundSummary
@@ -114,10 +115,11 @@ def prepare(config: SimulationConfig, *, spending: bool = False) -> Prepared:
     )
     updates = UpdateLog()
     ledgers = ledgers_of(config, division, now=_timestamp)
+    policies = policies_of(config.run, division)
     if spending:
         create_missing_ledgers(config, dataset, ledgers, now=_timestamp)
     sizes = released_sizes(config.privacy, division, ledgers=ledgers if spending else None)
-    parties = bring_together(division, observer=updates, lifetimes=ledgers, sizes=sizes)
+    parties = bring_together(division, observer=updates, lifetimes=ledgers, sizes=sizes, policies=policies)
     return Prepared(
         dataset=dataset,
         division=division,

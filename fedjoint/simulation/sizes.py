@@ -28,7 +28,7 @@ def released_sizes(
 
     Raises:
         BudgetExhausted: nothing is left of a lifetime budget for it.
-        PrivacyError: there is no epsilon to charge it to, or a file refuses.
+        PrivacyError: a file refuses.
     """
     noise_multiplier = sizes_noise(privacy)
     if noise_multiplier is None:

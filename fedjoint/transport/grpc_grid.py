@@ -11,10 +11,11 @@ from typing import Protocol
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 
-from fedjoint.errors import TransportError
+from fedjoint.errors import FedjointError, TransportError
 from fedjoint.transport.app_node import answer_of, context_of
 from fedjoint.transport.holder_grid import HolderGrid
-from fedjoint.transport.link.codec import Buffers, from_bytes, message_size, to_buffers
+from fedjoint.transport.link.buffers import Buffers, message_size
+from fedjoint.transport.link.codec import from_bytes, to_buffers
 from fedjoint.transport.touch_points import begin_run, give_id
 
 __all__ = ["Carrier", "GrpcGrid", "make_answer", "serve_app"]
@@ -51,6 +52,7 @@ class GrpcGrid(HolderGrid):
         self._replies: dict[str, bytes | bytearray] = {}
         self._news = threading.Condition()
         self._server: Carrier | None = None
+        self._interruption: FedjointError | None = None
 
     def serve_through(self, server: Carrier) -> None:
         """Send tasks through a server whose replies come to :meth:`on_reply`."""
@@ -63,6 +65,12 @@ class GrpcGrid(HolderGrid):
             if task is not None and self._holders.get(task.metadata.dst_node_id) == holder:
                 self._replies[key] = data
                 self._news.notify_all()
+
+    def interrupt(self, reason: FedjointError) -> None:
+        """Wait for no reply any more: whoever does, or would, gets this error instead. Any thread may call it."""
+        with self._news:
+            self._interruption = reason
+            self._news.notify_all()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send tasks; a holder that is not connected gets its task when it is."""
@@ -96,6 +104,9 @@ class GrpcGrid(HolderGrid):
         Args:
             messages: Tasks.
             timeout: Seconds for all of them together; None waits for ever.
+
+        Raises:
+            FedjointError: the reason given to :meth:`interrupt`.
         """
         waiting = set(self.push_messages(messages))
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -110,7 +121,9 @@ class GrpcGrid(HolderGrid):
         """Those of some tasks whose replies are here; empty when the time is up."""
         with self._news:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._news.wait_for(lambda: waiting & self._replies.keys(), timeout=left)
+            self._news.wait_for(lambda: self._interruption or waiting & self._replies.keys(), timeout=left)
+            if self._interruption is not None:
+                raise self._interruption
             return waiting & self._replies.keys()
 
     def _withdraw(self, keys: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from fedjoint.errors import InvalidValue, ValuationError
 from fedjoint.valuation.games import Game, Masks, Vector, values_of
@@ -147,7 +147,7 @@ def sampled_estimate(
     """
     sampling = evaluations.sampling
     chance = (1 - sampling.confidence) / (look * (look + 1))
-    quantile = float(stats.t.isf(chance / 2, freedom))
+    quantile = -float(stdtrit(freedom, chance / 2))
     estimate = Estimate(
         players=evaluations.game.players,
         values=values,

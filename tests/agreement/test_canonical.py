@@ -6,7 +6,8 @@ import struct
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+import rfc8785
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical, sha256_hex
@@ -75,6 +76,12 @@ def test_keys_are_sorted_by_utf_16_as_in_rfc_8785_section_3_2_3():
     unsorted = ["\u20ac", "\r", "\ufb33", "1", "\U0001f600", "\u0080", "\u00f6"]
     written = canonical_bytes(dict.fromkeys(unsorted, 0)).decode()
     assert list(json.loads(written)) == ["\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33"]
+
+
+@settings(max_examples=300)
+@given(JSON | st.text(st.characters(max_codepoint=0x9F)))
+def test_the_quick_way_and_the_reference_spell_alike(value):
+    assert canonical_bytes(value) == rfc8785.dumps(value)
 
 
 @given(JSON)

@@ -1,20 +1,27 @@
 """A run conducted by somebody who sees no record and no update: what it leaves, and that anyone can verify it."""
 
+import dataclasses
+import json
+import os
 import secrets
 from contextlib import closing
 
 import pytest
 
 from fedjoint.conduct.conducting import Commission, conduct_run
-from fedjoint.conduct.training import Conditions
+from fedjoint.conduct.training import Conditions, RunSuspended
 from fedjoint.config import load_config
 from fedjoint.errors import RecordError, TrainingError
+from fedjoint.record.log import RunRecord
+from fedjoint.runs.folder import NewRunFolder
 from fedjoint.runs.report import read_report
 from fedjoint.runs.verify import verify_run
 from fedjoint.simulation.agreeing import sign_by_all
 from fedjoint.simulation.comparing import describe_data
 from fedjoint.simulation.running import grid_of, reference_of
 from fedjoint.simulation.simulate import prepare
+from fedjoint.training.checkpoint import MemoryStore
+from fedjoint.training.coordinator import Coordinator
 from fedjoint.training.session import Session
 
 
@@ -67,3 +74,69 @@ def test_a_run_is_never_overwritten(tmp_path):
     (tmp_path / "a-run").mkdir()
     with pytest.raises(RecordError, match="exists"):
         conducted(*commissioned(tmp_path))
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of ours runs any more."""
+
+
+@pytest.mark.parametrize("event", ["round.opened", "contributions.opened", "run.settled", "run.closed"])
+def test_a_run_that_was_killed_goes_on_and_no_event_is_written_twice(tmp_path, monkeypatch, event):
+    commission, parties = commissioned(tmp_path / "runs", "training.rounds=3")
+    commission = dataclasses.replace(commission, work=tmp_path / "work")
+    store, write = MemoryStore(), RunRecord.append
+
+    def killing(record, kind, body):
+        found = write(record, kind, body)
+        if kind == event:
+            raise Killed
+        return found
+
+    def conducting():
+        conduct_run(commission, grid_of(parties), conditions=Conditions(store=store))
+
+    with closing(parties):
+        with monkeypatch.context() as patched:
+            patched.setattr(RunRecord, "append", killing)
+            patched.setattr(Coordinator, "finish", lambda coordinator: None)  # a killed one says nothing
+            patched.setattr(NewRunFolder, "__exit__", lambda folder, *error: os.close(folder._lock))
+            with pytest.raises(Killed):
+                conducting()
+        assert not (tmp_path / "runs" / "a-run").exists()
+        conducting()
+    folder = tmp_path / "runs" / "a-run"
+    assert {check.outcome for check in verify_run(folder)} == {"passed"}
+    kinds = [json.loads(line).get("type") for line in (folder / "record.jsonl").read_text().splitlines()]
+    assert kinds.count("run.settled") == kinds.count("run.opened") == kinds.count("run.closed") == 1
+    assert kinds.count("round.opened") == 3
+
+
+def test_a_suspended_run_keeps_its_files_and_its_holders(tmp_path):
+    commission, parties = commissioned(tmp_path / "runs", "training.rounds=3")
+    commission, store = dataclasses.replace(commission, work=tmp_path / "work"), MemoryStore()
+
+    def suspend(summary):
+        raise RunSuspended("told to stop")
+
+    with closing(parties):
+        with pytest.raises(RunSuspended):
+            conduct_run(commission, grid_of(parties), conditions=Conditions(store=store, on_round=suspend))
+        assert (tmp_path / "work" / "record.jsonl").exists()
+        run = conduct_run(commission, grid_of(parties), conditions=Conditions(store=store))
+    assert len(run.report.rounds) == 3
+    assert {check.outcome for check in verify_run(run.folder)} == {"passed"}
+
+
+def test_a_closed_run_whose_files_were_altered_is_not_published(tmp_path, monkeypatch):
+    commission, parties = commissioned(tmp_path / "runs")
+    commission, store = dataclasses.replace(commission, work=tmp_path / "work"), MemoryStore()
+    conditions = Conditions(store=store)
+    with closing(parties):
+        with monkeypatch.context() as patched:
+            patched.setattr(NewRunFolder, "publish", lambda folder: (_ for _ in ()).throw(Killed))
+            patched.setattr(NewRunFolder, "__exit__", lambda folder, *error: os.close(folder._lock))
+            with pytest.raises(Killed):
+                conduct_run(commission, grid_of(parties), conditions=conditions)
+        (tmp_path / "work" / "model.safetensors").write_bytes(b"another")
+        with pytest.raises(RecordError, match="are not those that its record names"):
+            conduct_run(commission, grid_of(parties), conditions=conditions)

@@ -66,10 +66,10 @@ class Exchange:
             yield self
         finally:
             self.stop.set()
-            thread.join(60)
+            thread.join(120)
             assert not thread.is_alive()
 
-    def until(self, condition, *, seconds=60):
+    def until(self, condition, *, seconds=120):
         """Wait until something about the database holds; what it was."""
         deadline = datetime.now(UTC).timestamp() + seconds
         while not (found := condition()):
@@ -98,6 +98,10 @@ def exchange(tmp_path, request):
 @pytest.fixture
 def homes(tmp_path, exchange):
     """Three holders that have joined and added their data under one name."""
+    return joined(tmp_path, exchange)
+
+
+def joined(tmp_path, exchange):
     found = [make_home(tmp_path, holder) for holder in SIZES]
     for home in found:
         join(home, exchange)

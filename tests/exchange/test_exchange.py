@@ -1,10 +1,14 @@
 """From an empty folder to statements: a real exchange and real holders' folders on loopback, by their commands."""
 
+import dataclasses
 import json
 import time
+from contextlib import ExitStack
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 
 from fedjoint.cli.main import cli
 from fedjoint.errors import AgreementError, DataError, IdentityError, TrainingError, TransportError
@@ -15,7 +19,9 @@ from fedjoint.node.settings import NodeSettings
 from fedjoint.node.witnessing import Watch
 from fedjoint.runs.report import read_report
 from fedjoint.runs.verify import verify_run
-from tests.exchange.conftest import nodes, now, settings
+from fedjoint.training.plan import Parcel, Task
+from fedjoint.transport.grpc_grid import make_answer
+from tests.exchange.conftest import Exchange, joined, nodes, now, settings
 from tests.fakes import SIZES, examples
 from tests.network import node
 from tests.node.conftest import add_data, fedjoint, join, make_home
@@ -54,14 +60,23 @@ def start_run(exchange, sha256):
     return json.loads(command(exchange, "run", sha256[:12], "--revenue", "1000.00", "--json"))
 
 
-def test_holders_enrol_sign_train_and_fetch_their_statements(exchange, homes):
+@settings(witness_timeout_s=30.0)
+def test_holders_enrol_sign_train_countersign_and_fetch_their_statements(exchange, homes):
     sha256 = signed(exchange, homes)
-    with nodes(exchange, homes):
+    watches = [Watch(home, home.load_identity(), home.load_membership().exchange) for home in homes]
+    with ExitStack() as stack, nodes(exchange, homes):
+        clients = [stack.enter_context(connect(home, NodeSettings())) for home in homes]
         entry = start_run(exchange, sha256)
+        while not exchange.store.runs.all()[0].ended_at:
+            pauses = [watch.once(client) for watch, client in zip(watches, clients, strict=True)]
+            time.sleep(0.1)
         run = exchange.ended()
+    assert max(pauses) <= 5
     assert (run.state, run.round, run.words) == ("finished", 3, "all agreed rounds were trained")
     folder = exchange.home.runs / entry["name"]
     assert {check.outcome for check in verify_run(folder)} == {"passed"}
+    record = (folder / "record.jsonl").read_text().splitlines()
+    assert set(json.loads(record[-1])["witnesses"]) == set(SIZES)
     report = read_report(folder / "report.json")
     assert sum(holder.payout_minor for holder in report.holders) == report.money.distributed_minor
     for home in homes:
@@ -73,24 +88,10 @@ def test_holders_enrol_sign_train_and_fetch_their_statements(exchange, homes):
     assert "all agreed rounds were trained" in command(exchange, "status")
 
 
-@settings(witness_timeout_s=20.0)
-def test_holders_countersign_the_record_as_it_grows(exchange, homes):
-    sha256 = signed(exchange, homes)
-    watches = [(Watch(home, home.load_identity(), home.load_membership().exchange), home) for home in homes]
-    with nodes(exchange, homes):
-        entry = start_run(exchange, sha256)
-        while exchange.store.runs.all()[-1].ended_at is None:
-            for watch, home in watches:
-                with connect(home, NodeSettings()) as client:
-                    watch.once(client)
-    record = (exchange.home.runs / entry["name"] / "record.jsonl").read_text().splitlines()
-    assert set(json.loads(record[-1])["witnesses"]) == set(SIZES)
-
-
 @settings(task_timeout_s=2.0)
 def test_a_hung_a_crashed_and_a_rubbish_holder_end_no_run_and_spoil_no_sum(exchange, homes):
     class Broken:
-        """The second holder hangs in round 2, the third fails in round 3 without a word."""
+        """The second holder hangs in round 2; the third fails in round 3, and in round 4 sends rubbish."""
 
         def __init__(self, name, holders):
             self.name, self.holders, self.rounds = name, holders, 0
@@ -101,6 +102,11 @@ def test_a_hung_a_crashed_and_a_rubbish_holder_end_no_run_and_spoil_no_sum(excha
                 time.sleep(3)
             if kind == "train" and (self.name, self.rounds) == ("cork", 3):
                 raise MemoryError("row 17")
+            if kind == "train" and (self.name, self.rounds) == ("cork", 4):
+                return Parcel(
+                    body=Task(agreement_sha256=parcel.body.agreement_sha256, run_id=parcel.body.run_id),
+                    blobs={"frame": np.zeros(4).tobytes()},
+                )
             return self.holders.answer(kind, parcel)
 
     sha256 = signed(exchange, homes, "training.rounds=5")
@@ -110,10 +116,43 @@ def test_a_hung_a_crashed_and_a_rubbish_holder_end_no_run_and_spoil_no_sum(excha
     assert (run.state, run.round) == ("finished", 5)
     stragglers = json.loads(run.stragglers)
     assert stragglers["bern"]["code"] == "holder.silent"
-    assert stragglers["cork"] == {"missed": 1, "last_round": 3, "code": "holder.failed"}
+    assert stragglers["cork"] == {"missed": 2, "last_round": 4, "code": "reply.malformed"}
     report = read_report(exchange.home.runs / run.name / "report.json")
     assert report.rounds[-1].contributors == tuple(SIZES)
     assert "bern missed" in command(exchange, "status")
+
+
+def test_a_run_goes_on_where_the_exchange_was_stopped(tmp_path):
+    exchange = Exchange(tmp_path / "exchange")
+    with ExitStack() as later:
+        with exchange.serving():
+            exchange.settings = dataclasses.replace(exchange.settings, listen=f"127.0.0.1:{exchange.port}")
+            homes = joined(tmp_path, exchange)
+            sha256 = signed(exchange, homes, "training.rounds=8")
+            later.enter_context(nodes(exchange, homes, wrap=Slow))
+            start_run(exchange, sha256)
+            exchange.until(lambda: exchange.store.runs.all()[0].round >= 2)
+        (stopped,) = exchange.store.runs.all()
+        assert stopped.state == "running" and stopped.round < 8
+        with exchange.serving():
+            run = exchange.ended()
+    assert (run.state, run.round, run.started_at) == ("finished", 8, stopped.started_at)
+    folder = exchange.home.runs / run.name
+    assert {check.outcome for check in verify_run(folder)} == {"passed"}
+    assert [one.contributors for one in read_report(folder / "report.json").rounds] == [tuple(SIZES)] * 8
+    assert list(exchange.home.work.iterdir()) == []
+    exchange.store.close()
+
+
+class Slow:
+    """Takes a moment for each round."""
+
+    def __init__(self, name, holders):
+        self.holders = holders
+
+    def answer(self, kind, parcel):
+        time.sleep(0.1 * (kind == "train"))
+        return self.holders.answer(kind, parcel)
 
 
 @settings(task_timeout_s=0.5)
@@ -209,17 +248,16 @@ def test_a_holder_sees_only_agreements_that_name_it_and_signs_once_for_all(excha
     assert "declined by ahus: too many rounds" in command(exchange, "agreements")
 
 
+@settings(task_timeout_s=30.0)
 def test_a_run_needs_all_signatures_and_an_agreement_is_run_once(exchange, homes):
     sha256 = propose(exchange, homes[0].folder.parent)
     with pytest.raises(AgreementError, match="lacks the signature of ahus"):
         start_run(exchange, sha256)
     for home in homes:
         fedjoint("sign", sha256[:12], "--yes", "--home", home.folder)
-    with nodes(exchange, homes):
+    start_run(exchange, sha256)
+    with pytest.raises(TrainingError, match="has a run already"):
         start_run(exchange, sha256)
-        with pytest.raises(TrainingError, match="has a run already"):
-            start_run(exchange, sha256)
-        assert exchange.ended().state == "finished"
 
 
 def test_a_proposal_needs_two_holders_with_one_schema(exchange, homes, tmp_path):
@@ -232,6 +270,22 @@ def test_a_proposal_needs_two_holders_with_one_schema(exchange, homes, tmp_path)
     add_data(homes[1], "--name", "study2")
     with pytest.raises(DataError, match="schemas differ"):
         command(exchange, "propose", "privacy=none", "--dataset", "study2", "--reference", tmp_path / "none.csv")
+
+
+def test_a_stock_client_that_sends_its_update_in_the_clear_is_left_out(exchange, homes):
+    def stock(message):
+        arrays = ArrayRecord([np.ones((2, 2), dtype=np.float32)])
+        return Message(RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": 40})}), reply_to=message)
+
+    sha256, home = signed(exchange, homes), homes[0]
+    credentials = credentials_of(home, home.load_membership(), NodeSettings())
+    with nodes(exchange, homes[1:]), node(exchange.port, credentials, make_answer(stock)):
+        start_run(exchange, sha256)
+        run = exchange.ended()
+    report = read_report(exchange.home.runs / run.name / "report.json")
+    assert {one.contributors for one in report.rounds} == {("bern", "cork")}
+    record = (exchange.home.runs / run.name / "record.jsonl").read_text()
+    assert '"ahus":"reply.malformed"' in record
 
 
 def test_two_processes_never_serve_one_folder(exchange):

@@ -25,6 +25,22 @@ MODULES = {
     "convolution": lambda outputs: sequence(
         nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, outputs)
     ),
+    "pooled": lambda outputs: sequence(
+        nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 2, 3), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2, outputs)
+    ),
+    "deep convolution": lambda outputs: sequence(
+        nn.Unflatten(1, (1, 16)),
+        nn.Conv1d(1, 2, 3),
+        nn.AvgPool1d(2),
+        nn.Flatten(),
+        nn.Linear(14, 4),
+        nn.ReLU(),
+        nn.Linear(4, outputs),
+    ),
+    "two convolutions": lambda outputs: sequence(
+        nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 2, 2), nn.Conv2d(2, 1, 2), nn.Flatten(), nn.Linear(4, outputs)
+    ),
+    "passed on": lambda outputs: sequence(nn.Linear(INPUTS, 5), nn.Sigmoid(), nn.Linear(5, outputs, bias=False)),
     "normalised": lambda outputs: sequence(nn.LayerNorm(INPUTS), nn.Linear(INPUTS, outputs)),
 }
 TARGETS = {"binary": 1, "multiclass": 3, "number": 1}
@@ -146,3 +162,11 @@ def test_a_reference_set_without_records_or_with_too_little_memory_is_refused():
         CoalitionReference(**{**kept, "features": kept["features"][:0], "targets": kept["targets"][:0]})
     with pytest.raises(InvalidValue, match="memory_bytes = 1;"):
         CoalitionReference(**kept, memory_bytes=1)
+
+
+def test_outputs_too_large_for_a_plain_sum_of_exponentials_are_measured_too():
+    reference, shares, parts = case("mlp", models=5)
+    parts = {name: 40 * value for name, value in parts.items()}
+    found = reference.losses(shares, **parts)
+    assert np.abs(found).max() > 60
+    assert found == pytest.approx(one_by_one(reference, shares, **parts), rel=1e-12)

@@ -12,13 +12,23 @@ from fedjoint.errors import AgreementError, ConfigError, DataError, IdentityErro
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.node.credentials import credentials_of
+from fedjoint.node.datasets import dataset, datasets, registration
 from fedjoint.node.serving import NodeHolders
 from fedjoint.node.settings import NodeSettings
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.training.session import Session
 from fedjoint.transport.grpc_grid import serve_app
 from fedjoint.transport.holder_grid import run_server_app
-from tests.fakes import Consortium, complete, examples, make_consortium, open_contributions, train
+from tests.fakes import (
+    LOCAL_PRIVACY,
+    Consortium,
+    complete,
+    examples,
+    make_consortium,
+    make_terms,
+    open_contributions,
+    train,
+)
 from tests.network import node
 from tests.node.conftest import add_data, allow, fedjoint, join, make_home, propose
 
@@ -97,13 +107,47 @@ def test_joining_shows_fingerprints_to_compare_and_keeps_every_secret_to_itself(
 
 def test_the_exchange_learns_of_data_their_schema_and_size_and_no_count_of_any_column(tmp_path, exchange):
     home = make_home(tmp_path, "bern")
-    said = add_data(home, "--patient", "mrn")
+    said = add_data(home, "--patient", "mrn", "--size-noise", "0")
     assert "hears of it when you join" in said
     join(home, exchange)
     told = exchange.datasets["bern"]
-    assert (told.name, told.num_examples, told.num_patients, told.unit) == ("bern", 30, 15, "patient")
+    assert (told.name, told.num_examples, told.num_patients, told.unit) == ("bern", 15, 15, "patient")
     assert (told.quality.fits, told.quality.columns, told.quality.present) == (True, 4, 4)
     assert {field.name for field, _ in told.quality.ListFields()} == {"fits", "columns", "present"}
+
+
+def test_the_exchange_is_told_one_noisy_number_of_records_that_is_charged_once(tmp_path, exchange):
+    home = make_home(tmp_path, "bern")
+    add_data(home, "--epsilon", "8", "--delta", "1e-5")
+    join(home, exchange)
+    told = exchange.datasets["bern"].num_examples
+    assert told >= 10 and (home.data / "bern.size.json").exists()
+    figures = json.loads(fedjoint("budget", home.data / "bern.ledger", "--json"))
+    assert set(figures["agreements"][0]["purposes"]) == {"sizes"} and figures["spent"]["releases"] == 1
+    note = dataset(home, "bern")
+    for _ in range(3):
+        assert registration(home, note, now=lambda: "2026-01-01T00:00:00Z").num_examples == told
+    assert [note.name for note in datasets(home)] == ["bern"]
+    assert json.loads(fedjoint("budget", home.data / "bern.ledger", "--json"))["spent"]["releases"] == 1
+
+
+def test_a_private_agreement_states_what_was_told_and_no_other_number(exchange, homes):
+    told = {home.folder.name: exchange.datasets[home.folder.name].num_examples for home in homes}
+    identities = {home.folder.name: home.load_identity() for home in homes}
+    for sizes, code in ((told | {"bern": told["bern"] + 1}, 1), (told, 0)):
+        terms = make_terms(exchange.identity, identities, sizes, examples(60, seed=99), privacy=LOCAL_PRIVACY)
+        allow(homes[1], "modes: [none]" if code else "modes: [local]", "modes: [local]")
+        terms = replace(
+            terms,
+            privacy=replace(terms.privacy, epsilon=8.0),
+            releases=replace(terms.releases, sizes_noise_multiplier=14.0),
+        )
+        sha256 = exchange.propose(terms)
+        if code:
+            with pytest.raises(AgreementError, match="what that holder released"):
+                sign(homes[1], sha256)
+        else:
+            assert "Signed." in sign(homes[1], sha256)
 
 
 def test_data_that_do_not_fit_their_schema_are_shown_and_not_added(tmp_path, exchange):
@@ -214,4 +258,4 @@ def test_status_and_statements_say_where_a_holder_stands(exchange, homes):
     assert status["agreements"] == [{"sha256": sha256, "state": "proposed", "unsigned_by": ["ahus", "bern", "cork"]}]
     assert status["runs"][0]["round"] == 2
     assert "round 2 of 3" in fedjoint("status", "--home", homes[0].folder)
-    assert "0 statements" in fedjoint("statements", "--home", homes[0].folder)
+    assert "no statements" in fedjoint("statements", "--home", homes[0].folder)

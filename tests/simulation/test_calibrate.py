@@ -89,7 +89,9 @@ def test_where_nothing_is_to_be_chosen_that_is_said(overrides, words):
 
 
 def test_candidates_that_no_run_could_have_are_listed_and_only_such_are_an_error():
-    config = load_config(["privacy=local", "privacy.epsilon=3e-6", "privacy.delta=1e-8", "privacy.sizes=certified"])
+    config = load_config(
+        ["privacy=local", "privacy.epsilon=3e-6", "privacy.delta=1e-8", "privacy.sizes_noise_multiplier=null"]
+    )
     found = calibrate(config, dataclasses.replace(SMALL, rounds=(1, 9)))
     assert [one.rounds for one in found.candidates] == [1]
     assert len(found.refused) == 1 and "9 rounds at rate 1: epsilon = 3e-06" in found.refused[0]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from fedjoint.config import load_config
-from fedjoint.errors import PrivacyError
 from fedjoint.privacy.lifetime_account import LifetimeAccount
 from fedjoint.simulation.simulate import prepare, simulate
 from fedjoint.simulation.sizes import released_sizes
@@ -40,7 +39,7 @@ def test_nothing_in_a_private_runs_folder_tells_how_many_records_a_holder_has(tm
 
 
 def test_certified_sizes_are_stated_as_they_are_and_cost_nothing(tmp_path):
-    prepared = prepare(configured(tmp_path, "privacy.sizes=certified"))
+    prepared = prepare(configured(tmp_path, "privacy.sizes_noise_multiplier=null"))
     assert [one.num_examples for one in prepared.terms.holders] == [
         len(holder.examples) for holder in prepared.division.holders
     ]
@@ -48,13 +47,8 @@ def test_certified_sizes_are_stated_as_they_are_and_cost_nothing(tmp_path):
 
 
 def test_without_privacy_sizes_are_stated_as_they_are(tmp_path):
-    config = configured(tmp_path, "privacy=none", "privacy.sizes=released")
+    config = configured(tmp_path, "privacy=none", "privacy.sizes_noise_multiplier=5")
     assert released_sizes(config.privacy, prepare(config).division) == {}
-
-
-def test_sizes_need_an_epsilon(tmp_path):
-    with pytest.raises(PrivacyError, match=r"privacy\.sizes=released without an epsilon"):
-        prepare(configured(tmp_path, "privacy=local", "privacy.epsilon=null", "privacy.noise_multiplier=3"))
 
 
 def test_a_size_is_charged_once_and_told_again_in_later_runs(tmp_path):
@@ -67,10 +61,7 @@ def test_a_size_is_charged_once_and_told_again_in_later_runs(tmp_path):
     again = prepare(config, spending=True)
     assert [one.num_examples for one in again.terms.holders] == [one.num_examples for one in found.terms.holders]
     assert spent("north") == [("sizes", 1)]
-    prepare(configured(tmp_path, f"run.budgets={tmp_path / 'budgets'}", "privacy.epsilon=1"), spending=True)
+    prepare(
+        configured(tmp_path, f"run.budgets={tmp_path / 'budgets'}", "privacy.sizes_noise_multiplier=20"), spending=True
+    )
     assert sum(count for _, count in spent("north")) == 2  # with other noise it is another release
-
-
-def test_an_epsilon_so_small_that_no_count_would_tell_anything_is_refused(tmp_path):
-    with pytest.raises(PrivacyError, match=r"privacy\.epsilon = 1e-06 would take noise of .* examples"):
-        prepare(configured(tmp_path, "privacy=local", "privacy.epsilon=1e-6"))

@@ -74,7 +74,7 @@ def finished():
 
 def coordinators_things(finished):
     parties, run, channel = finished
-    return [run.coordinator, run.valuation, channel, run.events, run.rounds, parties.session, parties.coordinator]
+    return [run.coordinator, channel, run.events, run.rounds, parties.session, parties.coordinator]
 
 
 def test_no_key_can_be_reached_from_the_coordinator(finished):
@@ -91,7 +91,7 @@ def test_no_holder_and_no_private_keys_but_its_own_can_be_reached_from_the_coord
 def test_the_search_goes_deep_enough_to_find_what_the_coordinator_does_hold(finished):
     parties, run, _ = finished
     found = {id(thing) for thing in everything_from(coordinators_things(finished), beyond=(InlineGrid,))}
-    samples = run.valuation._encrypted._parts[0].samples
+    samples = run.coordinator._valuation._encrypted._parts[0].samples
     for deep in (
         samples["cork"].a,
         run.coordinator.model,

@@ -1,5 +1,6 @@
 """A whole run over links: holders in threads of their own, behind mutual TLS."""
 
+import threading
 import time
 from contextlib import ExitStack, contextmanager
 
@@ -126,6 +127,16 @@ def test_rubbish_is_an_error_of_the_holder_that_sent_it():
     grid.serve_through(Server())
     (reply,) = grid.send_and_receive(tasks(grid))
     assert reply.has_error() and "cannot be read" in reply.error.reason
+
+
+def test_whoever_waits_for_replies_is_interrupted_at_once_and_so_is_whoever_would(network):
+    with connected(network, lambda holder: lambda message: time.sleep(2), holders=["ahus"]) as (grid, _):
+        threading.Timer(0.3, grid.interrupt, [TransportError("told to stop")]).start()
+        start = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(TransportError, match="told to stop"):
+                list(grid.send_and_receive(tasks(grid), timeout=30))
+        assert time.monotonic() - start < 1.5
 
 
 def test_messages_can_be_pushed_now_and_pulled_later(network):

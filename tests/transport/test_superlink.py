@@ -1,6 +1,8 @@
 """A whole run through a real SuperLink and real SuperNodes on loopback."""
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -50,7 +52,10 @@ class Federation:
 
     def start(self, program, *options):
         command = [str(SCRIPTS / program), *options]
-        self.processes.append(subprocess.Popen(command, env=self.environment, stdout=self.log, stderr=self.log))
+        started = subprocess.Popen(
+            command, env=self.environment, stdout=self.log, stderr=self.log, start_new_session=True
+        )
+        self.processes.append(started)
 
     def run(self, door):
         subprocess.run(
@@ -70,6 +75,8 @@ class Federation:
             process.terminate()
         for process in self.processes:
             process.wait(60)
+            with contextlib.suppress(ProcessLookupError):  # Flower leaves processes that a task was waiting in
+                os.killpg(process.pid, signal.SIGKILL)
         self.log.close()
 
 

@@ -19,7 +19,7 @@ import tenacity
 
 from fedjoint.errors import IdentityError, TransportError
 from fedjoint.transport.link import link_pb2 as wire
-from fedjoint.transport.link.codec import Buffers
+from fedjoint.transport.link.buffers import Buffers
 from fedjoint.transport.link.endpoint import Arrived, Endpoint
 from fedjoint.transport.link.framing import METHOD, SERVICE, frame_from_bytes, frame_to_bytes
 from fedjoint.transport.link.settings import NEWEST_VERSION, OLDEST_VERSION, LinkSettings, channel_options

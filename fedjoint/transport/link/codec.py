@@ -15,12 +15,11 @@ from google.protobuf.message import DecodeError
 
 from fedjoint.errors import TransportError
 from fedjoint.transport.link import link_pb2 as wire
+from fedjoint.transport.link.buffers import Buffers
 from fedjoint.transport.touch_points import delivered_message
 
-__all__ = ["MAX_HEAD_BYTES", "Buffers", "from_bytes", "message_size", "to_buffers"]
+__all__ = ["MAX_HEAD_BYTES", "from_bytes", "to_buffers"]
 
-#: Parts of one message in the order in which they are sent.
-Buffers = tuple[bytes, ...]
 _LENGTH = struct.Struct(">I")
 #: All of a message but its arrays' data: 16 MiB of canonical JSON, and as much again for other applications' records.
 MAX_HEAD_BYTES = 32 << 20
@@ -62,11 +61,6 @@ def to_buffers(message: Message) -> Buffers:
             remedy="Send what is large as arrays, not as configuration.",
         )
     return (_LENGTH.pack(len(packed)) + packed, *data)
-
-
-def message_size(buffers: Buffers) -> int:
-    """Bytes of a message on the wire, before compression."""
-    return sum(map(len, buffers))
 
 
 def from_bytes(data: bytes | bytearray | memoryview) -> Message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zstandard
 
 from fedjoint.errors import TransportError
-from fedjoint.transport.link.codec import Buffers, message_size
+from fedjoint.transport.link.buffers import Buffers, message_size
 
 __all__ = ["compress", "decompress"]
 

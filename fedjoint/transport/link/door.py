@@ -21,8 +21,8 @@ from typing import Any, Self
 import grpc
 
 from fedjoint.errors import FedjointError, TransportError
+from fedjoint.transport.link.buffers import Buffers
 from fedjoint.transport.link.client import Answer
-from fedjoint.transport.link.codec import Buffers
 from fedjoint.transport.link.server import OnReply
 
 __all__ = ["MAX_DOOR_BYTES", "ExchangeDoor", "HolderDoor", "carry", "knock"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fedjoint.errors import TransportError
 from fedjoint.transport.link import link_pb2 as wire
-from fedjoint.transport.link.codec import Buffers, message_size
+from fedjoint.transport.link.buffers import Buffers, message_size
 from fedjoint.transport.link.compression import compress, decompress
 from fedjoint.transport.link.framing import Chunk, Frame
 from fedjoint.transport.link.settings import LinkSettings

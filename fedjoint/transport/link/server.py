@@ -17,7 +17,7 @@ import grpc.aio
 
 from fedjoint.errors import FedjointError, IdentityError, TransportError
 from fedjoint.transport.link import link_pb2 as wire
-from fedjoint.transport.link.codec import Buffers
+from fedjoint.transport.link.buffers import Buffers
 from fedjoint.transport.link.endpoint import Endpoint
 from fedjoint.transport.link.framing import METHOD, SERVICE, Chunk, Frame, frame_from_bytes, frame_to_bytes
 from fedjoint.transport.link.settings import (

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fedjoint.errors import TransportError
 from fedjoint.transport.link import codec
 from fedjoint.transport.link import link_pb2 as wire
-from fedjoint.transport.link.codec import from_bytes, message_size, to_buffers
+from fedjoint.transport.link.buffers import message_size
+from fedjoint.transport.link.codec import from_bytes, to_buffers
 from fedjoint.transport.touch_points import begin_run, give_id
 
 INTEGERS, REALS = st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False)

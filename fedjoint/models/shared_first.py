@@ -1,0 +1,183 @@
+"""Many models whose first layer sees the same records: that layer is one product for all of them.
+
+The models of a round's coalitions are shares of a few directions (the model before, and each update). A linear or
+convolutional first layer is affine in its parameters, and so its output is the same shares of its outputs along the
+directions: one product ``[k, n + 1] @ [n + 1, records x width]`` for k models. What follows acts on each record by
+itself; linear layers are one batched product with each model's own weights. The bias of a linear layer behind the first
+one travels as a column that is one before the activation, so that no product is followed by a copy.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from fedjoint.models.many import ELEMENTWISE, split
+
+__all__ = ["SharedFirst"]
+
+_CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+#: Act on each record by itself, have no parameters and draw nothing at random.
+_SHAPES = (
+    torch.nn.AdaptiveAvgPool1d,
+    torch.nn.AdaptiveAvgPool2d,
+    torch.nn.AvgPool1d,
+    torch.nn.AvgPool2d,
+    torch.nn.MaxPool1d,
+    torch.nn.MaxPool2d,
+)
+#: Need records before features.
+_SHAPED = (*_SHAPES, torch.nn.Flatten, torch.nn.Unflatten)
+
+
+#: Weights of all models are made at once up to so many numbers.
+_MOST_NUMBERS = 1 << 22
+
+
+class SharedFirst:
+    """Runs models given as shares of directions; make one with :meth:`of`.
+
+    Args:
+        layers: From the first one with parameters on, each with its parameters' prefix.
+        along: The directions as parameters, each [n + 1, *shape].
+        inputs: What the first of them is given, [records, ...].
+    """
+
+    def __init__(
+        self, layers: list[tuple[str, torch.nn.Module]], along: dict[str, torch.Tensor], inputs: torch.Tensor
+    ) -> None:
+        (prefix, first), *self._rest = layers
+        self._along, self._records = along, len(inputs)
+        directions = len(next(iter(along.values())))
+        # features before records where all that follows can take it: batched products are a third faster
+        self._in_columns = (
+            type(first) is torch.nn.Linear
+            and inputs.ndim == 2
+            and all(type(layer) not in _SHAPED for _, layer in self._rest)
+        )
+        if self._in_columns:
+            table = along[f"{prefix}weight"] @ inputs.T  # [n + 1, width, records]
+            if f"{prefix}bias" in along:
+                table = table.add_(along[f"{prefix}bias"][:, :, None])
+        else:
+            own = ({name: along[f"{prefix}{name}"][place] for name in _names(first)} for place in range(directions))
+            outputs = [torch.func.functional_call(first, parameters, (inputs,)) for parameters in own]
+            table = torch.stack(outputs)  # [n + 1, records, ...]
+        self._one = _passed_on(self._rest) if self._in_columns else 0.0
+        if self._one:
+            # the last direction is the model before, which every model has whole
+            ones = table.new_zeros(directions, 1, self._records)
+            ones[-1] = 1
+            table = torch.cat([table, ones], dim=1)
+        self._shape = table.shape[1:] if self._in_columns else table.shape[2:]
+        self._table = table.reshape(directions, -1)
+        if self._one:  # the next linear layer's bias is one more column of its weights
+            prefix = next(prefix for prefix, layer in self._rest if type(layer) is torch.nn.Linear)
+            weight, bias = along[f"{prefix}weight"], along.pop(f"{prefix}bias", None)
+            column = weight.new_zeros(weight.shape[:2]) if bias is None else bias / self._one
+            along[f"{prefix}weight"] = torch.cat([weight, column[:, :, None]], dim=2)
+        self._buffers: dict[str, torch.Tensor] = {}
+        self._shares, self._weights = self._table.new_empty(0, 0), dict[str, torch.Tensor]()
+
+    @classmethod
+    def of(cls, module: torch.nn.Module, directions: torch.Tensor, inputs: torch.Tensor) -> SharedFirst | None:
+        """The program of a module, or None if it is no such chain, or has as many directions as its first layer inputs.
+
+        Args:
+            module: Gives the computation.
+            directions: [n + 1, D]; the last one is the model before.
+            inputs: [records, inputs].
+        """
+        named = list(module.named_children()) if type(module) is torch.nn.Sequential else [("", module)]
+        layers = [(f"{name}." if name else "", layer) for name, layer in named]
+        while layers and _is_plain(layers[0][1]):
+            inputs = layers.pop(0)[1](inputs)
+        if not layers or not all(_is_plain(layer) or type(layer) is torch.nn.Linear for _, layer in layers[1:]):
+            return None
+        first = layers[0][1]
+        if type(first) is not torch.nn.Linear and type(first) not in _CONVOLUTIONS:
+            return None
+        if len(directions) > math.prod(inputs.shape[1:]):  # the product would cost more than the layers themselves
+            return None
+        return cls(layers, split(module, directions), inputs)
+
+    def prepare(self, shares: torch.Tensor) -> None:
+        """Take the models that are going to be evaluated, as shares [models, n + 1]; the last share of each is 1.
+
+        The weights of their later layers are made at once where that takes little memory.
+        """
+        self._shares, self._weights = shares, {}
+        for prefix, layer in self._rest:
+            for name in _names(layer):
+                along = self._along.get(f"{prefix}{name}")
+                if along is not None and len(shares) * along[0].numel() <= _MOST_NUMBERS:
+                    self._weights[f"{prefix}{name}"] = self._mixed(along, shares)
+
+    def outputs(self, rows: slice) -> torch.Tensor:
+        """Of these of the prepared models: [models, outputs, records]. What it gave before is gone."""
+        shares = self._shares[rows]
+        models = len(shares)
+        hidden = torch.mm(shares, self._table, out=self._buffer("", models, self._table.shape[1]))
+        hidden = hidden.view(models if self._in_columns else models * self._records, *self._shape)
+        for prefix, layer in self._rest:
+            if type(layer) is torch.nn.ReLU:
+                hidden = hidden.relu_()
+            elif type(layer) is torch.nn.Linear:
+                hidden = self._linear(prefix, rows, hidden)
+            else:
+                hidden = layer(hidden)
+        return hidden if self._in_columns else hidden.view(models, self._records, -1).transpose(1, 2).contiguous()
+
+    def _buffer(self, name: str, *shape: int) -> torch.Tensor:
+        """Memory that is used again: large pieces that are new each time cost more than what is computed in them."""
+        size = math.prod(shape)
+        if name not in self._buffers or self._buffers[name].numel() < size:
+            self._buffers[name] = self._table.new_empty(size)
+        return self._buffers[name][:size].view(*shape)
+
+    def _linear(self, prefix: str, rows: slice, hidden: torch.Tensor) -> torch.Tensor:
+        """A layer with each model's own weights."""
+        weight = self._own(f"{prefix}weight", rows)
+        bias = self._own(f"{prefix}bias", rows) if f"{prefix}bias" in self._along else None
+        if self._in_columns:
+            out = self._buffer(prefix, *weight.shape[:2], self._records)
+            found = torch.bmm(weight, hidden, out=out)
+            return found if bias is None else found.add_(bias[:, :, None])
+        flat, across = hidden.view(len(weight), self._records, -1), weight.transpose(1, 2)
+        found = flat @ across if bias is None else torch.baddbmm(bias[:, None, :], flat, across)
+        return found.view(-1, found.shape[2])
+
+    def _own(self, name: str, rows: slice) -> torch.Tensor:
+        if name in self._weights:
+            return self._weights[name][rows]
+        return self._mixed(self._along[name], self._shares[rows])
+
+    @staticmethod
+    def _mixed(along: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        return (shares @ along.reshape(len(along), -1)).view(len(shares), *along.shape[1:])
+
+
+def _names(layer: torch.nn.Module) -> list[str]:
+    return [name for name, _ in layer.named_parameters()]
+
+
+def _is_plain(layer: torch.nn.Module) -> bool:
+    """Whether a layer has no parameters and acts on each record by itself."""
+    if type(layer) is torch.nn.Flatten:
+        return layer.start_dim == 1
+    if type(layer) is torch.nn.Unflatten:
+        return layer.dim == 1
+    return type(layer) in ELEMENTWISE or type(layer) in _SHAPES
+
+
+def _passed_on(rest: list[tuple[str, torch.nn.Module]]) -> float:
+    """What becomes of a one on its way from the first layer to the next linear one; 0 if it does not get there."""
+    value = torch.ones(1, dtype=torch.float64)
+    for _, layer in rest:
+        if type(layer) is torch.nn.Linear:
+            return float(value) if abs(float(value)) > 0.1 else 0.0
+        if type(layer) not in ELEMENTWISE:
+            return 0.0
+        value = layer(value)
+    return 0.0
