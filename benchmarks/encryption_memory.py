@@ -33,9 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     hidden = 2_000 if arguments.quick else 10_000
     rows: list[dict[str, Any]] = []
-    for scheme, values_per_word in (("seeded", 3), ("seeded", 1), ("seal", 3), ("seal", 1))[
-        : 1 if arguments.quick else 4
-    ]:
+    for scheme, values_per_word in KINDS[: 1 if arguments.quick else None]:
         size = {"scheme": scheme, "values_per_word": values_per_word, "holders": HOLDERS}
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder, Worker(WORKER) as worker:
             rows.append({**size, **worker.ask("round", **size, hidden=hidden, folder=folder)})

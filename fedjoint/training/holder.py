@@ -84,12 +84,14 @@ class Holder:
             "join": self._join,
             "make_key": lambda task: self._run(task.body).make_key(),
             "take_key": lambda task: self._run(task.body).take_key(_typed(task.body, TakeKeyTask)),
-            "train": lambda task: self._in_parts(task, RoundTask, HolderRun.train),
+            "train": lambda task: self._in_parts(task, RoundTask, lambda run, *of: run.train(*of)),
             "confirm": lambda task: self._run(task.body).confirm(_typed(task.body, ConfirmTask)),
-            "open_sum": lambda task: self._in_parts(task, OpenTask, HolderRun.open_sum),
-            "open_contributions": lambda task: self._in_parts(task, ContributionsTask, HolderRun.open_contributions),
+            "open_sum": lambda task: self._in_parts(task, OpenTask, lambda run, *of: run.open_sum(*of)),
+            "open_contributions": lambda task: self._in_parts(
+                task, ContributionsTask, lambda run, *of: run.open_contributions(*of)
+            ),
             "release": lambda task: self._in_parts(task, ReleaseTask, lambda run, body, _: run.release(body)),
-            "open_release": lambda task: self._in_parts(task, OpenReleaseTask, HolderRun.open_release),
+            "open_release": lambda task: self._in_parts(task, OpenReleaseTask, lambda run, *of: run.open_release(*of)),
             "finish": lambda task: self._run(task.body).finish(),
             "put": lambda task: self._run(task.body).parts.put(_typed(task.body, PutTask), task.blobs.get(PART, b"")),
             "get": lambda task: self._run(task.body).parts.get(_typed(task.body, GetTask)),
