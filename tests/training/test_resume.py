@@ -232,7 +232,8 @@ def check(world, **training):
     model, contributions = undisturbed(world.membership, **training)
     if world.parties.terms.privacy.mode == "none":
         assert world.conducted.model.tobytes() == model
-        assert world.contributions.by_holder == contributions
+        # a weight's last digit may fall differently: torch adds in another order where memory is aligned otherwise
+        assert world.contributions.by_holder == pytest.approx(contributions, rel=1e-4)
     for frames in world.frames.values():
         assert len(frames) == 1  # whoever was asked again said the very same
     for store in world.stores.values():
