@@ -25,7 +25,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from fedjoint.agreement.release_terms import SIZE_NOISE
 from fedjoint.agreement.terms import ModelTerms
 from fedjoint.data.datasets.load import DataOptions
-from fedjoint.errors import ConfigError
+from fedjoint.errors import ConfigError, InvalidValue
 from fedjoint.strict import build, strict
 
 __all__ = [
@@ -57,6 +57,8 @@ class RunConfig:
         budget_epsilon: Limit of a budget that is made.
         budget_epsilon_if_opened: The same if a holder's own ciphertexts were opened.
         budget_delta: Of both.
+        registry: Folder, or database URL, of the pool whose registry must allow the run; None: of no pool.
+        datasets: The id of the registered dataset that each holder brings; needed with ``registry``, and only then.
     """
 
     name: str | None = None
@@ -66,6 +68,15 @@ class RunConfig:
     budget_epsilon: float = 8.0
     budget_epsilon_if_opened: float = 24.0
     budget_delta: float = 1e-5
+    registry: str | None = None
+    datasets: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.registry is None) != (self.datasets is None):
+            raise InvalidValue(
+                "run.registry without run.datasets, or the other way round",
+                expected="both: the pool's registry must allow every dataset that the agreement names",
+            )
 
 
 @strict

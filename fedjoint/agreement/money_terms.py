@@ -30,6 +30,8 @@ class MoneyTerms:
         largest_insured_minor: Largest single sum insured; the target is at least this.
         base_bp: Of what is left: paid whatever the contributions are; the rest by contribution.
         base_by: The base part ``equal``, or by certified ``size``.
+        share_floor_bp: Of what is shared by contribution: the least for whoever contributed.
+        share_cap_bp: The most of it for one holder.
         holdback_bp: Of each holder's payout, kept until the dispute window has ended.
         dispute_window_days: How long a settlement may be disputed.
         materiality: How holders are paid whose contributions differ by less than their error: ``by_size`` (by
@@ -50,6 +52,8 @@ class MoneyTerms:
     largest_insured_minor: int = 0
     base_bp: int = 0
     base_by: Literal["equal", "size"] = "equal"
+    share_floor_bp: int = 0
+    share_cap_bp: int = 10_000
     holdback_bp: int = 1_000
     dispute_window_days: int = 90
     materiality: Literal["by_size", "equal", "off"] = "by_size"
@@ -63,6 +67,8 @@ class MoneyTerms:
         for name in ("tax_bp", "exchange_fee_bp", "reserve_target_bp", "base_bp", "holdback_bp"):
             in_range(f"money.{name}", getattr(self, name), 0, 10_000)
         in_range("money.reserve_premium_bp", self.reserve_premium_bp, 0, 10_000 - self.exchange_fee_bp)
+        in_range("money.share_cap_bp", self.share_cap_bp, 1, 10_000)
+        in_range("money.share_floor_bp", self.share_floor_bp, 0, self.share_cap_bp)
         in_range("money.materiality_z", self.materiality_z, 0.1, 10)
         for name in ("cpu_hour_minor", "gpu_hour_minor", "largest_insured_minor"):
             in_range(f"money.{name}", getattr(self, name), 0, 1e15)

@@ -7,6 +7,7 @@ A run may do nothing that is not written here. The terms are identified by the S
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 MAX_HOLDERS = 200
+_DATASET = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 #: The part of delta that mode ``joint`` keeps for noise beyond what the encryption's fixed point can hold.
 TAILS_OF_DELTA = 1e-3
 #: Coordinates of pure noise that mode ``joint`` adds to an update, for the holder's contribution.
@@ -47,14 +49,18 @@ CONTRIBUTION_NOISES = 2
 class HolderTerms:
     """One holder and its number of examples, certified or released with noise (public: its weight in the sum).
 
-    An example is one unit of privacy: a record, or a patient with all of its records.
+    An example is one unit of privacy: a record, or a patient with all of its records. ``dataset`` is the id under which
+    a pool has registered what it brings; then no run starts that the registration does not allow.
     """
 
     identity: PublicIdentity
     num_examples: int
+    dataset: str | None = None
 
     def __post_init__(self) -> None:
         in_range(f"num_examples of {self.identity.id}", self.num_examples, 1, 1e9)
+        if self.dataset is not None and not _DATASET.fullmatch(self.dataset):
+            raise InvalidValue(f"dataset '{self.dataset[:80]}' of {self.identity.id}", expected=_DATASET.pattern)
 
 
 @strict
@@ -268,6 +274,11 @@ class Terms:
                 raise InvalidValue(
                     f"two parties have the same {name}", expected="one legal person, one party, keys of its own"
                 )
+        datasets = {holder.dataset for holder in self.holders}
+        if datasets != {None} and (None in datasets or len(datasets) < len(self.holders)):
+            raise InvalidValue(
+                "some holders bring a registered dataset", expected="one of its own for each holder, or none for all"
+            )
         if self.training.minimum_holders > len(self.holders):
             raise InvalidValue(
                 f"training.minimum_holders = {self.training.minimum_holders} and there are {len(self.holders)} holders",

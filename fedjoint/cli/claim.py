@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fedjoint.cli.claim_vote import vote
 from fedjoint.cli.pool_session import Session, moves_money, now, parse_json_file, pool_command
 
 __all__ = ["command"]
@@ -112,28 +113,38 @@ _panel("hear", "Name the panel of three that hears an appeal; nobody of the firs
 @click.argument("claim_id")
 @click.option("--upheld", metavar="AMOUNT", help="What the claimant is due, such as 24000.00.")
 @click.option("--dismissed", is_flag=True)
-@_reasons
-@_key
+@click.option("--reasons", help="In words.")
+@click.option("--key", "keys", type=click.Path(path_type=Path), multiple=True, help="A member's key file.")
+@click.option("--vote", "votes", type=click.Path(path_type=Path), multiple=True, help="A member's vote instead.")
 @moves_money
 @pool_command
-def decide(
-    session: Session, *, claim_id: str, upheld: str | None, dismissed: bool, reasons: str, keys: tuple[Path, ...]
-) -> None:
+def decide(session: Session, *, claim_id: str, votes: tuple[Path, ...], **own: Any) -> None:
     """Record what two or three of the panel decided; after an appeal, for good.
 
     \b
     Example:
+      fedjoint claim decide title-1 --vote ann.json --vote cai.json
       fedjoint claim decide title-1 --upheld 24000.00 --reasons "the contract says so" --key ann.key --key cai.key
     """
-    from fedjoint.errors import ConfigError
-    from fedjoint.pool.money import parse_minor
+    from fedjoint.cli.claim_vote import decision_body, joined_votes
+    from fedjoint.errors import ConfigError, PoolError
+    from fedjoint.pool.desk import move_claim
+    from fedjoint.strict import plain
 
-    if dismissed == (upheld is not None):
-        raise ConfigError("a decision that is neither or both", expected="--upheld AMOUNT or --dismissed")
+    if votes:
+        if any(own.values()):
+            raise ConfigError("votes, and a decision beside them", expected="--vote FILE alone: votes say it all")
+        signed = joined_votes(votes)
+        if signed.step.claim != claim_id:
+            raise PoolError(f"these are votes on claim '{signed.step.claim[:80]}'", expected=f"on '{claim_id}'")
+        session.act(lambda state, books: move_claim(state, signed, books=books)[0])
+        return
     currency = session.state().rules.money.currency
-    amount = parse_minor(upheld, currency) if upheld is not None else 0
-    body = {"upheld": upheld is not None, "amount_minor": amount, "reasons": reasons}
-    _take(session, claim_id, "decide", keys, body)
+    body = decision_body(own["upheld"], dismissed=own["dismissed"], reasons=own["reasons"] or "", currency=currency)
+    _take(session, claim_id, "decide", own["keys"], plain(body))
+
+
+command.add_command(vote)
 
 
 def _plain(verb: str, words: str) -> None:

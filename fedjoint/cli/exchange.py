@@ -131,11 +131,14 @@ def invite(session: ExchangeSession, *, holder: str, name: str, out: Path | None
     Example:
       fedjoint exchange invite cleveland --name "Cleveland Clinic" --out cleveland.invitation
     """
+    from fedjoint.errors import IdentityError
     from fedjoint.exchange.certification import Gate
     from fedjoint.identity.certificates import fingerprint_of
     from fedjoint.identity.invitation import write_invitation
 
     authority, target = session.home.load_authority(), out or Path(f"{holder}.invitation")
+    if target.exists():  # told before an earlier invitation is withdrawn
+        raise IdentityError(f"{target} exists", remedy="Name another file: secrets are never overwritten.")
     with session.store() as store:
         gate = Gate(authority, store.members, session.settings, now=now)
         exchange_name = session.home.load_identity().public.name

@@ -60,28 +60,36 @@ def open_(session: Session, *, file: Path, key: Path) -> None:
     "--by",
     "file",
     type=click.Path(path_type=Path),
-    required=True,
     help="JSON: contributions and datasets by holder; sizes, errors, method, run_id, agreement_sha256, alike, costs.",
 )
+@click.option("--run", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A run's folder instead.")
 @moves_money
 @pool_command
-def settle_(session: Session, *, settlement_id: str, amount: str, file: Path) -> None:
+def settle_(session: Session, *, settlement_id: str, amount: str, file: Path | None, run: Path | None) -> None:
     """Divide revenue that was taken in among exchange, reserve and the holders whose datasets are valid today.
+
+    With --run the contributions, their error bars, method and sizes are those of a run, which is verified first; the
+    registry must have allowed the run on its day.
 
     \b
     Example:
       fedjoint pool settle 2026-q1 100000.00 --by contributions.json
+      fedjoint pool settle 2026-q1 100000.00 --run runs/2026-q1
     """
+    from fedjoint.cli.run_settling import settling_by_file, settling_by_run
     from fedjoint.errors import ConfigError
-    from fedjoint.pool.desk import Settling, settle_revenue
+    from fedjoint.pool.desk import settle_revenue
     from fedjoint.pool.money import parse_minor
-    from fedjoint.strict import build
 
-    facts, at = parse_json_file(file), now()
-    if not isinstance(facts, dict):
-        raise ConfigError(f"{file} does not say who contributed what", expected="contributions and datasets by holder")
-    gross = parse_minor(amount, session.state().rules.money.currency)
-    settling = build(Settling, {**facts, "id": settlement_id, "gross_minor": gross}, error=ConfigError, where=file.name)
+    if (file is None) == (run is None):
+        raise ConfigError("a settlement by nothing, or by two things", expected="--by FILE or --run FOLDER")
+    state, at = session.state(), now()
+    gross = parse_minor(amount, state.rules.money.currency)
+    if run is not None:
+        settling = settling_by_run(run, state, settlement_id=settlement_id, gross_minor=gross)
+    else:
+        assert file is not None  # one of both is given
+        settling = settling_by_file(file, settlement_id=settlement_id, gross_minor=gross)
     session.act(lambda state, books: settle_revenue(state, settling, books=books, at=at)[0])
 
 

@@ -1,12 +1,13 @@
-"""``fedjoint pool statement``: what a holder, or a dataset, is told about a period."""
+"""``fedjoint pool statement`` and ``witness``: what parties are told, and how they stand by it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from fedjoint.cli.pool_session import Session, key_option, now, pool_command
+from fedjoint.cli.pool_session import Session, key_option, now, parse_json_file, pool_command
 
 __all__ = ["COMMANDS"]
 
@@ -67,4 +68,29 @@ def statement(
     session.show(document, [f"{out}: the statement of '{dataset or holder}' from {first_day} until {last_day}"])
 
 
-COMMANDS: tuple[click.Command, ...] = (statement,)
+@click.command("witness")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="EXPORT")
+@click.option("--exchange", type=click.Path(path_type=Path), required=True, help="JSON of the exchange's public keys.")
+@click.option("--seen", type=click.Path(path_type=Path), required=True, help="Your own file of what you saw last.")
+@click.option("--key", type=click.Path(path_type=Path), required=True, help="Your key file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def witness(folder: Path, exchange: Path, seen: Path, key: Path, as_json: bool) -> None:
+    """Verify an export of a pool and countersign it, if its record goes on from what you saw before.
+
+    Hand the file witness-<you>.json beside the export back to the exchange, and keep --seen to yourself.
+
+    \b
+    Example:
+      fedjoint pool witness books-2026 --exchange exchange.json --seen my-pool.json --key north.key
+    """
+    from fedjoint.identity.keys import Identity, PublicIdentity
+    from fedjoint.pool.witnessed import witness_pool
+    from fedjoint.strict import build, plain
+
+    coordinator = build(PublicIdentity, parse_json_file(exchange), where="exchange")
+    made = witness_pool(folder, Identity.load(key), exchange=coordinator, seen=seen)
+    words = f"'{made.party}' stands by {made.checkpoint.size} events, root {made.checkpoint.root[:16]}…"
+    click.echo(json.dumps(plain(made), indent=2) if as_json else words)
+
+
+COMMANDS: tuple[click.Command, ...] = (statement, witness)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from fedjoint.identity.keys import PublicIdentity
 
 __all__ = ["command"]
 
@@ -63,14 +67,16 @@ def _verify_pool_file(path: Path, exchange: Path | None, *, as_json: bool) -> No
     from fedjoint.errors import ConfigError, PoolError
     from fedjoint.identity.keys import PublicIdentity
     from fedjoint.pool.exported import verify_pool
-    from fedjoint.pool.statement_document import MAX_DOCUMENT_BYTES, verify_document
+    from fedjoint.pool.statement_document import MAX_DOCUMENT_BYTES
+    from fedjoint.pool.witnessed import verify_witnesses
     from fedjoint.strict import build
 
     signer = build(PublicIdentity, parse_json_file(exchange), where="exchange") if exchange is not None else None
     if path.is_dir():
         state = verify_pool(path, signer)
         whose = "the expected exchange" if signer else f"'{state.rules.exchange.id}', whose keys nobody confirmed"
-        detail = f"{state.size} events and every entry follow from the rules, signed by {whose}"
+        witnesses = ", ".join(verify_witnesses(path, state)) or "nobody"
+        detail = f"{state.size} events and every entry follow from the rules, signed by {whose}; witnesses: {witnesses}"
         found = {"name": "pool", "outcome": "passed", "detail": detail}
     else:
         if signer is None:
@@ -79,7 +85,18 @@ def _verify_pool_file(path: Path, exchange: Path | None, *, as_json: bool) -> No
             data = file.read(MAX_DOCUMENT_BYTES + 1)
         if len(data) > MAX_DOCUMENT_BYTES:
             raise PoolError(f"{path.name} is too large", expected=f"at most {MAX_DOCUMENT_BYTES} bytes")
-        said = verify_document(parse_canonical(data, error=PoolError, where=path.name), signer)
-        detail = f"of '{said.holder}', {said.first_day} to {said.last_day}, signed, in the record, and it adds up"
+        detail = _statement(parse_canonical(data, error=PoolError, where=path.name), signer)
         found = {"name": "statement", "outcome": "passed", "detail": detail}
     click.echo(json.dumps([found], indent=2) if as_json else f"ok   {found['name']}: {found['detail']}")
+
+
+def _statement(document: Any, signer: PublicIdentity) -> str:
+    """Check a statement of a run or of a pool, and say what it is."""
+    from fedjoint.pool.statement import verify_statement
+    from fedjoint.pool.statement_document import verify_document
+
+    if isinstance(document, dict) and set(document) == {"statement", "jws"}:
+        of_run = verify_statement(document, signer)
+        return f"of '{of_run.holder}' in run {of_run.run_id}, signed, and it adds up"
+    said = verify_document(document, signer)
+    return f"of '{said.holder}', {said.first_day} to {said.last_day}, signed, in the record, and it adds up"

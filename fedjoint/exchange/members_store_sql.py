@@ -116,6 +116,8 @@ class Members:
     ) -> str:
         """Take a party in, in one step: its invitation is used, its keys are noted, its certificate is issued.
 
+        Certificates that it had before are revoked: who is invited again has lost them, or the machine they are on.
+
         Args:
             serial: Of the bootstrap certificate.
             identity: The party's public keys.
@@ -149,6 +151,7 @@ class Members:
             keys = {"signing_key": identity.signing_key, "sealing_key": identity.sealing_key, "name": identity.name}
             party = PARTIES.update().where(PARTIES.c.id == identity.id)
             connection.execute(party.values(**keys, state="member", changed_at=at))
+            self._revoke(connection, identity.id, reason="enrolled anew", at=at)
             self._keep(connection, identity.id, issued, asked, at)
             return issued.pem
 
@@ -213,13 +216,18 @@ class Members:
                 raise IdentityError(f"there is no party '{party}'", remedy="See: fedjoint exchange status")
             open_ones = (INVITATIONS.c.party == party) & INVITATIONS.c.revoked_at.is_(None)
             connection.execute(INVITATIONS.update().where(open_ones).values(revoked_at=at))
-            good = (CERTIFICATES.c.party == party) & CERTIFICATES.c.revoked_at.is_(None)
-            values = {"revoked_at": at, "reason": reason[:500]}
-            count = connection.execute(CERTIFICATES.update().where(good).values(**values)).rowcount
+            count = self._revoke(connection, party, reason=reason, at=at)
             connection.execute(PARTIES.update().where(PARTIES.c.id == party).values(state=state, changed_at=at))
-            return int(count)
+            return count
 
         return self._database.write(work)
+
+    def revocations(self) -> dict[str, str]:
+        """Party to the time of its latest revocation, of those that had one."""
+        latest = sa.select(CERTIFICATES.c.party, sa.func.max(CERTIFICATES.c.revoked_at)).group_by(CERTIFICATES.c.party)
+        with self._database.read() as connection:
+            rows = connection.execute(latest.where(CERTIFICATES.c.revoked_at.is_not(None))).all()
+            return {str(party): str(at) for party, at in rows}
 
     def all(self) -> tuple[Member, ...]:
         """Every party, by id."""
@@ -289,6 +297,12 @@ class Members:
         if member is None or member.state != "member":
             raise IdentityError(f"'{party}' is no member of this exchange", remedy="See: fedjoint exchange status")
         return member
+
+    @staticmethod
+    def _revoke(connection: sa.Connection, party: str, *, reason: str, at: str) -> int:
+        good = (CERTIFICATES.c.party == party) & CERTIFICATES.c.revoked_at.is_(None)
+        values = {"revoked_at": at, "reason": reason[:500]}
+        return int(connection.execute(CERTIFICATES.update().where(good).values(**values)).rowcount)
 
     @staticmethod
     def _keep(connection: sa.Connection, party: str, issued: Issued, asked: str, at: str) -> None:

@@ -115,7 +115,7 @@ class _Watch:
     ) -> None:
         self._home, self._store, self._server = home, store, server
         self._conductor, self._metrics, self._now = conductor, metrics, now
-        self._out: set[str] = set()
+        self._known: dict[str, str] = {}
         self._running: threading.Thread | None = None
 
     def until(self, stop: threading.Event) -> None:
@@ -141,10 +141,10 @@ class _Watch:
         replace_file(self._home.status, json.dumps(said).encode(), mode=0o600)
 
     def _disconnect_revoked(self) -> None:
-        out = {member.id for member in self._store.members.all() if member.state in ("revoked", "left")}
-        for holder in sorted(out - self._out):
-            self._server.disconnect(holder)
-        self._out = out
+        revocations = self._store.members.revocations()
+        for holder in sorted(holder for holder, at in revocations.items() if self._known.get(holder) != at):
+            self._server.disconnect(holder)  # who has a good certificate comes back by itself
+        self._known = revocations
 
     def _run_next(self) -> None:
         run = self._store.runs.next()

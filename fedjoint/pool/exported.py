@@ -7,6 +7,7 @@ entries in the order they were posted. Verification does the record again and co
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from fedjoint.record.log import Event
 from fedjoint.record.merkle import Frontier, leaf_hash
 from fedjoint.strict import build
 
-__all__ = ["POOL_LEDGER", "POOL_RECORD", "export_pool", "sign_pool", "verify_pool"]
+__all__ = ["POOL_LEDGER", "POOL_RECORD", "checkpoint_of", "export_pool", "sign_pool", "verify_pool"]
 
 POOL_RECORD, POOL_LEDGER = "record.jsonl", "ledger.jsonl"
 _MAX_LINE_BYTES = 8 << 20
@@ -106,6 +107,17 @@ def verify_pool(folder: Path, coordinator: PublicIdentity | None = None) -> Pool
         raise RecordError(f"{POOL_RECORD} is not what '{rules.exchange.id}' signed", remedy="A line was changed.")
     events = (_read(Event, line, where) for where, line in itertools.islice(_lines(record), frontier.size))
     return _replayed(events, folder / POOL_LEDGER)
+
+
+def checkpoint_of(folder: Path) -> SignedCheckpoint:
+    """The checkpoint that ends an export's record; its signature is for :func:`verify_pool` to check.
+
+    Raises:
+        RecordError: there is none.
+    """
+    last = deque(_lines(folder / POOL_RECORD), maxlen=1)
+    where, line = last[0] if last else (POOL_RECORD, b"")
+    return _read(SignedCheckpoint, line, where)
 
 
 def _replayed(events: Iterable[Event], ledger: Path) -> PoolState:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from fedjoint.errors import PoolError
 
-__all__ = ["shares_from_contributions"]
+__all__ = ["bounded_shares", "shares_from_contributions"]
 
 
 def shares_from_contributions(contributions: Mapping[str, float]) -> dict[str, Fraction]:
@@ -51,3 +51,45 @@ def _positive_part(holder: str, contribution: float) -> Fraction:
             remedy="Value the run again: nothing can be shared by it.",
         )
     return max(Fraction(contribution), Fraction(0))
+
+
+def bounded_shares(shares: Mapping[str, Fraction], *, floor: Fraction, cap: Fraction) -> dict[str, Fraction]:
+    """Shares within an agreed floor and cap: all are scaled alike, and those beyond a bound stop there.
+
+    Args:
+        shares: From :func:`shares_from_contributions` or :func:`fedjoint.pool.materiality.pay_alike`.
+        floor: The least for whoever has a share at all; where so many cannot all have it, they are paid alike.
+        cap: The most for one holder; where so few cannot take all with it, they are paid alike.
+
+    Returns:
+        Shares in the order given.
+
+    Guarantees:
+        The sum is unchanged, exactly. Who had nothing has nothing; nobody passes another; equal shares stay equal.
+        Shares that are within the bounds already stay as they are.
+
+    Example:
+        >>> whole = {"a": Fraction(7, 10), "b": Fraction(2, 10), "c": Fraction(1, 10), "d": Fraction(0)}
+        >>> [str(share) for share in bounded_shares(whole, floor=Fraction(0), cap=Fraction(1, 2)).values()]
+        ['1/2', '1/3', '1/6', '0']
+    """
+    positive = {holder: share for holder, share in shares.items() if share}
+    if not positive:
+        return dict(shares)
+    alike = Fraction(1, len(positive))
+    low, high = min(floor, alike), max(cap, alike)
+
+    def at(scale: Fraction) -> dict[str, Fraction]:
+        return {holder: min(max(scale * share, low), high) for holder, share in positive.items()}
+
+    # The sum grows with the scale, in straight pieces between the scales at which a share meets a bound.
+    meets = sorted({bound / share for share in positive.values() for bound in (low, high)})
+    first, last = 0, len(meets) - 1
+    while first < last:
+        middle = (first + last) // 2
+        first, last = (first, middle) if sum(at(meets[middle]).values()) >= 1 else (middle + 1, last)
+    below = meets[first - 1] if first else Fraction(0)
+    free = sum(share for share in positive.values() if low < share * (below + meets[first]) / 2 < high)
+    short = 1 - sum(at(below).values())
+    found = at(below + short / free if free else below)
+    return {holder: found.get(holder, Fraction(0)) for holder in shares}

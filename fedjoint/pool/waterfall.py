@@ -10,7 +10,7 @@ from typing import Literal
 from fedjoint.agreement.money_terms import MoneyTerms
 from fedjoint.errors import PoolError
 from fedjoint.pool.money import apportion, check_minor, minor_digits, whole_parts
-from fedjoint.pool.shares import shares_from_contributions
+from fedjoint.pool.shares import bounded_shares, shares_from_contributions
 from fedjoint.strict import strict
 
 __all__ = ["Period", "Settlement", "Step", "check_steps", "reserve_target", "settle"]
@@ -175,7 +175,11 @@ def settle(
     period = period or Period()
     check_minor("gross revenue", gross_minor, low=0)
     minor_digits(terms.currency)
-    shares = shares_from_contributions(contributions) if shares is None else shares
+    shares = bounded_shares(
+        shares_from_contributions(contributions) if shares is None else shares,
+        floor=Fraction(terms.share_floor_bp, 10_000),
+        cap=Fraction(terms.share_cap_bp, 10_000),
+    )
     base_shares = _base_shares(shares, terms, period.sizes)
     compute = _compute(gross_minor, shares, terms, period.compute_minor)
     quotas = _quotas(gross_minor - sum(compute.values()), gross_minor, terms, period.reserve_room_minor)
@@ -268,11 +272,16 @@ def _steps(gross: int, parts: Mapping[str, int], terms: MoneyTerms, sums: tuple[
         "reserve premium": (parts[_PREMIUM], f"{_percent(terms.reserve_premium_bp)} of gross, until the target"),
         "contribution shares": (
             payouts,
-            f"the rest: {base}by positive contributions; whole units by largest remainder",
+            f"the rest: {base}by positive contributions{_bounds(terms)}; whole units by largest remainder",
         ),
         "suspense": (parts[_SUSPENSE], "the rest, if nobody's contribution is positive"),
     }
     return tuple(Step(name=name, amount_minor=amount, rule=rule) for name, (amount, rule) in rules.items())
+
+
+def _bounds(terms: MoneyTerms) -> str:
+    floor = f", at least {_percent(terms.share_floor_bp)} each" if terms.share_floor_bp else ""
+    return floor + (f", at most {_percent(terms.share_cap_bp)} each" if terms.share_cap_bp < 10_000 else "")
 
 
 def _percent(basis_points: int) -> str:

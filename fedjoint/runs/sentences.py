@@ -315,6 +315,18 @@ def _joint_sentence(report: Report) -> str:
         " That covers the opened sums, the model and the contributions (which carry noise of their own), and still "
         f"holds if {counted(privacy.colluders or 0, 'holder')} of a sum subtracted its own noise. If a holder's own "
         f"ciphertexts were opened (all holders share the key): epsilon at most {most} of {limit}."
+        + _missing_sentence(report)
+    )
+
+
+def _missing_sentence(report: Report) -> str:
+    """What rounds without some holders, and so without their shares of the noise, mean; empty where all took part."""
+    missed = sum(len(one.contributors) < len(report.holders) for one in report.rounds)
+    if not missed:
+        return ""
+    return (
+        f" In {counted(missed, 'round')} holders were missing, and with them their shares of the noise: each share is "
+        "sized for the fewest holders whose sum may be opened, so what was opened carried full noise all the same."
     )
 
 

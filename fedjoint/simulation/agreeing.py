@@ -95,7 +95,11 @@ def compose_terms(config: SimulationConfig, dataset: Dataset, division: Division
         config,
         coordinator=parties.coordinator.public,
         holders=[
-            HolderTerms(identity=identity.public, num_examples=_stated(records, config.privacy, parties))
+            HolderTerms(
+                identity=identity.public,
+                dataset=(config.run.datasets or {}).get(records.id),
+                num_examples=_stated(records, config.privacy, parties),
+            )
             for identity, records in zip(parties.identities, division.holders, strict=True)
         ],
         data=DataTerms(name=dataset.name, schema=dataset.schema, licence=dataset.licence, citation=dataset.citation),

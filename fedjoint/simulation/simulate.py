@@ -35,6 +35,7 @@ from fedjoint.simulation.agreeing import (
 from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.comparing import compare, describe_data
 from fedjoint.simulation.exact import UpdateLog
+from fedjoint.simulation.gate import require_registered
 from fedjoint.simulation.kept_updates import keep_updates
 from fedjoint.simulation.policies import policies_of
 from fedjoint.simulation.running import grid_of, reference_of
@@ -115,6 +116,7 @@ def prepare(config: SimulationConfig, *, spending: bool = False) -> Prepared:
     )
     updates = UpdateLog()
     ledgers = ledgers_of(config, division, now=_timestamp)
+    require_registered(config, [holder.id for holder in division.holders], day=_utc_now().date())
     policies = policies_of(config.run, division)
     if spending:
         create_missing_ledgers(config, dataset, ledgers, now=_timestamp)

@@ -24,7 +24,10 @@ class Desk:
 
     def run(self, *words: str, answer: str | None = None, code: int = 0) -> str:
         where = [] if words[0] == "verify" else ["--pool", str(self.folder / "pool")]
-        done = self.runner.invoke(cli, [*words, *where], input=answer)
+        return self.offline(*words, *where, answer=answer, code=code)
+
+    def offline(self, *words: str, answer: str | None = None, code: int = 0) -> str:
+        done = self.runner.invoke(cli, list(words), input=answer)
         if isinstance(done.exception, FedjointError):
             raise done.exception
         assert done.exit_code == code, done.output
@@ -169,6 +172,61 @@ def test_a_refund_and_a_credit_note_repeat_their_amounts_before_they_are_made(de
     assert balances(desk)["credit:buyer"] == 0
     assert "nothing was changed" in desk.run("pool", "return-excess", "2026", "--yes")
     assert "nothing stands in suspense" in desk.run("pool", "suspense")
+
+
+def test_a_panel_votes_on_machines_of_its_own(desk):
+    claim = {
+        "id": "c-2",
+        "kind": "privacy breach",
+        "claimant": "owner",
+        "respondent": "b",
+        "currency": "CNY",
+        "amount_minor": 700,
+        "statement": "records were shown",
+    }
+    desk.run("claim", "file", desk.file("claim-2.json", claim), *desk.key("owner"), "--yes")
+    desk.run("claim", "admit", "c-2", *desk.key("exchange"))
+    desk.run("claim", "evidence", "c-2", str(desk.folder / "claim-2.json"), *desk.key("owner"))
+    desk.run("claim", "convene", "c-2", "p1", "p2", "p3", *desk.key("exchange"))
+    shown = desk.file("c-2.json", json.loads(desk.run("claim", "show", "c-2", "--json")))
+    votes = {name: str(desk.folder / f"vote-{name}.json") for name in ("p1", "p2", "p3")}
+
+    def vote(member, *words, answer=None, code=0):
+        return desk.offline(
+            "claim", "vote", shown, *words, "--out", votes[member], *desk.key(member), answer=answer, code=code
+        )
+
+    own = ["--upheld", "5.00", "--reasons", "it is so"]
+    assert "upheld, 5.00 CNY: it is so" in vote("p1", *own, answer="n\n", code=1)
+    assert not Path(votes["p1"]).exists()
+    vote("p1", *own, "--yes")
+    vote("p2", "--join", votes["p1"], "--yes")
+    vote("p3", *own, "--yes")
+    with pytest.raises(FedjointError, match="are not the same decision"):
+        desk.run("claim", "decide", "c-2", "--vote", votes["p1"], "--vote", votes["p3"])
+    with pytest.raises(FedjointError, match="signed by p1"):
+        desk.run("claim", "decide", "c-2", "--vote", votes["p1"])
+    with pytest.raises(FedjointError, match="votes say it all"):
+        desk.run("claim", "decide", "c-2", "--vote", votes["p1"], "--dismissed")
+    with pytest.raises(FedjointError, match="votes on claim 'c-2'"):
+        desk.run("claim", "decide", "c-1", "--vote", votes["p1"])
+    desk.run("claim", "decide", "c-2", "--vote", votes["p1"], "--vote", votes["p2"])
+    assert json.loads(desk.run("claim", "show", "c-2", "--json"))[0]["state"] == "decided"
+    with pytest.raises(FedjointError, match="--reasons, or --join"):
+        vote("p1")
+    late = desk.file("c-2.json", json.loads(desk.run("claim", "show", "c-2", "--json")))
+    with pytest.raises(FedjointError, match="an earlier state of it"):
+        desk.offline("claim", "vote", late, "--join", votes["p1"], "--out", votes["p2"], *desk.key("p2"))
+    with pytest.raises(FedjointError, match="is no claim"):
+        desk.offline("claim", "vote", votes["p1"], *own, "--out", votes["p2"], *desk.key("p2"))
+
+
+def test_holders_stand_by_an_export_and_verification_says_who(desk):
+    exchange, books = desk.file("exchange.json", plain(desk.people["exchange"].public)), str(desk.folder / "watched")
+    desk.run("pool", "export", books, *desk.key("exchange"))
+    seen = ["--seen", str(desk.folder / "seen.json"), "--exchange", exchange]
+    assert "'a' stands by" in desk.offline("pool", "witness", books, *seen, *desk.key("a"))
+    assert "witnesses: a" in desk.run("verify", books, "--exchange", exchange)
 
 
 def test_statements_are_issued_as_pages_too(desk):

@@ -120,6 +120,18 @@ def test_a_revocation_ends_every_certificate_and_membership(store, ahus):
             refused()
 
 
+def test_who_enrols_anew_has_no_earlier_certificate(store, ahus):
+    invite(store)
+    enrol(store, ahus)
+    assert store.members.revocations() == {}
+    invite(store, serial="a2")
+    assert enrol(store, ahus, serial="a2", key="k2", certificate="c2", at=LATER) == "PEM c2"
+    assert store.members.revocations() == {"ahus": LATER}
+    with pytest.raises(IdentityError, match="was revoked"):
+        store.members.require_valid("c1")
+    store.members.require_valid("c2")
+
+
 def test_a_dataset_is_replaced_by_one_of_the_same_name(store, ahus):
     invite(store)
     enrol(store, ahus)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedjoint.errors import PoolError
-from fedjoint.pool.shares import shares_from_contributions
+from fedjoint.pool.shares import bounded_shares, shares_from_contributions
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 CONTRIBUTIONS = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), FINITE, min_size=1, max_size=9)
@@ -60,3 +60,32 @@ def test_a_contribution_that_is_no_finite_number_is_refused_with_its_holder(valu
 def test_no_holder_at_all_is_refused():
     with pytest.raises(PoolError, match="no holder"):
         shares_from_contributions({})
+
+
+@given(
+    st.lists(st.integers(0, 50), min_size=1, max_size=8),
+    st.integers(0, 4_000),
+    st.integers(1, 10_000),
+)
+def test_bounds_hold_wherever_they_can_and_keep_the_sum_and_the_order(weights, floor_bp, cap_bp):
+    contributions = {f"h{place}": float(weight) for place, weight in enumerate(weights)}
+    shares = shares_from_contributions(contributions)
+    floor, cap = Fraction(floor_bp, 10_000), Fraction(max(cap_bp, floor_bp), 10_000)
+    bounded = bounded_shares(shares, floor=floor, cap=cap)
+    assert sum(bounded.values()) == sum(shares.values())
+    positive = [holder for holder, share in shares.items() if share]
+    for holder, share in shares.items():
+        assert (bounded[holder] > 0) == (share > 0)
+        for other, of_other in shares.items():
+            assert bounded[holder] >= bounded[other] or share < of_other
+    for holder in positive:
+        assert min(floor, Fraction(1, len(positive))) <= bounded[holder] <= max(cap, Fraction(1, len(positive)))
+    if all(floor <= shares[holder] <= cap for holder in positive):
+        assert bounded == shares
+
+
+def test_a_floor_is_taken_from_the_others_alike():
+    shares = {"a": Fraction(8, 10), "b": Fraction(19, 100), "c": Fraction(1, 100)}
+    bounded = bounded_shares(shares, floor=Fraction(1, 10), cap=Fraction(1))
+    assert bounded["c"] == Fraction(1, 10)
+    assert bounded["a"] / bounded["b"] == Fraction(80, 19)
