@@ -217,7 +217,7 @@ def kills(store_name: str, url: str, count: int, *, seed: int) -> Row:
         process = context.Process(target=settle_until_killed, args=(url, first, telling))
         process.start()
         listening.recv_bytes()
-        time.sleep(source.uniform(0, 0.1))
+        time.sleep(source.uniform(0, 0.3))
         process.kill()
         process.join()
         with LedgerStore.open(url) as store:

@@ -140,7 +140,7 @@ def invite(session: ExchangeSession, *, holder: str, name: str, out: Path | None
     if target.exists():  # told before an earlier invitation is withdrawn
         raise IdentityError(f"{target} exists", remedy="Name another file: secrets are never overwritten.")
     with session.store() as store:
-        gate = Gate(authority, store.members, session.settings, now=now)
+        gate = Gate(authority, store.members, settings=session.settings, now=now)
         exchange_name = session.home.load_identity().public.name
         invitation = gate.invite(holder, name, exchange_name=exchange_name)
     write_invitation(invitation, target)

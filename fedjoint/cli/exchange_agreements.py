@@ -55,7 +55,7 @@ def propose(
     chosen = tuple(dict.fromkeys(part.strip() for part in holders.split(",") if part.strip()))
     wanted = Wanted(dataset=dataset, holders=chosen, reference=reference, **words)
     with session.store() as store:
-        agreement = write(session.home, store, config, wanted, at=at())
+        agreement = write(session.home, store, config=config, wanted=wanted, at=at())
     if as_json:
         facts = {"sha256": agreement.sha256, "unsigned_by": list(agreement.unsigned)}
         click.echo(json.dumps(facts, indent=2))

@@ -63,9 +63,12 @@ def open_(session: Session, *, file: Path, key: Path) -> None:
     help="JSON: contributions and datasets by holder; sizes, errors, method, run_id, agreement_sha256, alike, costs.",
 )
 @click.option("--run", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A run's folder instead.")
+@click.option("--costs", type=click.Path(path_type=Path), multiple=True, help="With --run: what a holder metered.")
 @moves_money
 @pool_command
-def settle_(session: Session, *, settlement_id: str, amount: str, file: Path | None, run: Path | None) -> None:
+def settle_(
+    session: Session, *, settlement_id: str, amount: str, file: Path | None, run: Path | None, costs: tuple[Path, ...]
+) -> None:
     """Divide revenue that was taken in among exchange, reserve and the holders whose datasets are valid today.
 
     With --run the contributions, their error bars, method and sizes are those of a run, which is verified first; the
@@ -74,19 +77,21 @@ def settle_(session: Session, *, settlement_id: str, amount: str, file: Path | N
     \b
     Example:
       fedjoint pool settle 2026-q1 100000.00 --by contributions.json
-      fedjoint pool settle 2026-q1 100000.00 --run runs/2026-q1
+      fedjoint pool settle 2026-q1 100000.00 --run runs/2026-q1 --costs north-costs.json
     """
     from fedjoint.cli.run_settling import settling_by_file, settling_by_run
     from fedjoint.errors import ConfigError
     from fedjoint.pool.desk import settle_revenue
     from fedjoint.pool.money import parse_minor
 
-    if (file is None) == (run is None):
-        raise ConfigError("a settlement by nothing, or by two things", expected="--by FILE or --run FOLDER")
+    if (file is None) == (run is None) or (costs and run is None):
+        raise ConfigError(
+            "a settlement by nothing, or by two things", expected="--by FILE, or --run FOLDER and its --costs"
+        )
     state, at = session.state(), now()
     gross = parse_minor(amount, state.rules.money.currency)
     if run is not None:
-        settling = settling_by_run(run, state, settlement_id=settlement_id, gross_minor=gross)
+        settling = settling_by_run(run, state, settlement_id=settlement_id, gross_minor=gross, costs=costs)
     else:
         assert file is not None  # one of both is given
         settling = settling_by_file(file, settlement_id=settlement_id, gross_minor=gross)

@@ -93,4 +93,35 @@ def witness(folder: Path, exchange: Path, seen: Path, key: Path, as_json: bool) 
     click.echo(json.dumps(plain(made), indent=2) if as_json else words)
 
 
-COMMANDS: tuple[click.Command, ...] = (statement, witness)
+@click.command("costs")
+@click.argument("run_id")
+@click.argument("agreement_sha256")
+@click.option("--cpu-seconds", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--gpu-seconds", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--key", type=click.Path(path_type=Path), required=True, help="Your key file.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="For pool settle --costs.")
+def costs(run_id: str, agreement_sha256: str, *, cpu_seconds: int, gpu_seconds: int, key: Path, out: Path) -> None:
+    """Sign, as a holder, what your part of a run's training cost; it is paid as agreed, before profit.
+
+    \b
+    Example:
+      fedjoint pool costs 6f3c... 3f0c... --cpu-seconds 7200 --key north.key --out north-costs.json
+    """
+    from fedjoint.agreement.canonical import canonical_bytes
+    from fedjoint.files import replace_file
+    from fedjoint.identity.keys import Identity
+    from fedjoint.pool.compute_costs import MeteredCosts, sign_costs
+
+    holder = Identity.load(key)
+    metered = MeteredCosts(
+        holder=holder.id,
+        run_id=run_id,
+        agreement_sha256=agreement_sha256,
+        cpu_seconds=cpu_seconds,
+        gpu_seconds=gpu_seconds,
+    )
+    replace_file(out, canonical_bytes(sign_costs(metered, holder)))
+    click.echo(f"{out}: '{holder.id}' metered {cpu_seconds} CPU and {gpu_seconds} GPU seconds in run {run_id}")
+
+
+COMMANDS: tuple[click.Command, ...] = (statement, witness, costs)

@@ -31,8 +31,8 @@ from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
 from fedjoint.privacy.sum_plan import most_examples
+from fedjoint.privacy.update_noise import least_local_noise_sd, local_noise_sd
 from fedjoint.strict import build, plain
-from fedjoint.training.local_update import update_noise
 
 __all__ = ["compose_terms"]
 
@@ -68,23 +68,11 @@ def compose_terms(
         FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
     """
     sizes = [holder.num_examples for holder in holders]
-    training = TrainingTerms(
-        rounds=config.training.rounds,
-        local_steps=config.training.local_steps,
-        sampling_rate=config.training.sampling_rate,
-        learning_rate=config.training.learning_rate,
-        server_learning_rate=config.training.server_learning_rate,
-        server_optimizer=config.training.server_optimizer,
-        server_momentum=config.training.server_momentum,
-        server_beta2=config.training.server_beta2,
-        server_tau=config.training.server_tau,
-        minimum_holders=_minimum_holders(config, len(sizes)),
-        maximum_weight=config.training.maximum_weight,
-        seed=config.seed,
-    )
+    training = _training(config, len(sizes))
     releases = agreed_releases(config, training)
     privacy = _privacy(config.privacy, training, releases)
     most = most_counted(sizes, training.maximum_weight)
+    counted = [min(size, most) for size in sizes]
     terms = Terms(
         title=config.title,
         purpose=config.purpose,
@@ -96,7 +84,7 @@ def compose_terms(
         privacy=privacy,
         encryption=EncryptionTerms(
             scheme=config.encryption.scheme,
-            bound=config.encryption.bound or _bound(training, privacy, [min(size, most) for size in sizes]),
+            bound=config.encryption.bound or _bound(training, privacy, counted, kept=1 - releases.held_out),
             value_bits=config.encryption.value_bits,
             values_per_word=config.encryption.values_per_word or 1,
         ),
@@ -123,6 +111,23 @@ def compose_terms(
     if terms.valuation.method == "none" and config.encryption.values_per_word is None:
         return dataclasses.replace(terms, encryption=_packed(terms))
     return terms
+
+
+def _training(config: SimulationConfig, num_holders: int) -> TrainingTerms:
+    return TrainingTerms(
+        rounds=config.training.rounds,
+        local_steps=config.training.local_steps,
+        sampling_rate=config.training.sampling_rate,
+        learning_rate=config.training.learning_rate,
+        server_learning_rate=config.training.server_learning_rate,
+        server_optimizer=config.training.server_optimizer,
+        server_momentum=config.training.server_momentum,
+        server_beta2=config.training.server_beta2,
+        server_tau=config.training.server_tau,
+        minimum_holders=_minimum_holders(config, num_holders),
+        maximum_weight=config.training.maximum_weight,
+        seed=config.seed,
+    )
 
 
 def _committed(config: SimulationConfig, reference: Examples) -> dict[str, Any]:
@@ -170,8 +175,7 @@ def _joint_privacy(config: PrivacyConfig, training: TrainingTerms, releases: Rel
 
 def _packed(terms: Terms) -> EncryptionTerms:
     """The most values a word that the noise, or the configured bits, allow: nothing but sums is opened."""
-    noise = update_noise(terms.training, terms.privacy, terms.num_examples)
-    chosen = most_values_per_word(agreed_parameters(terms), noise_deviation=noise)
+    chosen = most_values_per_word(agreed_parameters(terms), noise_deviation=least_local_noise_sd(terms))
     return dataclasses.replace(terms.encryption, value_bits=chosen.value_bits, values_per_word=chosen.values_per_word)
 
 
@@ -227,14 +231,14 @@ def _agreed(config: PrivacyConfig, **found: float | None) -> PrivacyTerms:
     return build(PrivacyTerms, configured | found)
 
 
-def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[float]) -> float:
+def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[float], *, kept: float) -> float:
     """Largest coordinate of a weighted update that can happen, from public constants alone.
 
     A holder's weighted update moves by at most rate * steps * clip * weight, plus noise.
     """
     path = training.learning_rate * training.local_steps * max(sizes) / sum(sizes)
-    noise = update_noise(training, privacy, sum(sizes))
-    if privacy.clip_norm is None or noise is None:
+    if privacy.mode != "local" or privacy.clip_norm is None:
         return path * _PLAIN_GRADIENT_BOUND
+    noise = local_noise_sd(training, privacy, expected_batch_size=training.sampling_rate * kept * sum(sizes))
     # a Poisson sample can be larger than expected, up to all records
-    return path * privacy.clip_norm / training.sampling_rate + _NOISE_DEVIATIONS * noise
+    return path * privacy.clip_norm / (training.sampling_rate * kept) + _NOISE_DEVIATIONS * noise

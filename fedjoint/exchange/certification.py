@@ -50,7 +50,7 @@ class Gate:
         now: The present.
     """
 
-    def __init__(self, authority: Authority, members: Members, settings: ExchangeSettings, *, now: Now) -> None:
+    def __init__(self, authority: Authority, members: Members, *, settings: ExchangeSettings, now: Now) -> None:
         self._authority, self._members, self._settings, self._now = authority, members, settings, now
 
     def admit(self, pem: bytes) -> Certificate:

@@ -73,7 +73,7 @@ def serve(
         store.wishes.take(STOP)  # one that was made while nothing served is old
         metrics, board = ExchangeMetrics(), Switchboard()
         desk = WitnessDesk(timeout_s=settings.witness_timeout_s)
-        gate = Gate(home.load_authority(), store.members, settings, now=now)
+        gate = Gate(home.load_authority(), store.members, settings=settings, now=now)
         service = ExchangeService(home.load_identity().public, store, gate=gate, desk=desk, now=now)
         services = ExchangeServices(service, gate.admit)
         conductor = Conductor(
@@ -93,7 +93,7 @@ def serve(
                 serving = Serving(port=server.port, metrics_port=metrics_port)
                 _log.info("serving", extra={"facts": plain(serving)})
                 on_ready(serving)
-                _Watch(home, store, server, conductor, metrics, now=now).until(stop)
+                _Watch(conductor, server).until(stop)
         finally:
             services.close()
             home.status.unlink(missing_ok=True)
@@ -103,18 +103,10 @@ def serve(
 class _Watch:
     """Looks at the database again and again: who was revoked, what is to be run, whether to stop."""
 
-    def __init__(
-        self,
-        home: ExchangeHome,
-        store: ExchangeStore,
-        server: LinkServer,
-        conductor: Conductor,
-        metrics: ExchangeMetrics,
-        *,
-        now: Now,
-    ) -> None:
-        self._home, self._store, self._server = home, store, server
-        self._conductor, self._metrics, self._now = conductor, metrics, now
+    def __init__(self, conductor: Conductor, server: LinkServer) -> None:
+        self._conductor, self._server = conductor, server
+        self._home, self._store = conductor.home, conductor.store
+        self._metrics, self._now = conductor.metrics, conductor.now
         self._known: dict[str, str] = {}
         self._running: threading.Thread | None = None
 

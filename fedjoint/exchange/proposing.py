@@ -45,7 +45,7 @@ class Wanted:
 
 
 def propose(
-    home: ExchangeHome, store: ExchangeStore, config: SimulationConfig, wanted: Wanted, *, at: str
+    home: ExchangeHome, store: ExchangeStore, *, config: SimulationConfig, wanted: Wanted, at: str
 ) -> SignedAgreement:
     """Write an agreement, sign it for the exchange, and keep it for the holders to fetch.
 

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import math
 
-from fedjoint.agreement.terms import Terms
+from fedjoint.agreement.terms import PrivacyTerms, Terms, TrainingTerms
 from fedjoint.privacy.joint_plan import JointPlan
 
-__all__ = ["update_noise_sd"]
+__all__ = ["least_local_noise_sd", "local_noise_sd", "update_noise_sd"]
+
+
+def local_noise_sd(training: TrainingTerms, privacy: PrivacyTerms, *, expected_batch_size: float) -> float:
+    """Standard deviation of the noise in one coordinate of an unweighted update of mode ``local``; without noise 0.
+
+    Each of K local steps adds ``learning rate * noise multiplier * clip norm / expected batch`` to the parameters,
+    independently. What a later step makes of the noise of an earlier one is of second order and not counted.
+
+    Args:
+        training: As agreed.
+        privacy: As agreed.
+        expected_batch_size: What noisy sums are divided by; for a weighted update, that over the weight.
+    """
+    if privacy.clip_norm is None or privacy.noise_multiplier is None:
+        return 0.0
+    per_step = training.learning_rate * privacy.noise_multiplier * privacy.clip_norm
+    return per_step * math.sqrt(training.local_steps) / expected_batch_size
 
 
 def update_noise_sd(terms: Terms, holder_id: str) -> float:
     """Standard deviation of the noise in one coordinate of a holder's weighted update of one round.
 
-    ``local``: each of K local steps adds ``learning rate * noise multiplier * clip norm / expected batch`` to the
-    parameters, independently, and the update is weighted: ``w * rate * sigma * C / (q n) * sqrt(K)``. What a later
-    local step makes of the noise of an earlier one is of second order and not counted. ``joint``: the share, in
-    units of the gradient sum. ``none``: 0.
+    ``local``: see :func:`local_noise_sd`. ``joint``: the share, in units of the gradient sum. ``none``: 0.
 
     Args:
         terms: The agreement.
@@ -25,13 +39,19 @@ def update_noise_sd(terms: Terms, holder_id: str) -> float:
     Raises:
         InvalidValue: no such holder.
     """
-    privacy, training = terms.privacy, terms.training
-    num_examples = terms.holder(holder_id).num_examples
-    if privacy.mode == "none" or privacy.clip_norm is None or privacy.noise_multiplier is None:
-        return 0.0
-    if privacy.mode == "joint":
+    if terms.privacy.mode == "joint":
         plan = JointPlan.of(terms)
         return plan.share_sd * plan.step
-    per_step = training.learning_rate * privacy.noise_multiplier * privacy.clip_norm
-    expected = training.sampling_rate * num_examples * (1 - terms.releases.held_out)
-    return terms.weight(holder_id) * per_step * math.sqrt(training.local_steps) / expected
+    trained_on = (1 - terms.releases.held_out) * terms.holder(holder_id).num_examples
+    expected = terms.training.sampling_rate * trained_on / terms.weight(holder_id)
+    return local_noise_sd(terms.training, terms.privacy, expected_batch_size=expected)
+
+
+def least_local_noise_sd(terms: Terms) -> float | None:
+    """The least noise of any holder's weighted update, against which rounding is judged; None but in mode ``local``.
+
+    In mode ``joint`` rounding is part of what the noise is sized for.
+    """
+    if terms.privacy.mode != "local":
+        return None
+    return min(update_noise_sd(terms, holder) for holder in terms.holder_ids)

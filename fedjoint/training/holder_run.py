@@ -50,6 +50,7 @@ from fedjoint.training.plan import (
     RoundTask,
     TakeKeyTask,
 )
+from fedjoint.training.self_check import require_mechanism
 from fedjoint.training.session import Session
 from fedjoint.training.workplace import Workplace
 
@@ -98,6 +99,7 @@ class HolderRun:
         self._charges = RunCharges(session, lifetime, rounds=known.rounds_charged)
         self._noise = noise_source(terms.privacy, identity.id, after_round=known.trained_round)
         held_out = self._memory.blob("held_out")
+        require_mechanism(terms, identity.id, self._noise)
         self._records = HolderRecords(
             terms, identity.id, examples, noise=self._noise, held_out=bytes(held_out) if held_out is not None else None
         )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedjoint.agreement.terms import CONTRIBUTION_NOISES, PrivacyTerms, Terms, TrainingTerms
+from fedjoint.agreement.terms import CONTRIBUTION_NOISES, PrivacyTerms, Terms
 from fedjoint.data.records import Examples
 from fedjoint.encryption.fixed_point import Source, Steps, Update, levels_of
 from fedjoint.encryption.parameters import agreed_parameters
@@ -25,7 +25,7 @@ from fedjoint.privacy.local_plan import LocalPlan
 from fedjoint.privacy.local_training import private_update
 from fedjoint.privacy.noise import NoiseSource
 
-__all__ = ["LocalTrainer", "agreed_module", "agreed_task", "noise_source", "update_noise"]
+__all__ = ["LocalTrainer", "agreed_module", "agreed_task", "expected_batch_size", "local_plan", "noise_source"]
 
 Model = npt.NDArray[np.float32]
 
@@ -54,21 +54,24 @@ def noise_source(privacy: PrivacyTerms, holder_id: str, *, after_round: int = 0)
     return NoiseSource.insecure(privacy.insecure_seed, f"{holder_id}/{after_round}" if after_round else holder_id)
 
 
-def update_noise(training: TrainingTerms, privacy: PrivacyTerms, num_examples: float) -> float | None:
-    """Standard deviation of the noise on one coordinate of a weighted update in mode ``local``; None in other modes.
+def expected_batch_size(terms: Terms, holder_id: str) -> float:
+    """Sampling rate times the stated examples less what is held out: public, unlike the number really drawn."""
+    trained_on = (1 - terms.releases.held_out) * terms.holder(holder_id).num_examples
+    return terms.training.sampling_rate * trained_on
 
-    A step's noise is clip norm times multiplier over the expected batch; certified weights make it the same for every
-    holder, rate * sqrt(steps) * clip * multiplier / (sampling rate * examples of all holders).
 
-    Args:
-        training: As agreed.
-        privacy: As agreed.
-        num_examples: Of all holders, as far as they count for weights.
-    """
-    if privacy.mode != "local" or privacy.clip_norm is None or privacy.noise_multiplier is None:
-        return None
-    spread = training.learning_rate * training.local_steps**0.5 * privacy.clip_norm * privacy.noise_multiplier
-    return float(spread / (training.sampling_rate * num_examples))
+def local_plan(terms: Terms, holder_id: str) -> LocalPlan:
+    """A holder's private steps of a round in mode ``local``: public constants."""
+    training, privacy = terms.training, terms.privacy
+    assert privacy.clip_norm is not None and privacy.noise_multiplier is not None  # PrivacyTerms made sure
+    return LocalPlan(
+        clip_norm=privacy.clip_norm,
+        noise_multiplier=privacy.noise_multiplier,
+        sampling_rate=training.sampling_rate,
+        learning_rate=training.learning_rate,
+        local_steps=training.local_steps,
+        expected_batch_size=expected_batch_size(terms, holder_id),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +89,6 @@ class LocalTrainer:
     holder_id: str
     examples: Examples
     noise: NoiseSource
-
-    @property
-    def expected_batch_size(self) -> float:
-        """Sampling rate times the certified examples less what is held out: public, unlike the number really drawn."""
-        trained_on = (1 - self.terms.releases.held_out) * self.terms.holder(self.holder_id).num_examples
-        return self.terms.training.sampling_rate * trained_on
 
     def source(self, model: Model, round_number: int) -> Source:
         """What this holder encrypts in one round, [num_coordinates].
@@ -159,21 +156,9 @@ class LocalTrainer:
             module,
             self._batch,
             per_example_loss=agreed_task(self.terms).per_example_loss,
-            plan=self._private_plan(),
+            plan=local_plan(self.terms, self.holder_id),
             noise=self.noise,
         ).vector
-
-    def _private_plan(self) -> LocalPlan:
-        training, privacy = self.terms.training, self.terms.privacy
-        assert privacy.clip_norm is not None and privacy.noise_multiplier is not None  # PrivacyTerms made sure
-        return LocalPlan(
-            clip_norm=privacy.clip_norm,
-            noise_multiplier=privacy.noise_multiplier,
-            sampling_rate=training.sampling_rate,
-            learning_rate=training.learning_rate,
-            local_steps=training.local_steps,
-            expected_batch_size=self.expected_batch_size,
-        )
 
     def _plain_update(self, module: torch.nn.Module, model: Model, round_number: int) -> Model:
         training = self.terms.training
@@ -187,7 +172,7 @@ class LocalTrainer:
                 steps=training.local_steps,
                 learning_rate=training.learning_rate,
                 sampling_rate=training.sampling_rate,
-                expected_batch_size=self.expected_batch_size,
+                expected_batch_size=expected_batch_size(self.terms, self.holder_id),
                 seed=(training.seed, self._place, round_number),
             ),
         )

@@ -21,8 +21,8 @@ from fedjoint.encryption.tenseal_scheme import create_key
 from fedjoint.privacy.accounting import epsilon_of, rounds_affordable
 from fedjoint.privacy.events import costs
 from fedjoint.privacy.releases import Cost, epsilon_if_opened, itemised, once_released, round_release, worst_case
+from fedjoint.privacy.update_noise import least_local_noise_sd
 from fedjoint.strict import strict
-from fedjoint.training.local_update import update_noise
 
 __all__ = ["CostPreview", "preview_costs"]
 
@@ -111,7 +111,7 @@ def preview_costs(terms: Terms) -> CostPreview:
         epsilon_if_opened=epsilon_if_opened(terms, terms.training.rounds),
         colluders=terms.privacy.colluders,
         rounds_within_budget=within,
-        precision=Precision.of(parameters, update_noise(terms.training, terms.privacy, terms.num_examples)),
+        precision=Precision.of(parameters, least_local_noise_sd(terms)),
         account=lines,
     )
 

@@ -12,7 +12,7 @@ from fedjoint.agreement.signing import read_agreement
 from fedjoint.agreement.terms import MoneyTerms
 from fedjoint.cli.main import cli
 from fedjoint.config import load_config
-from fedjoint.errors import ConfigError, PoolError, RecordError
+from fedjoint.errors import ConfigError, IdentityError, PoolError, RecordError
 from fedjoint.identity.keys import Identity
 from fedjoint.pool import desk
 from fedjoint.pool.facts import Opened
@@ -72,6 +72,10 @@ def revoke(tmp_path, name):
         store.act(lambda inside: desk.note_dataset(inside.state(), event, at=AT))
 
 
+def told_run(run):
+    return json.loads((run / "statements" / "holder-a.json").read_bytes())["statement"]["run_id"]
+
+
 def fedjoint(tmp_path, *words):
     done = CliRunner().invoke(cli, [*words, "--pool", str(tmp_path / "pool")])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
@@ -113,6 +117,13 @@ def test_a_runs_folder_divides_revenue_once_everybodys_keys_are_registered(tmp_p
     signers = {holder.identity.id: holder.identity for holder in agreed.holders}
     registered(tmp_path, {**signers, agreed.coordinator.id: agreed.coordinator})
     fedjoint(tmp_path, "pool", "deposit", "d1", "buyer", "100.00", "--yes")
+    thief = Identity.create("holder-a", "Holder A")
+    thief.save(tmp_path / "thief.key")
+    out, agreement = str(tmp_path / "costs.json"), read_agreement((run / "agreement.json").read_bytes()).sha256
+    metered = ["pool", "costs", told_run(run), agreement, "--cpu-seconds", "60", "--out", out]
+    assert CliRunner().invoke(cli, [*metered, "--key", str(tmp_path / "thief.key")]).exit_code == 0
+    with pytest.raises(IdentityError, match="holder-a"):
+        fedjoint(tmp_path, *strangers, "--costs", out)
     told = json.loads(fedjoint(tmp_path, *strangers, "--json"))["events"][0]["body"]
     report = json.loads((run / "report.json").read_bytes())
     assert told["contributions"] == {holder["id"]: holder["contribution"] for holder in report["holders"]}

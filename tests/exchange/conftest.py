@@ -35,7 +35,7 @@ class Exchange:
         self.home = create_home(folder, name="Test exchange", party="exchange", address="localhost:1", now=now())
         self.settings = dataclasses.replace(load_settings(self.home.settings_file, {}), **{**QUICK, **settings})
         self.store = ExchangeStore.open(self.home.database_url(self.settings))
-        self.gate = Gate(self.home.load_authority(), self.store.members, self.settings, now=now)
+        self.gate = Gate(self.home.load_authority(), self.store.members, settings=self.settings, now=now)
         self.stop, self.port, self.metrics_port, self.failure = threading.Event(), 0, None, None
 
     def invite(self, party, **changed):

@@ -33,7 +33,7 @@ def gate(authority):
     clock = Clock()
     settings = ExchangeSettings(address="localhost:1", listen="localhost:1", certificate_days=10, invitation_hours=2.0)
     with ExchangeStore.open("sqlite://") as store:
-        found = Gate(authority, store.members, settings, now=clock)
+        found = Gate(authority, store.members, settings=settings, now=clock)
         found.clock, found.members = clock, store.members
         yield found
 

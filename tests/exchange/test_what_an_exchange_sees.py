@@ -47,7 +47,7 @@ class Spying:
     """A holder's node that tells the test what must never leave it."""
 
     def __init__(self, secrets):
-        self.secrets = secrets
+        self.secrets, self.nodes = secrets, {}
 
     def __call__(self, name, holders):
         def heard(holder, number, update):
@@ -68,8 +68,6 @@ class Spying:
         node.key = lambda agreement: holders._holder(agreement)._runs[agreement]._key.require()
         self.nodes[name] = node
         return node
-
-    nodes = {}  # noqa: RUF012
 
 
 def memory_of(pid):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fedjoint.privacy.noise import NoiseSource
-from fedjoint.training.local_update import LocalTrainer, agreed_module, agreed_task, noise_source, update_noise
+from fedjoint.privacy.update_noise import least_local_noise_sd
+from fedjoint.training.local_update import LocalTrainer, agreed_module, agreed_task, expected_batch_size, noise_source
 from tests.fakes import LOCAL_PRIVACY, NO_PRIVACY, NUM_PARAMETERS, examples, make_consortium
 
 
@@ -32,8 +33,9 @@ def test_without_privacy_an_update_is_gradient_descent_on_the_own_records():
 
 def test_the_certified_number_of_examples_is_the_divisor_even_where_fewer_were_drawn():
     half = trainer(examples(40, seed=1), sampling_rate=0.5)
-    assert half.expected_batch_size == 20.0
-    assert trainer(examples(40, seed=1)).expected_batch_size == 40.0
+    assert expected_batch_size(half.terms, half.holder_id) == 20.0
+    whole = trainer(examples(40, seed=1))
+    assert expected_batch_size(whole.terms, whole.holder_id) == 40.0
 
 
 def test_without_privacy_the_same_round_gives_the_same_update_and_another_round_another_sample():
@@ -66,10 +68,10 @@ def test_every_party_gets_the_agreed_start():
 def test_the_noise_of_a_weighted_update_is_the_one_that_fixed_point_is_chosen_for():
     privacy = replace(LOCAL_PRIVACY, noise_multiplier=200.0, insecure_seed=5)
     parties = make_consortium(privacy=privacy, hidden=(200,), local_steps=3)
-    terms, stated = parties.terms, update_noise(parties.terms.training, privacy, parties.terms.num_examples)
+    terms, stated = parties.terms, least_local_noise_sd(parties.terms)
     for holder in ("ahus", "cork"):
         noise = noise_source(privacy, holder)
         trainer = LocalTrainer(terms=terms, holder_id=holder, examples=parties.records[holder], noise=noise)
         weighted = trainer.update(parties.start, 1) * terms.weight(holder)
         assert weighted.std() == pytest.approx(stated, rel=0.1)  # 1,001 coordinates: four deviations
-    assert update_noise(terms.training, NO_PRIVACY, terms.num_examples) is None
+    assert least_local_noise_sd(replace(terms, privacy=NO_PRIVACY)) is None
