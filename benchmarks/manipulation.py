@@ -6,8 +6,15 @@ Ten holders train an MLP by federated averaging, in the clear; contributions, er
 are the package's own. Each row is what the attacker is paid over what it is paid when honest, in the median over seeds.
 
 Guards: sizes are certified and no holder weighs more than 25 % (``training.maximum_weight``); updates are cut at the
-fixed point's bound, a little above the largest coordinate of an honest update; one legal person is one holder, so that
-parts of one are one again; records that an earlier-registered holder has too (private set intersection) do not count.
+fixed point's bound, a little above the largest coordinate of an honest update, and shortened to the median length of
+honest ones (``training.maximum_update_norm``); what a round gains by going on as the last one did is shared by size
+(``valuation.known_path=by_size``); who first takes part after half of the rounds counts for nothing
+(``valuation.latest_start``); one legal person is one holder, so that parts of one are one again; records that an
+earlier-registered holder has too (private set intersection) do not count.
+
+What they rest on: the length is kept by the holder's own, unchanged program (in the modes with noise clip norm and rate
+keep it); a changed one can send what it likes under encryption, and is paid for what that did to the model. Size, known
+path and late start are computed from what everybody sees.
 """
 
 import argparse
@@ -35,7 +42,9 @@ from fedjoint.models.training import PlainPlan, train_plainly
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.pool.materiality import groups_within_error, pay_alike
 from fedjoint.pool.shares import shares_from_contributions
+from fedjoint.training.local_update import shortened
 from fedjoint.valuation.aumann_shapley import path_gradient, path_nodes
+from fedjoint.valuation.guards import late_joiners
 from fedjoint.valuation.uncertainty import ErrorBars, sampling_covariance
 
 HOLDERS, ROUNDS, LOCAL_STEPS, RATE, CAP = 10, 6, 6, 0.4, 0.25
@@ -51,6 +60,7 @@ ATTACKS = (
     "copy_as_second_member",
     "size_times_3",
     "update_times_3",
+    "late_joiner",
 )
 ATTACKER = "h0"
 
@@ -64,14 +74,24 @@ class Party:
     owner: str
     scale: float = 1.0
     sends: str = "update"  # or noise, replay, zero
+    first_round: int = 0
 
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What each owner is paid, as a fraction, and the largest coordinate that an honest member sent."""
+    """What each owner is paid, as a fraction; the largest weighted coordinate sent, and the updates' lengths."""
 
     paid: dict[str, float] = field(default_factory=dict)
     largest: float = 0.0
+    lengths: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Of an update: of each weighted coordinate, and of its length before it is weighted."""
+
+    coordinate: float
+    length: float
 
 
 def data(setting: str, seed: int) -> tuple[dict[str, Party], Examples]:
@@ -124,6 +144,8 @@ def attacked(honest: Mapping[str, Party], attack: str, seed: int) -> dict[str, P
         parties[ATTACKER] = dataclasses.replace(mine, declared=3 * mine.declared)
     elif attack == "update_times_3":
         parties[ATTACKER] = dataclasses.replace(mine, scale=3.0)
+    elif attack == "late_joiner":
+        parties[ATTACKER] = dataclasses.replace(mine, first_round=ROUNDS - 2)
     return parties
 
 
@@ -165,7 +187,7 @@ def updates_of(
     """What each party sends in a round, unweighted."""
     sent = {}
     for place, (name, party) in enumerate(parties.items()):
-        if party.sends == "zero":
+        if party.sends == "zero" or number < party.first_round:
             sent[name] = np.zeros(model.size)
             continue
         if party.sends == "replay":
@@ -189,10 +211,10 @@ def updates_of(
     return sent
 
 
-def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound: float | None = None) -> Outcome:
-    """Train, value and pay; with a bound, sizes are capped and weighted updates cut at it."""
+def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bounds: Bounds | None = None) -> Outcome:
+    """Train, value and pay; with bounds, all guards are on."""
     sizes = {name: party.declared for name, party in parties.items()}
-    most = most_counted(list(sizes.values()), CAP if bound is not None else 1.0)
+    most = most_counted(list(sizes.values()), CAP if bounds else 1.0)
     counted = {name: min(size, most) for name, size in sizes.items()}
     weights = {name: size / sum(counted.values()) for name, size in counted.items()}
     model = parameters_to_vector(MODULE).astype(np.float64)
@@ -201,12 +223,19 @@ def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound
     influence = {name: np.zeros(len(reference.examples)) for name in parties}
     for number in range(ROUNDS):
         sent = updates_of(parties, model, previous, number, seed)
-        steps = {name: weights[name] * update for name, update in sent.items()}
+        outcome.lengths += [float(np.linalg.norm(update)) for update in sent.values()]
+        steps = {
+            name: weights[name] * (shortened(update, bounds.length) if bounds else update)
+            for name, update in sent.items()
+        }
         outcome.largest = max([outcome.largest, *(float(np.abs(step).max()) for step in steps.values())])
-        if bound is not None:
-            steps = {name: np.clip(step, -bound, bound) for name, step in steps.items()}
-        previous = sum(steps.values(), np.zeros(model.size))
-        after = model + previous
+        if bounds:
+            steps = {name: np.clip(step, -bounds.coordinate, bounds.coordinate) for name, step in steps.items()}
+        moved = sum(steps.values(), np.zeros(model.size))
+        after = model + moved
+        if bounds:
+            steps = known_by_size(steps, moved, previous, weights)
+        previous = moved
         g = path_gradient(reference.gradient, model, after, points=2)
         for name, step in steps.items():
             values[name] += float(g @ step)
@@ -215,6 +244,9 @@ def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound
             for name, row in zip(steps, found, strict=True):
                 influence[name] += weight * row
         model = after
+    if bounds:
+        starts = [[name for name, party in parties.items() if party.first_round <= number] for number in range(ROUNDS)]
+        values |= dict.fromkeys(late_joiners(starts, ROUNDS // 2), 0.0)
     errors = ErrorBars(noise=dict.fromkeys(parties, 0.0), sampling=sampling_covariance(influence))
     alike = groups_within_error(values, errors.of_difference, z=1.96)
     shares = pay_alike(shares_from_contributions(values), alike, sizes=sizes)
@@ -223,18 +255,29 @@ def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound
     return outcome
 
 
+def known_by_size(
+    steps: Mapping[str, np.ndarray], moved: np.ndarray, previous: np.ndarray, weights: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """Parts in a step as ``split_known`` has them valued: along the last step by weight, across it by what was sent."""
+    length = float(np.linalg.norm(previous))
+    if not length:
+        return dict(steps)
+    along = previous / length
+    return {name: step + (weights[name] * (along @ moved) - along @ step) * along for name, step in steps.items()}
+
+
 def measure(setting: str, seed: int) -> list[dict[str, object]]:
     """All attacks in one setting and one split, with and without guards."""
     honest, examples = data(setting, seed)
     reference = ReferenceSet(examples=examples, module=MODULE, task=TASK)
     base = play(honest, reference, seed)
-    bound = 1.1 * base.largest
-    safe = play(guarded(honest), reference, seed, bound)
+    bounds = Bounds(coordinate=1.1 * base.largest, length=statistics.median(base.lengths))
+    safe = play(guarded(honest), reference, seed, bounds)
     rows = []
     for attack in ATTACKS:
         parties = attacked(honest, attack, seed)
         loose = play(parties, reference, seed).paid[ATTACKER] / base.paid[ATTACKER]
-        tight = play(guarded(parties), reference, seed, bound).paid[ATTACKER] / safe.paid[ATTACKER]
+        tight = play(guarded(parties), reference, seed, bounds).paid[ATTACKER] / safe.paid[ATTACKER]
         rows += [
             {"attack": attack, "setting": setting, "guarded": known, "payoff_ratio": ratio}
             for known, ratio in ((False, loose), (True, tight))

@@ -98,6 +98,7 @@ class TrainingConfig:
     server_tau: float
     minimum_holders: int | None = None
     maximum_weight: float = 1.0
+    maximum_update_norm: float | None = None
 
 
 @strict
@@ -161,6 +162,8 @@ class ValuationConfig:
     reference: Literal["exchange", "holders"] = "exchange"
     quadrature_points: int = 1
     unmeasured: Literal["by_size", "equal"] = "by_size"
+    known_path: Literal["valued", "by_size"] = "valued"
+    latest_start: int | None = None
     keep_updates: bool = False
 
 

@@ -108,6 +108,7 @@ class TrainingTerms:
         server_beta2: In [0, 1): what ``adam`` keeps of its mean of squares.
         server_tau: ``adam``'s adaptivity: added to the root of the mean of squares, which starts at its square.
         minimum_holders: Below this number of updates a round is not opened and the run ends; at least 2.
+        maximum_update_norm: Longer updates are shortened (L2, unweighted); for ``privacy.mode=none`` only; None: never.
         maximum_weight: The most that one holder weighs in the average, however many examples it has: a fraction of all
             weights, at least that of equal weights. 1: certified sizes as they are.
         seed: Of the model's start and, without privacy, of the sampling.
@@ -123,6 +124,7 @@ class TrainingTerms:
     server_beta2: float = 0.99
     server_tau: float = 1e-3
     minimum_holders: int = 2
+    maximum_update_norm: float | None = None
     maximum_weight: float = 1.0
     seed: int = 0
 
@@ -136,6 +138,8 @@ class TrainingTerms:
         in_range("training.server_beta2", self.server_beta2, 0, 1 - 1e-6)
         in_range("training.server_tau", self.server_tau, 1e-9, 1e3)
         in_range("training.minimum_holders", self.minimum_holders, 2, MAX_HOLDERS)
+        if self.maximum_update_norm is not None:
+            in_range("training.maximum_update_norm", self.maximum_update_norm, 1e-9, 1e9)
         in_range("training.maximum_weight", self.maximum_weight, 1 / MAX_HOLDERS, 1)
         in_range("training.seed", self.seed, 0, 2**53 - 1)
 
@@ -304,6 +308,11 @@ class Terms:
             raise InvalidValue(
                 "valuation.keep_updates with private statistics", expected="one of both: kept records are as agreed"
             )
+        self.valuation.check_guards(
+            mode=self.privacy.mode,
+            optimizer=self.training.server_optimizer,
+            update_norm=self.training.maximum_update_norm,
+        )
         self.releases.check(
             self.data.schema,
             mode=self.privacy.mode,

@@ -29,6 +29,10 @@ class ValuationTerms:
         unmeasured: Shares under ``none``: ``by_size`` (stated number of examples) or ``equal``.
         reference_sha256: Commits the coordinator to the exchange's reference set; None where it has none.
         reference_num_examples: Its size; None likewise.
+        known_path: Who is credited with what a round gains by going on as the last one did, which anybody could have
+            done who saw it: ``valued`` like all else, or ``by_size``, so that whoever replays what was opened is paid
+            for its size and no more (:mod:`fedjoint.valuation.guards`).
+        latest_start: Holders whose first update comes after this round count for nothing; None: whenever it comes.
         keep_updates: Whether all consent to updates in the clear in the run's folder, to value it by other methods.
     """
 
@@ -39,10 +43,19 @@ class ValuationTerms:
     reference: Literal["exchange", "holders"] = "exchange"
     reference_sha256: str | None = None
     reference_num_examples: int | None = None
+    known_path: Literal["valued", "by_size"] = "valued"
+    latest_start: int | None = None
     keep_updates: bool = False
 
     def __post_init__(self) -> None:
         in_range("valuation.quadrature_points", self.quadrature_points, 1, 32)
+        if self.latest_start is not None:
+            in_range("valuation.latest_start", self.latest_start, 1, 10_000)
+        if self.method == "none" and (self.known_path != "valued" or self.latest_start is not None):
+            raise InvalidValue(
+                "valuation.method is none, and valuation.known_path or valuation.latest_start is agreed",
+                expected="neither: they are rules of what is measured",
+            )
         if self.reference == "holders":
             self._check_holders()
             return
@@ -53,6 +66,24 @@ class ValuationTerms:
                 remedy="Name both, or agree on valuation.reference = holders.",
             )
         in_range("valuation.reference_num_examples", self.reference_num_examples, 1, 1e9)
+
+    def check_guards(self, *, mode: str, optimizer: str, update_norm: float | None) -> None:
+        """Refuse guards that have no meaning under privacy mode and server optimiser.
+
+        Raises:
+            InvalidValue: a bound on updates that clip norm and rate bound already, or a known path where the server
+                remembers the last step and goes on in its direction by itself.
+        """
+        if update_norm is not None and mode != "none":
+            raise InvalidValue(
+                f"training.maximum_update_norm is set and privacy.mode is {mode}",
+                expected="none: privacy.clip_norm bounds what a round's steps come to",
+            )
+        if self.known_path == "by_size" and optimizer != "sgd":
+            raise InvalidValue(
+                f"valuation.known_path = by_size and training.server_optimizer = {optimizer}",
+                expected="sgd: another goes on in the last step's direction by itself",
+            )
 
     def _check_holders(self) -> None:
         if self.reference_sha256 is not None or self.reference_num_examples is not None:
@@ -68,6 +99,11 @@ class ValuationTerms:
             raise InvalidValue(
                 f"valuation.utility = {self.utility} and valuation.reference is holders",
                 expected="negative_loss: it is a mean over records, each of which one holder has",
+            )
+        if self.known_path != "valued":
+            raise InvalidValue(
+                f"valuation.known_path = {self.known_path} and valuation.reference is holders",
+                expected="valued: the stated error of noisy gradients does not cover a split path",
             )
         if self.keep_updates:
             raise InvalidValue(

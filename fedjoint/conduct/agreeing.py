@@ -93,6 +93,8 @@ def compose_terms(
             utility=config.valuation.utility,
             quadrature_points=config.valuation.quadrature_points,
             keep_updates=config.valuation.keep_updates,
+            known_path=config.valuation.known_path,
+            latest_start=config.valuation.latest_start,
             unmeasured=config.valuation.unmeasured,
             reference=config.valuation.reference,
             **_committed(config, reference),
@@ -126,6 +128,7 @@ def _training(config: SimulationConfig, num_holders: int) -> TrainingTerms:
         server_tau=config.training.server_tau,
         minimum_holders=_minimum_holders(config, num_holders),
         maximum_weight=config.training.maximum_weight,
+        maximum_update_norm=config.training.maximum_update_norm,
         seed=config.seed,
     )
 
@@ -238,7 +241,9 @@ def _bound(training: TrainingTerms, privacy: PrivacyTerms, sizes: Sequence[float
     """
     path = training.learning_rate * training.local_steps * max(sizes) / sum(sizes)
     if privacy.mode != "local" or privacy.clip_norm is None:
-        return path * _PLAIN_GRADIENT_BOUND
+        # a coordinate is no longer than the whole update, a hair more for what rounding makes of it
+        longest = math.inf if training.maximum_update_norm is None else training.maximum_update_norm * (1 + 1e-6)
+        return min(path * _PLAIN_GRADIENT_BOUND, longest * max(sizes) / sum(sizes))
     noise = local_noise_sd(training, privacy, expected_batch_size=training.sampling_rate * kept * sum(sizes))
     # a Poisson sample can be larger than expected, up to all records
     return path * privacy.clip_norm / (training.sampling_rate * kept) + _NOISE_DEVIATIONS * noise

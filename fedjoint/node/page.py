@@ -98,7 +98,11 @@ def _purpose(terms: Terms) -> Iterator[str]:
 def _data(terms: Terms, holder_id: str) -> Iterator[str]:
     schema, own = terms.data.schema, terms.holder(holder_id)
     unit = terms.privacy.unit
-    yield f"'{terms.data.name}': {counted(own.num_examples, unit)} of yours, of {terms.num_examples:,} in all."
+    about = "" if terms.releases.sizes_noise_multiplier is None else "about "  # numbers that were told with noise
+    yield (
+        f"'{terms.data.name}': {about}{counted(own.num_examples, unit)} of yours, of {about}{terms.num_examples:,} "
+        "in all."
+    )
     names = [column.name for column in schema.columns]
     shown = ", ".join(names[:_MOST_COLUMNS]) + (
         f" and {len(names) - _MOST_COLUMNS} more" * (len(names) > _MOST_COLUMNS)

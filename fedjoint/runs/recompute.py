@@ -18,6 +18,7 @@ from fedjoint.privacy.receipts import check_releases
 from fedjoint.runs.folder import MODEL, SUMS
 from fedjoint.runs.recorded import RecordedPart, RecordedRun
 from fedjoint.runs.replay import keeps_sums, replay_sums
+from fedjoint.training.guarded import guarded
 from fedjoint.valuation.encrypted import OpenedContribution, contribution_of
 
 __all__ = [
@@ -157,11 +158,22 @@ def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
     if len(run.valued.openers) < MINIMUM_OPENERS:
         raise RecordError(f"the contributions were opened by {len(run.valued.openers)} holders", expected="two")
     modulus = agreed_parameters(agreement.terms).plain_modulus
-    for holder, stated in run.contributions.items():
-        opened = [_number(part) for part in parts if part.holder == holder]
-        if contribution_of(opened, plain_modulus=modulus) != stated:
-            raise RecordError(f"the contribution of '{holder}' is not what was opened")
+    valued = {
+        holder: contribution_of([_number(part) for part in parts if part.holder == holder], plain_modulus=modulus)
+        for holder in run.contributions
+    }
+    for holder, found in guarded(agreement.terms, valued, _known(run, agreement), run.contributors).items():
+        if found != run.contributions[holder]:
+            raise RecordError(f"the contribution of '{holder}' is not what was opened and agreed")
     return f"{len(parts)} opened numbers, signed by {len(run.valued.openers)} holders, give the contributions"
+
+
+def _known(run: RecordedRun, agreement: SignedAgreement) -> tuple[float, ...]:
+    """What each round gained along the known path, on the coordinator's word; nothing where it is not shared."""
+    known = run.valued.known
+    if len(known) != len(run.rounds) or (agreement.terms.valuation.known_path == "valued" and any(known)):
+        raise RecordError("the record states another known path than was agreed", expected="a number for each round")
+    return known
 
 
 def _number(part: RecordedPart) -> OpenedContribution:

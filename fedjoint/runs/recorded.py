@@ -65,6 +65,7 @@ class OpenedContributions:
     contributions: dict[str, float]
     noise_errors: dict[str, float]
     gains: tuple[float, ...]
+    known: tuple[float, ...]
 
 
 @strict
@@ -186,6 +187,11 @@ class RecordedRun:
     def rounds_of_holders(self) -> dict[str, int]:
         """In how many rounds each holder's update was summed; compute costs are claimed for no more."""
         return dict(Counter(holder for summed in self.summed.values() for holder in summed.receipts))
+
+    @property
+    def contributors(self) -> tuple[tuple[str, ...], ...]:
+        """Whose updates were summed in each opened round, sorted."""
+        return tuple(tuple(sorted(self.summed[opened.round].receipts)) for opened in self.rounds)
 
     @property
     def run_id(self) -> str:

@@ -22,6 +22,7 @@ from fedjoint.training.aggregate import ServerState, mean_rate
 from fedjoint.training.checkpoint import Piece
 from fedjoint.training.confirming import samples_to_open
 from fedjoint.training.coordinator_state import CoordinatorMemory
+from fedjoint.training.guarded import GuardedPath, SavedGuards
 from fedjoint.training.optimizer import linear_step
 from fedjoint.training.path_gradients import (
     AskHolders,
@@ -65,6 +66,7 @@ class Contributions:
         openers: The holders that opened them alike.
         gains: By how much the utility rose in each round, by its gradient along the round's path; empty where it was
             not measured.
+        known: What of that was gained along the direction of the round before, if the agreement shares it by size.
     """
 
     by_holder: Mapping[str, float]
@@ -72,6 +74,7 @@ class Contributions:
     numbers_opened: int
     openers: tuple[str, ...]
     gains: tuple[float, ...] = ()
+    known: tuple[float, ...] = ()
 
 
 class Valuation(Protocol):
@@ -171,6 +174,8 @@ class _Saved:
     numbers: SavedContributions
     noise: SavedNoise
     gains: tuple[float, ...]
+    guards: SavedGuards
+    left: bool
     carried: tuple[_SavedRound, ...]
 
 
@@ -185,6 +190,7 @@ class PathValuation:
     def __init__(self, session: Session, gradients: PathGradients) -> None:
         self._session, self._gradients = session, gradients
         self._gains: list[float] = []
+        self._guards = GuardedPath(session.terms)
         self._plan = JointPlan.of(session.terms) if session.terms.privacy.mode == "joint" else None
         self._encrypted = EncryptedContributions(
             session.parameters, noise_weight=self._plan.largest_weight_norm if self._plan else None
@@ -194,14 +200,19 @@ class PathValuation:
     def saved(self) -> tuple[object, Mapping[str, Piece | Ciphertext]]:
         """The numbers that add up, and the rounds that later ones still change the weights of."""
         numbers, polynomials = self._encrypted.saved()
-        carried = self._carried.carried
+        carried, (guards, last_step) = self._carried.carried, self._guards.saved()
         facts = _Saved(
             numbers=numbers,
             noise=self._gradients.saved(),
             gains=tuple(self._gains),
+            guards=guards,
+            left=self._encrypted.left is not None,
             carried=tuple(_SavedRound(holders=tuple(one.item), remembered=one.remembered) for one in carried),
         )
         blobs: dict[str, Piece | Ciphertext] = {f"part.{number}": data for number, data in enumerate(polynomials)}
+        blobs["last_step"] = last_step
+        if self._encrypted.left is not None:
+            blobs["left"] = self._encrypted.left.astype("<f8").tobytes()
         for number, one in enumerate(carried):
             blobs[f"weights.{number}"] = one.weights.astype("<f8").tobytes()
             blobs |= {f"carried.{number}.{holder}": update for holder, update in one.item.items()}
@@ -218,6 +229,9 @@ class PathValuation:
         saved = build(_Saved, memory.facts.valuation, error=TrainingError, where="valuation")
         self._gradients.restore(saved.noise)
         self._gains = list(saved.gains)
+        self._guards.restore(saved.guards, memory.required("valuation.last_step"))
+        if saved.left:
+            self._encrypted.left = np.frombuffer(memory.required("valuation.left"), "<f8").astype(np.float64)
         parts = range(len(saved.numbers.parts))
         self._encrypted.restore(saved.numbers, [bytes(memory.required(f"valuation.part.{number}")) for number in parts])
         self._carried = CarriedWeights(
@@ -234,6 +248,7 @@ class PathValuation:
         terms = self._session.terms
         gradient = self._gradients.of_round(len(self._gains) + 1, before, after)
         self._gains.append(float(gradient @ (after.model.astype(np.float64) - before.model)))
+        gradient = self._guards.add_round(gradient, list(updates), before, after)
         self._gradients.take_part(sorted(updates), after)
         self._fold(self._carried.add_round(updates, gradient, linear_step(after, terms.training)))
 
@@ -341,14 +356,15 @@ class PathValuation:
 
     def _contributions(self, opened: Sequence[OpenedContribution], openers: tuple[str, ...]) -> Contributions:
         modulus = self._session.parameters.plain_modulus
-        by_holder = {
+        valued = {
             holder: contribution_of([part for part in opened if part.holder == holder], plain_modulus=modulus)
             for holder in self._session.terms.holder_ids
         }
         return Contributions(
-            by_holder=by_holder,
-            noise_errors={holder: self._noise_error(holder) for holder in by_holder},
+            by_holder=self._guards.applied(valued),
+            noise_errors={holder: self._noise_error(holder) for holder in valued},
             gains=tuple(self._gains),
+            known=tuple(self._guards.known),
             numbers_opened=self._encrypted.num_parts,
             openers=openers,
         )
@@ -384,4 +400,5 @@ def _facts(
         "contributions": dict(contributions.by_holder),
         "noise_errors": dict(contributions.noise_errors),
         "gains": list(contributions.gains),
+        "known": list(contributions.known),
     }

@@ -25,7 +25,15 @@ from fedjoint.privacy.local_plan import LocalPlan
 from fedjoint.privacy.local_training import private_update
 from fedjoint.privacy.noise import NoiseSource
 
-__all__ = ["LocalTrainer", "agreed_module", "agreed_task", "expected_batch_size", "local_plan", "noise_source"]
+__all__ = [
+    "LocalTrainer",
+    "agreed_module",
+    "agreed_task",
+    "expected_batch_size",
+    "local_plan",
+    "noise_source",
+    "shortened",
+]
 
 Model = npt.NDArray[np.float32]
 
@@ -176,7 +184,18 @@ class LocalTrainer:
                 seed=(training.seed, self._place, round_number),
             ),
         )
-        return after - model
+        return shortened(after - model, training.maximum_update_norm)
+
+
+def shortened(update: Model, most: float | None) -> Model:
+    """An update no longer than agreed, in L2.
+
+    Example:
+        >>> shortened(np.array([3.0, 4.0], np.float32), 1.0).tolist()
+        [0.6000000238418579, 0.800000011920929]
+    """
+    length = float(np.linalg.norm(update.astype(np.float64)))
+    return update if most is None or length <= most else (update * (most / length)).astype(np.float32)
 
 
 def _filled_up(vector: npt.NDArray[Any], size: int, *, noises: int = 0) -> npt.NDArray[Any]:

@@ -160,7 +160,8 @@ class EncryptedContributions:
         self._parts: list[_Part] = []
         self._masks: dict[tuple[str, int], int] = {}
         self._weights: dict[str, _Weight] = {}
-        self._left: npt.NDArray[np.float64] | None = None  # of the weights by rounding
+        #: What rounding left of the last round's weights, float64 [D]; None before the first.
+        self.left: npt.NDArray[np.float64] | None = None
 
     @property
     def num_parts(self) -> int:
@@ -181,11 +182,11 @@ class EncryptedContributions:
         weights = gradient * (rate * self._parameters.step)
         if not weights.any():
             return
-        if self._left is not None:
-            weights = weights + self._left
+        if self.left is not None:
+            weights = weights + self.left
         part = self._part_for(weights, updates)
         integers = self._integers(weights, part.factor)
-        self._left = weights - integers[: weights.size] / part.factor
+        self.left = weights - integers[: weights.size] / part.factor
         for holder, product in zip(updates, dots(list(updates.values()), integers), strict=True):
             before = part.samples.get(holder)
             part.samples[holder] = add_samples([before, product]) if before else product

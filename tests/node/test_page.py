@@ -59,6 +59,12 @@ def test_what_goes_beyond_the_policy_is_listed():
     assert page_of(terms, maximum_epsilon=60.0).differences == ()
 
 
+def test_numbers_that_were_told_with_noise_are_about_so_many():
+    terms = make_consortium(privacy=LOCAL_PRIVACY).terms
+    noisy = replace(terms, releases=replace(terms.releases, sizes_noise_multiplier=10.0))
+    assert "about 30 records of yours, of about 90 in all" in words(page_of(noisy))
+
+
 def test_reproducible_noise_and_kept_updates_are_said_plainly():
     terms = make_consortium(privacy=replace(LOCAL_PRIVACY, insecure_seed=1)).terms
     assert "it protects nobody" in words(page_of(terms))

@@ -1,0 +1,93 @@
+"""Rules against being paid for what others did: agreed before training, computed from what everybody may know.
+
+**The known path.** Where a round goes on in the direction of the last one, anybody could have gone: that step was
+opened. Whoever sends it again, and trained nothing, is paid for it by the path value like everybody else. Under the
+rule ``by_size`` the path gradient is split along the last step's direction u: ``g = (g - <g, u> u) + <g, u> u``. By the
+first part holders are valued on their ciphertexts as before. What the second gained, ``<g, u> <u, w' - w>``, is a
+public number that they share by certified size. Contributions still sum to the utility gained, and whatever multiple of
+the last step a holder sends is worth its size's share of the known path and no more.
+
+**Late joiners.** A holder whose first update comes after an agreed round counts for nothing.
+
+What neither can catch: a holder that really trains and sends what it likes, on records nobody sees. A replay of older
+steps, or one that is mixed with own training, is paid for what it adds.
+
+Source: our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["late_joiners", "share_known", "split_known"]
+
+Vector = npt.NDArray[np.float64]
+
+
+def split_known(gradient: Vector, step: Vector, last_step: Vector) -> tuple[Vector, float]:
+    """Take the direction of the last round's step out of a path gradient.
+
+    Args:
+        gradient: Of the round, float64 [D].
+        step: By which the model moved in it, float64 [D].
+        last_step: By which it moved in the round before; zeros before the first.
+
+    Returns:
+        What holders are valued by, and what the round gained along the last step's direction.
+
+    Guarantees:
+        The first is orthogonal to ``last_step``; ``<first, step> + second`` is ``<gradient, step>``.
+
+    Example:
+        >>> novel, known = split_known(np.array([1.0, 2.0]), np.array([3.0, 1.0]), np.array([2.0, 0.0]))
+        >>> novel.tolist(), known
+        ([0.0, 2.0], 3.0)
+    """
+    length = float(np.linalg.norm(last_step))
+    if not length:
+        return gradient, 0.0
+    direction = last_step / length
+    along = float(gradient @ direction)
+    return gradient - along * direction, along * float(direction @ step)
+
+
+def share_known(
+    known: Sequence[float], contributors: Sequence[Sequence[str]], weights: Mapping[str, float]
+) -> dict[str, float]:
+    """What the known path gained, shared by certified weight among the contributors of each round.
+
+    Args:
+        known: Round by round, the second result of :func:`split_known`.
+        contributors: Who took part in each round.
+        weights: Of every holder, above 0.
+
+    Example:
+        >>> share_known([3.0, 2.0], [("a", "b"), ("b",)], {"a": 2.0, "b": 1.0})
+        {'a': 2.0, 'b': 3.0}
+    """
+    shares = dict.fromkeys(weights, 0.0)
+    for gain, holders in zip(known, contributors, strict=True):
+        present = sum(weights[holder] for holder in holders)
+        for holder in holders:
+            shares[holder] += gain * weights[holder] / present
+    return shares
+
+
+def late_joiners(contributors: Sequence[Sequence[str]], latest_start: int | None) -> frozenset[str]:
+    """Whose first update came after the agreed round; nobody where none was agreed.
+
+    Args:
+        contributors: Who took part in each round, from the first.
+        latest_start: The last round in which a first update counts; None: any.
+
+    Example:
+        >>> sorted(late_joiners([("a", "b"), ("a", "b", "c")], 1))
+        ['c']
+    """
+    if latest_start is None:
+        return frozenset()
+    early = {holder for holders in contributors[:latest_start] for holder in holders}
+    return frozenset(holder for holders in contributors for holder in holders) - early
