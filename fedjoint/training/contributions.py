@@ -229,7 +229,7 @@ class PathValuation:
         saved = build(_Saved, memory.facts.valuation, error=TrainingError, where="valuation")
         self._gradients.restore(saved.noise)
         self._gains = list(saved.gains)
-        self._guards.restore(saved.guards, memory.required("valuation.last_step"))
+        self._guards.restore(saved.guards, bytes(memory.required("valuation.last_step")))
         if saved.left:
             self._encrypted.left = np.frombuffer(memory.required("valuation.left"), "<f8").astype(np.float64)
         parts = range(len(saved.numbers.parts))
