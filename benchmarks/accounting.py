@@ -108,7 +108,8 @@ def main() -> None:
             f"20 holders x 1,000 sampled rounds, each plan: {time_rounds(20, 1000, sampling_rate=0.1):.2f} s CPU"
         )
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+        keys = ("name", "epsilon", "reference")
+        arguments.json.write_text(json.dumps([{key: row[key] for key in keys} for row in rows], indent=1))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ STUDY = [
     f"training.rounds={ROUNDS}",
     "privacy.epsilon=0.05",
     "privacy.delta=1e-6",
+    "privacy.sizes_noise_multiplier=300",
     "encryption=seeded",
 ]
 EVENT = GaussianEvent(sampling_rate=1.0, noise_multiplier=200.0)

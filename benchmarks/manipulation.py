@@ -44,7 +44,7 @@ from fedjoint.pool.materiality import groups_within_error, pay_alike
 from fedjoint.pool.shares import shares_from_contributions
 from fedjoint.training.local_update import shortened
 from fedjoint.valuation.aumann_shapley import path_gradient, path_nodes
-from fedjoint.valuation.guards import late_joiners
+from fedjoint.valuation.guards import entitled, late_joiners
 from fedjoint.valuation.uncertainty import ErrorBars, sampling_covariance
 
 HOLDERS, ROUNDS, LOCAL_STEPS, RATE, CAP = 10, 6, 6, 0.4, 0.25
@@ -219,7 +219,7 @@ def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound
     weights = {name: size / sum(counted.values()) for name, size in counted.items()}
     model = parameters_to_vector(MODULE).astype(np.float64)
     previous, outcome = np.zeros(model.size), Outcome()
-    values = dict.fromkeys(parties, 0.0)
+    values, own = dict.fromkeys(parties, 0.0), dict.fromkeys(parties, 0.0)
     influence = {name: np.zeros(len(reference.examples)) for name in parties}
     for number in range(ROUNDS):
         sent = updates_of(parties, model, previous, number, seed)
@@ -233,10 +233,13 @@ def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound
             steps = {name: np.clip(step, -bounds.coordinate, bounds.coordinate) for name, step in steps.items()}
         moved = sum(steps.values(), np.zeros(model.size))
         after = model + moved
+        g = path_gradient(reference.gradient, model, after, points=2)
         if bounds:
+            novel = known_by_size(steps, moved, previous, dict.fromkeys(weights, 0.0))
+            for name, step in novel.items():
+                own[name] += float(g @ step)
             steps = known_by_size(steps, moved, previous, weights)
         previous = moved
-        g = path_gradient(reference.gradient, model, after, points=2)
         for name, step in steps.items():
             values[name] += float(g @ step)
         for node, weight in path_nodes(model, after, points=1):
@@ -246,6 +249,7 @@ def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound
         model = after
     if bounds:
         starts = [[name for name, party in parties.items() if party.first_round <= number] for number in range(ROUNDS)]
+        values |= dict.fromkeys(set(parties) - entitled(own, weights), 0.0)
         values |= dict.fromkeys(late_joiners(starts, ROUNDS // 2), 0.0)
     errors = ErrorBars(noise=dict.fromkeys(parties, 0.0), sampling=sampling_covariance(influence))
     alike = groups_within_error(values, errors.of_difference, z=1.96)

@@ -239,13 +239,13 @@ class Federation:
     def connected(self) -> bool:
         """Whether the exchange has every holder on its line, as it said a moment ago."""
         try:
-            fresh = time.time() - self.home.status.stat().st_mtime < 2
+            fresh = time.time() - self.home.status.stat().st_mtime < 5
             said = json.loads(self.home.status.read_text())["holders"]
         except (OSError, ValueError):
             return False
         return fresh and all(said.get(holder, {}).get("connected") for holder in self.homes)
 
-    def wait_for_all(self, *, within_s: float = 120.0) -> int:
+    def wait_for_all(self, *, within_s: float = 300.0) -> int:
         """Start whoever is down and let whoever stands still go on, until all are connected; how many had fallen."""
         fallen = 0
         end = time.monotonic() + within_s

@@ -30,8 +30,8 @@ class ValuationTerms:
         reference_sha256: Commits the coordinator to the exchange's reference set; None where it has none.
         reference_num_examples: Its size; None likewise.
         known_path: Who is credited with what a round gains by going on as the last one did, which anybody could have
-            done who saw it: ``valued`` like all else, or ``by_size``, so that whoever replays what was opened is paid
-            for its size and no more (:mod:`fedjoint.valuation.guards`).
+            done who saw it: ``valued`` like all else, or ``by_size`` among those who added something of their
+            own, so that a replay of what was opened is worth nothing (:mod:`fedjoint.valuation.guards`).
         latest_start: Holders whose first update comes after this round count for nothing; None: whenever it comes.
         keep_updates: Whether all consent to updates in the clear in the run's folder, to value it by other methods.
     """

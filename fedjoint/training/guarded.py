@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fedjoint.agreement.terms import Terms
 from fedjoint.strict import strict
 from fedjoint.training.aggregate import ServerState
-from fedjoint.valuation.guards import late_joiners, share_known, split_known
+from fedjoint.valuation.guards import entitled, late_joiners, share_known, split_known
 
 __all__ = ["GuardedPath", "SavedGuards", "guarded"]
 
@@ -79,6 +79,8 @@ def guarded(
         contributors: Who took part in each round.
     """
     weights = {holder: terms.weight(holder) for holder in terms.holder_ids}
-    shared = share_known(known, contributors, weights) if any(known) else {}
+    own = entitled(valued, weights) if any(known) else frozenset()
+    present = [[holder for holder in holders if holder in own] for holders in contributors]
+    shared = share_known(known, present, weights) if any(known) else {}
     late = late_joiners(contributors, terms.valuation.latest_start)
     return {holder: 0.0 if holder in late else value + shared.get(holder, 0.0) for holder, value in valued.items()}

@@ -4,8 +4,9 @@
 opened. Whoever sends it again, and trained nothing, is paid for it by the path value like everybody else. Under the
 rule ``by_size`` the path gradient is split along the last step's direction u: ``g = (g - <g, u> u) + <g, u> u``. By the
 first part holders are valued on their ciphertexts as before. What the second gained, ``<g, u> <u, w' - w>``, is a
-public number that they share by certified size. Contributions still sum to the utility gained, and whatever multiple of
-the last step a holder sends is worth its size's share of the known path and no more.
+public number, shared by certified size among those who brought something of their own: whose first part is more than
+a twentieth of their size's share of all such parts. Whoever replays the last step, in whatever multiple, sends nothing
+or sends noise, is worth nothing. The price: so is a holder that trained and happened to add nothing new.
 
 **Late joiners.** A holder whose first update comes after an agreed round counts for nothing.
 
@@ -22,9 +23,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["late_joiners", "share_known", "split_known"]
+__all__ = ["entitled", "late_joiners", "share_known", "split_known"]
 
 Vector = npt.NDArray[np.float64]
+
+#: Less than this part of what its size would bring is nothing of a holder's own.
+_OWN_PART = 0.05
 
 
 def split_known(gradient: Vector, step: Vector, last_step: Vector) -> tuple[Vector, float]:
@@ -70,10 +74,25 @@ def share_known(
     """
     shares = dict.fromkeys(weights, 0.0)
     for gain, holders in zip(known, contributors, strict=True):
-        present = sum(weights[holder] for holder in holders)
+        present = sum(weights[holder] for holder in holders)  # of nobody: nothing is shared
         for holder in holders:
             shares[holder] += gain * weights[holder] / present
     return shares
+
+
+def entitled(own: Mapping[str, float], weights: Mapping[str, float]) -> frozenset[str]:
+    """Who brought something of its own, and so has a part in the known path.
+
+    Args:
+        own: What each holder was valued at without the known path.
+        weights: Of every holder, above 0.
+
+    Example:
+        >>> sorted(entitled({"a": 0.5, "b": 0.0, "c": 0.01}, {"a": 1.0, "b": 1.0, "c": 1.0}))
+        ['a']
+    """
+    total = sum(max(value, 0.0) for value in own.values()) / sum(weights.values())
+    return frozenset(holder for holder, value in own.items() if value > _OWN_PART * weights[holder] * total)
 
 
 def late_joiners(contributors: Sequence[Sequence[str]], latest_start: int | None) -> frozenset[str]:

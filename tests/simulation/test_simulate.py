@@ -145,7 +145,7 @@ def test_a_budget_that_ends_early_ends_the_run_with_the_model_so_far(tmp_path):
 
 def test_a_budget_too_small_for_a_single_round_is_an_error_in_words(tmp_path):
     with pytest.raises(TrainingError, match=r"(?s)no round could be trained.*privacy\.epsilon"):
-        run(tmp_path, "privacy.noise_multiplier=0.5", "privacy.epsilon=0.1")
+        run(tmp_path, "privacy.noise_multiplier=0.5", "privacy.epsilon=0.1", "privacy.sizes_noise_multiplier=null")
     assert list(tmp_path.iterdir()) == []
 
 

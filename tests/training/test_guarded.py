@@ -38,7 +38,7 @@ def test_a_known_path_that_is_shared_by_size_leaves_the_sum_as_it_is():
     assert "give the contributions" in check_contributions(stated(parties, run), parties.agreement)
 
 
-def test_a_replayed_step_is_paid_for_its_size_and_less_than_what_was_trained(monkeypatch):
+def test_a_replayed_step_is_worth_next_to_nothing(monkeypatch):
     honest = complete(make_consortium(FOUR, rounds=6, valuation=BY_SIZE)).contributions.by_holder
     parties = make_consortium(FOUR, rounds=6, valuation=BY_SIZE)
     last, real = [parties.start], LocalTrainer.update
@@ -51,9 +51,8 @@ def test_a_replayed_step_is_paid_for_its_size_and_less_than_what_was_trained(mon
 
     monkeypatch.setattr(LocalTrainer, "update", update)
     run = complete(parties)
-    found, weight = run.contributions.by_holder, parties.terms.weight("ahus")
-    assert found["ahus"] == pytest.approx(weight * sum(run.contributions.known), rel=1e-2)
-    assert found["ahus"] / sum(found.values()) < honest["ahus"] / sum(honest.values())
+    found = run.contributions.by_holder
+    assert abs(found["ahus"]) / sum(found.values()) < 0.01 * honest["ahus"] / sum(honest.values())
 
 
 def test_who_first_takes_part_after_the_agreed_round_counts_for_nothing():

@@ -199,3 +199,39 @@ def test_a_mask_comes_off_whatever_it_is(value, mask, factor):
 
 def test_a_holder_without_parts_contributed_nothing():
     assert contribution_of([], plain_modulus=2**41) == 0.0
+
+
+def moved(exchange):
+    """Hand the account over to another process."""
+    (saved, polynomials), left = exchange.account.saved(), exchange.account.left
+    exchange.account = EncryptedContributions(PARAMETERS, random_below=exchange.draw)
+    exchange.account.restore(saved, polynomials)
+    exchange.account.left = left
+
+
+def test_an_account_that_is_taken_up_again_before_every_round_comes_to_the_same_numbers():
+    whole, cut = Exchange(), Exchange()
+    for number, length in enumerate((0.3, 0.2, 40.0, 30.0)):  # a second part begins
+        whole.add_round(gradient(length, number))
+        moved(cut)
+        cut.add_round(gradient(length, number))
+    assert cut.account.num_parts == 2
+    cut.account.masked()
+    moved(cut)
+    again, masked = cut.account.masked(again=True), whole.account.masked()
+    assert [(one.holder, one.part) for one in again] == [(one.holder, one.part) for one in masked]
+    values = [[open_sample(KEY, item.sample) for item in items] for items in (again, masked)]
+    sums = [
+        [(part.opened - part.mask) % PARAMETERS.plain_modulus for part in account.opened(items, opened)]
+        for account, items, opened in zip((cut.account, whole.account), (again, masked), values, strict=True)
+    ]
+    assert sums[0] == sums[1]
+    assert cut.account.noise_error("ahus", update_sd=1.0) == whole.account.noise_error("ahus", update_sd=1.0)
+
+
+def test_polynomials_that_are_not_those_of_the_facts_are_refused():
+    exchange = Exchange()
+    exchange.add_round(gradient(0.3))
+    saved, polynomials = exchange.account.saved()
+    with pytest.raises(ValuationError, match="not those that were kept with them"):
+        EncryptedContributions(PARAMETERS).restore(saved, [one[:-1] for one in polynomials])
