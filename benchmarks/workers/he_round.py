@@ -34,9 +34,11 @@ from fedjoint.encryption.fixed_point import Update
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.identity.keys import Identity
+from fedjoint.models.vector import parameters_to_vector
 from fedjoint.training import holder_run
 from fedjoint.training.coordinator import Coordinator
 from fedjoint.training.holder import Holder
+from fedjoint.training.local_update import agreed_module
 from fedjoint.training.parts import PartedChannel
 from fedjoint.training.session import Session
 from fedjoint.training.workplace import Workplace
@@ -149,7 +151,7 @@ def round_of(scheme: str, values_per_word: int, hidden: int, holders: int, folde
     terms = terms_of(
         coordinator, identities, scheme=scheme, values_per_word=values_per_word, hidden=hidden, rounds=rounds
     )
-    workplace, signatures, links = Workplace(folder=Path(folder)), {}, {}
+    workplace, signatures, links, processes = Workplace(folder=Path(folder)), {}, {}, []
     for identity in identities:
         holder = Holder(identity, EXAMPLES, ANYTHING)
         holder.work_at(workplace)
@@ -159,6 +161,7 @@ def round_of(scheme: str, values_per_word: int, hidden: int, holders: int, folde
             target=be_holder, args=(there, holder, terms.num_coordinates), daemon=True
         )
         process.start()
+        processes.append(process)
         links[identity.id] = here
     signatures[coordinator.id] = sign_terms(terms, coordinator)
     session = Session(agreement=_unsigned(terms).with_signatures(signatures), run_id=secrets.token_hex(16))
@@ -171,7 +174,7 @@ def round_of(scheme: str, values_per_word: int, hidden: int, holders: int, folde
     facts: dict[str, float] = {}
 
     def coordinate(channel: Any) -> None:
-        start = np.zeros(terms.num_parameters, dtype=np.float32)
+        start = parameters_to_vector(agreed_module(terms))
         conductor = Coordinator(
             coordinator,
             session,
@@ -189,11 +192,15 @@ def round_of(scheme: str, values_per_word: int, hidden: int, holders: int, folde
         conductor.finish()
 
     grid = InlineGrid(forward, links)  # type: ignore[arg-type]
-    run_server_app(make_server_app(coordinate, lambda _: grid.nodes, timeout_s=3600), grid)
-    said = []
-    for link in links.values():
-        link.send_bytes(b"")
-        said.append(link.recv())
+    try:
+        run_server_app(make_server_app(coordinate, lambda _: grid.nodes, timeout_s=3600), grid)
+        said = []
+        for link in links.values():
+            link.send_bytes(b"")
+            said.append(link.recv())
+    finally:
+        for process in processes:
+            process.kill()
     assert facts["rounds"] == rounds, "a round was not trained"
     most = max(said, key=lambda one: float(one["mb"]))
     return {**facts, "parameters": terms.num_parameters, "holder_mb": most["mb"], "holder_cpu_s": most["cpu_s"]}
