@@ -7,7 +7,7 @@ import math
 from fedjoint.agreement.terms import PrivacyTerms, Terms, TrainingTerms
 from fedjoint.privacy.joint_plan import JointPlan
 
-__all__ = ["least_local_noise_sd", "local_noise_sd", "update_noise_sd"]
+__all__ = ["least_local_noise_sd", "local_noise_sd", "longest_update", "update_noise_sd"]
 
 
 def local_noise_sd(training: TrainingTerms, privacy: PrivacyTerms, *, expected_batch_size: float) -> float:
@@ -55,3 +55,20 @@ def least_local_noise_sd(terms: Terms) -> float | None:
     if terms.privacy.mode != "local":
         return None
     return min(update_noise_sd(terms, holder) for holder in terms.holder_ids)
+
+
+def longest_update(terms: Terms, holder_id: str) -> float:
+    """A bound on the root mean square length of one holder's weighted update, by public constants alone; in its units.
+
+    Steps of clipped gradients, as many as are expected of a Poisson sample, and the noise, in all coordinates. Without
+    privacy nothing bounds it but the fixed point: infinite.
+    """
+    privacy, training = terms.privacy, terms.training
+    if privacy.clip_norm is None:
+        return math.inf
+    noise = update_noise_sd(terms, holder_id) * math.sqrt(terms.num_parameters)
+    trained_on = (1 - terms.releases.held_out) * terms.holder(holder_id).num_examples
+    if privacy.mode == "joint":
+        return math.hypot(training.sampling_rate * trained_on * privacy.clip_norm, noise)
+    path = training.learning_rate * training.local_steps * privacy.clip_norm
+    return math.hypot(terms.weight(holder_id) * path, noise)

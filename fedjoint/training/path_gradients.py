@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
+from fedjoint.privacy.update_noise import longest_update
 from fedjoint.privacy.validation_plan import gradient_noise_sd, read_gradient
 from fedjoint.strict import strict
 from fedjoint.training.aggregate import ServerState, mean_rate
 from fedjoint.training.optimizer import linear_step
 from fedjoint.training.release_round import OpenedRelease
-from fedjoint.training.validation import longest_update
 from fedjoint.valuation.aumann_shapley import path_gradient
 
 __all__ = ["AskHolders", "ExchangeGradients", "HolderGradients", "PathGradients", "Reference", "SavedNoise"]

@@ -19,8 +19,6 @@ Source: our own; Abadi et al. 2016 for clipping.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
@@ -30,11 +28,10 @@ from fedjoint.models.evaluate import loss_gradient
 from fedjoint.models.vector import load_vector
 from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.clipped_sum import clipped_gradient_sum
-from fedjoint.privacy.update_noise import update_noise_sd
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.valuation.aumann_shapley import path_nodes
 
-__all__ = ["longest_update", "path_gradient_sum"]
+__all__ = ["path_gradient_sum"]
 
 Model = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
@@ -79,20 +76,3 @@ def _gradient_sum(terms: Terms, records: Examples, model: Vector) -> Vector:
     batch = Batch(features=records.features, targets=records.targets, groups=groups)
     found = clipped_gradient_sum(module, batch, per_example_loss=task.per_example_loss, clip_norm=clip_norm)
     return np.asarray(found.total.numpy(), dtype=np.float64)
-
-
-def longest_update(terms: Terms, holder_id: str) -> float:
-    """A bound on the root mean square length of one holder's weighted update, by public constants alone; in its units.
-
-    Steps of clipped gradients, as many as are expected of a Poisson sample, and the noise, in all coordinates. Without
-    privacy nothing bounds it but the fixed point: infinite.
-    """
-    privacy, training = terms.privacy, terms.training
-    if privacy.clip_norm is None:
-        return math.inf
-    noise = update_noise_sd(terms, holder_id) * math.sqrt(terms.num_parameters)
-    trained_on = (1 - terms.releases.held_out) * terms.holder(holder_id).num_examples
-    if privacy.mode == "joint":
-        return math.hypot(training.sampling_rate * trained_on * privacy.clip_norm, noise)
-    path = training.learning_rate * training.local_steps * privacy.clip_norm
-    return math.hypot(terms.weight(holder_id) * path, noise)

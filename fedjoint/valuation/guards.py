@@ -88,7 +88,7 @@ def entitled(own: Mapping[str, float], weights: Mapping[str, float]) -> frozense
         weights: Of every holder, above 0.
 
     Example:
-        >>> sorted(entitled({"a": 0.5, "b": 0.0, "c": 0.01}, {"a": 1.0, "b": 1.0, "c": 1.0}))
+        >>> sorted(entitled({"a": 0.5, "b": 0.0, "c": 0.005}, {"a": 1.0, "b": 1.0, "c": 1.0}))
         ['a']
     """
     total = sum(max(value, 0.0) for value in own.values()) / sum(weights.values())

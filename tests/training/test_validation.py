@@ -19,6 +19,7 @@ from fedjoint.privacy.events import costs
 from fedjoint.privacy.ledger_file import LifetimeLedger, create_ledger
 from fedjoint.privacy.lifetime import lifetime_budget
 from fedjoint.privacy.releases import itemised, worst_case
+from fedjoint.privacy.update_noise import longest_update
 from fedjoint.privacy.validation_plan import validation_count, validation_plan
 from fedjoint.runs.replay import gradients_to_bytes, sums_to_bytes
 from fedjoint.runs.validated import check_validation
@@ -28,7 +29,7 @@ from fedjoint.training.holder import Holder
 from fedjoint.training.local_update import agreed_module, agreed_task
 from fedjoint.training.path_gradients import HolderGradients
 from fedjoint.training.plan import Parcel, ReleaseTask
-from fedjoint.training.validation import longest_update, path_gradient_sum
+from fedjoint.training.validation import path_gradient_sum
 from fedjoint.valuation.aumann_shapley import path_gradient
 from tests import fakes
 from tests.fakes import (
