@@ -92,9 +92,15 @@ def _unsigned(terms: Terms) -> SignedAgreement:
 
 
 def terms_of(
-    coordinator: Identity, holders: list[Identity], *, scheme: str, values_per_word: int, hidden: int, rounds: int
+    coordinator: Identity,
+    holders: list[Identity],
+    *,
+    scheme: str,
+    values_per_word: int,
+    hidden: tuple[int, ...],
+    rounds: int,
 ) -> Terms:
-    """An agreement on a model of about ``hidden`` squared parameters."""
+    """An agreement on a model of these hidden layers."""
     return Terms(
         title="A large model",
         purpose="Measurement",
@@ -107,7 +113,7 @@ def terms_of(
                 target=Target(name="y", task="binary", classes=("no", "yes")),
             ),
         ),
-        model=ModelTerms(kind="mlp", hidden=(hidden, hidden)),
+        model=ModelTerms(kind="mlp", hidden=hidden),
         training=TrainingTerms(rounds=rounds, learning_rate=0.1),
         privacy=PrivacyTerms(mode="none"),
         encryption=EncryptionTerms(
@@ -144,12 +150,12 @@ def be_holder(link: Connection, holder: Holder, size: int) -> None:
     link.send({"mb": (_status_kb("VmHWM") - before) * 1024 / 1e6, "cpu_s": time.process_time() - start})
 
 
-def round_of(scheme: str, values_per_word: int, hidden: int, holders: int, folder: str, rounds: int = 2) -> Any:
+def round_of(scheme: str, values_per_word: int, hidden: list[int], holders: int, folder: str, rounds: int = 2) -> Any:
     """A run of two rounds; by how much the coordinator and the first holder grew at their highest."""
     coordinator = Identity.create("exchange", "Exchange")
     identities = [Identity.create(f"holder-{n}", f"Holder {n}") for n in range(holders)]
     terms = terms_of(
-        coordinator, identities, scheme=scheme, values_per_word=values_per_word, hidden=hidden, rounds=rounds
+        coordinator, identities, scheme=scheme, values_per_word=values_per_word, hidden=tuple(hidden), rounds=rounds
     )
     workplace, signatures, links, processes = Workplace(folder=Path(folder)), {}, {}, []
     for identity in identities:
