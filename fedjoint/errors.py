@@ -14,12 +14,14 @@ __all__ = [
     "ConfigError",
     "DataError",
     "EncryptionError",
+    "Equivocation",
     "FedjointError",
     "FrameRefused",
     "IdentityError",
     "InvalidValue",
     "PoolError",
     "PrivacyError",
+    "QuorumMissing",
     "RecordError",
     "TrainingError",
     "TransportError",
@@ -100,6 +102,18 @@ class FrameRefused(EncryptionError):
     """Bytes from the network that are not the frame expected: malformed, replayed, unsigned, or of another run."""
 
     code = "encryption.frame_refused"
+
+
+class Equivocation(EncryptionError):
+    """Another sum is to be opened than the one that was confirmed in its place: whoever asks may be cheating."""
+
+    code = "encryption.equivocation"
+
+
+class QuorumMissing(EncryptionError):
+    """A sum is to be opened that too few holders have confirmed to be the only one."""
+
+    code = "encryption.quorum_missing"
 
 
 class TrainingError(FedjointError):

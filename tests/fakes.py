@@ -1,7 +1,7 @@
 """A small consortium for tests: known data, real keys and signatures, and a channel that loses or alters messages."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.ciphertext import add
 from fedjoint.encryption.frames import pack_frame, parse_frame
 from fedjoint.encryption.keys import SecretKey
+from fedjoint.encryption.opened import ToOpen
 from fedjoint.encryption.parameters import Parameters
 from fedjoint.errors import FedjointError
 from fedjoint.flower.client_app import make_client_app
@@ -36,13 +37,16 @@ from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.training.checkpoint import MemoryStore
+from fedjoint.training.confirming import CONFIRM
 from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, RoundSummary
 from fedjoint.training.holder import Holder
 from fedjoint.training.holder_state import RunStore
 from fedjoint.training.local_update import agreed_module, agreed_task
+from fedjoint.training.parts import PartedChannel
 from fedjoint.training.plan import Channel, Kind, Parcel, Refusal, Task
 from fedjoint.training.session import Session
+from fedjoint.training.workplace import Workplace
 from fedjoint.transport.app_node import HOLDER_KEY
 from fedjoint.transport.holder_grid import run_server_app
 from fedjoint.transport.inline import InlineGrid
@@ -171,7 +175,11 @@ def sign_by_all(terms: Terms, coordinator: Identity, holders: Mapping[str, Holde
 
 
 def make_consortium(
-    sizes: Mapping[str, int] = SIZES, *, flipped: Mapping[str, float] | None = None, **agreed: Any
+    sizes: Mapping[str, int] = SIZES,
+    *,
+    flipped: Mapping[str, float] | None = None,
+    workplace: Workplace | None = None,
+    **agreed: Any,
 ) -> Consortium:
     """Make parties with fresh keys that have all signed; ``agreed`` goes to :func:`make_terms`."""
     coordinator = Identity.create("exchange", "Exchange")
@@ -185,6 +193,9 @@ def make_consortium(
     holders = {
         holder: Holder(identity, records[holder], ANYTHING, observer=updates) for holder, identity in identities.items()
     }
+    if workplace is not None:
+        for holder in holders.values():
+            holder.work_at(workplace)
     agreement = sign_by_all(terms, coordinator, holders)
     reference = ReferenceSet(
         examples=held_out,
@@ -263,23 +274,23 @@ class Run:
         return [body for name, body in self.events if name == kind]
 
 
-def begin(consortium: Consortium, channel: Channel) -> Run:
+def begin(consortium: Consortium, channel: Channel, *, workplace: Workplace | None = None) -> Run:
     """A coordinator that has done nothing yet."""
     events: Events = []
     coordinator = Coordinator(
         consortium.coordinator,
         consortium.session,
         start=consortium.start,
-        channel=channel,
+        channel=PartedChannel(channel, consortium.session, workplace or Workplace()),
         reference=consortium.reference,
         log=lambda kind, body: events.append((kind, body)),
     )
     return Run(coordinator=coordinator, models=[consortium.start], rounds=[], events=events)
 
 
-def train(consortium: Consortium, channel: Channel) -> Run:
+def train(consortium: Consortium, channel: Channel, **begun: Any) -> Run:
     """Prepare and train to the end."""
-    run = begin(consortium, channel)
+    run = begin(consortium, channel, **begun)
     run.coordinator.prepare()
     for summary in run.coordinator.rounds():
         run.models.append(run.coordinator.model)
@@ -288,21 +299,25 @@ def train(consortium: Consortium, channel: Channel) -> Run:
 
 
 def open_contributions(consortium: Consortium, run: Run, channel: Channel) -> Contributions:
-    run.coordinator._channel = channel
+    run.coordinator._channel = PartedChannel(channel, consortium.session, Workplace())
     run.contributions = run.coordinator.value()
     return run.contributions
 
 
-def complete(consortium: Consortium, **channel: Any) -> Run:
+def complete(consortium: Consortium, *, workplace: Workplace | None = None, **channel: Any) -> Run:
     """A whole run over a :class:`DirectChannel`, contributions included."""
     carrier = DirectChannel(holders=consortium.holders, **channel)
-    run = train(consortium, carrier)
+    run = train(consortium, carrier, workplace=workplace)
     open_contributions(consortium, run, carrier)
     return run
 
 
 def complete_over_grid(
-    consortium: Consortium, *, wrap: Callable[[Holder], Any] = lambda holder: holder, **grid: Any
+    consortium: Consortium,
+    *,
+    wrap: Callable[[Holder], Any] = lambda holder: holder,
+    workplace: Workplace | None = None,
+    **grid: Any,
 ) -> tuple[Run, GridChannel]:
     """A whole run through the real apps; ``wrap`` may put something in a holder's place, ``grid`` goes to the Grid."""
     served = {name: wrap(holder) for name, holder in consortium.holders.items()}
@@ -311,7 +326,7 @@ def complete_over_grid(
 
     def coordinate(channel: Channel) -> None:
         assert isinstance(channel, GridChannel)
-        run = train(consortium, channel)
+        run = train(consortium, channel, workplace=workplace)
         open_contributions(consortium, run, channel)
         done.append((run, channel))
 
@@ -322,6 +337,12 @@ def complete_over_grid(
 def changed(parcel: Parcel, blobs: Mapping[str, bytes] | None = None, **body: Any) -> Parcel:
     """A parcel with other blobs or other fields of its body."""
     return Parcel(body=replace(parcel.body, **body), blobs=parcel.blobs if blobs is None else blobs)
+
+
+def confirmations(consortium: Consortium, subject: ToOpen, holders: Iterable[str] | None = None) -> dict[str, str]:
+    """What holders sign of what is to be opened; all of them, unless a test says who."""
+    who = consortium.identities if holders is None else holders
+    return {holder: consortium.session.sign(consortium.identities[holder], CONFIRM, subject) for holder in who}
 
 
 def sum_frame(

@@ -11,7 +11,7 @@ from typing import Literal
 
 from fedjoint.agreement.terms import Terms
 
-__all__ = ["Encrypted", "last_slot", "slot_of"]
+__all__ = ["Encrypted", "contributions_slot", "last_slot", "slot_of"]
 
 #: What a holder encrypts.
 Encrypted = Literal["training", "statistics", "validation", "metrics"]
@@ -48,3 +48,8 @@ def last_slot(terms: Terms) -> int:
     if terms.releases.metrics_noise_multiplier is not None:
         return slot_of(terms, "metrics")
     return slot_of(terms, "validation" if terms.validated_by_holders else "training", terms.training.rounds)
+
+
+def contributions_slot(terms: Terms) -> int:
+    """The place after all of these, of the contributions that are opened at the end: nothing is encrypted in it."""
+    return last_slot(terms) + 1

@@ -359,6 +359,15 @@ class Terms:
         """In mode ``joint`` the fewest holders of an opened sum whose noise no coalition agreed upon can subtract."""
         return self.training.minimum_holders - (self.privacy.colluders or 0)
 
+    @property
+    def quorum(self) -> int:
+        """So many of the agreement's holders must confirm that a sum is its round's only one before any opens it.
+
+        Two quorums of n holders have more than ``privacy.colluders`` (0 where none are agreed) in common, so that an
+        honest one is among them, who confirms one sum in a round: two sums cannot both have a quorum.
+        """
+        return (len(self.holders) + (self.privacy.colluders or 0)) // 2 + 1
+
     def holder(self, holder_id: str) -> HolderTerms:
         """The terms of one holder.
 

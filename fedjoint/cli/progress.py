@@ -15,7 +15,10 @@ from fedjoint.runs.sentences import account_sentence
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.preview import CostPreview
 
-__all__ = ["ConsoleProgress", "in_words"]
+__all__ = ["LONG_UPDATE", "ConsoleProgress", "in_words"]
+
+#: Updates of fewer values are encrypted, added and decrypted without a bar.
+LONG_UPDATE = 2_000_000
 
 
 def in_words(costs: CostPreview) -> list[str]:
@@ -77,7 +80,8 @@ class ConsoleProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._rounds: TaskID | None = None
+        self._works: dict[str, TaskID] = {}
 
     def data(self, dataset: Dataset, division: Division) -> None:
         """Say which data, who takes part and who is left out; the notes on the data stand in the report."""
@@ -105,9 +109,25 @@ class ConsoleProgress:
             if summary.round == of or summary.round % max(of // 10, 1) == 0:
                 self._say(f"Round {summary.round} of {of}: {measured}")
             return
+        if self._rounds is None:
+            self._rounds = self._bars.add_task(measured, total=of, what="Rounds")
+        self._bars.update(self._rounds, completed=summary.round, description=measured)
+
+    def work(self, what: str, done: int, of: int) -> None:
+        """Show how far one long update is encrypted, added or decrypted; short ones are done before anybody looks."""
+        if of < LONG_UPDATE or not self._console.is_terminal:
+            return
+        if what not in self._works:
+            self._works[what] = self._bars.add_task("", total=of, what=what)
+        self._bars.update(self._works[what], completed=done)
+        if done >= of:
+            self._bars.remove_task(self._works.pop(what))
+
+    @property
+    def _bars(self) -> Progress:
         if self._bar is None:
             self._bar = Progress(
-                TextColumn("Rounds"),
+                TextColumn("{task.fields[what]}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.description}"),
@@ -115,8 +135,7 @@ class ConsoleProgress:
                 console=self._console,
             )
             self._bar.start()
-            self._task = self._bar.add_task("", total=of)
-        self._bar.update(self._task, completed=summary.round, description=measured)
+        return self._bar
 
     def __enter__(self) -> ConsoleProgress:
         return self

@@ -21,9 +21,11 @@ from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
 from fedjoint.training.holder_release import standardisation_from
 from fedjoint.training.local_update import agreed_module
+from fedjoint.training.parts import PartedChannel
 from fedjoint.training.plan import Channel
 from fedjoint.training.release_round import OpenedRelease
 from fedjoint.training.session import Session
+from fedjoint.training.workplace import Workplace
 from fedjoint.transport.holder_grid import HolderGrid, run_server_app
 
 __all__ = ["Conditions", "RunSuspended", "TrainedRun", "train"]
@@ -41,12 +43,14 @@ class Conditions:
             :class:`RunSuspended`.
         stopwatch: Times the stages ``keys``, ``statistics``, ``training``, ``metrics`` and ``contributions``.
         timeout_s: Holders that have not answered a task by then are left out of it.
+        workplace: Where the coordinator keeps large arrays, and who hears how far its additions are.
         store: What the run must not forget if this process is killed; None: it ends with the process.
     """
 
     on_round: Callable[[RoundSummary], None] = lambda summary: None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     timeout_s: float = _TIMEOUT_S
+    workplace: Workplace = field(default_factory=Workplace)
     store: CheckpointStore | None = None
 
 
@@ -156,7 +160,7 @@ class _Running:
             self._identity,
             self._session,
             start=self._start,
-            channel=channel,
+            channel=PartedChannel(channel, self._session, self._conditions.workplace),
             reference=self._reference,
             log=self._log,
             store=self._conditions.store,

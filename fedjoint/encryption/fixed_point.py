@@ -7,7 +7,7 @@ number; and NaN cast to an integer is silent. Hence the order here: refuse, scal
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,32 +17,41 @@ from fedjoint.encryption.parameters import Parameters
 from fedjoint.encryption.words import Words
 from fedjoint.errors import EncryptionError
 
-__all__ = ["Levels", "Update", "clip_to_bound", "dequantise_into", "dequantise_sum", "quantise"]
+__all__ = [
+    "Levels",
+    "Source",
+    "Steps",
+    "Update",
+    "dequantise_into",
+    "dequantise_sum",
+    "levels_of",
+    "quantise",
+]
 
 #: Values worked on at a time: what is made of them stays in the nearest cache.
 _PIECE = 1 << 14
 
 
-def clip_to_bound(values: NDArray[np.floating], bound: float) -> NDArray[np.float64]:
-    """Move every coordinate beyond the bound onto it.
+class Source(Protocol):
+    """What can be encrypted: something that gives levels block by block."""
 
-    Args:
-        values: float[D].
-        bound: B, positive.
+    @property
+    def values(self) -> NDArray[Any]:
+        """What the levels are made of, perhaps mapped from a file."""
+        ...
 
-    Returns:
-        float64[D] in [-B, B].
+    @property
+    def parameters(self) -> Parameters:
+        """Those it is quantised with."""
+        ...
 
-    Raises:
-        EncryptionError: a coordinate is NaN or infinite; an infinite one must not pass as a large one.
+    def check(self) -> None:
+        """Refuse what cannot be encrypted, before any key is touched."""
+        ...
 
-    Example:
-        >>> clip_to_bound(np.array([0.5, -7.0]), 1.0).tolist()
-        [0.5, -1.0]
-    """
-    exact = np.asarray(values, dtype=np.float64)
-    _refuse(~np.isfinite(exact), exact, "a finite number")
-    return np.clip(exact, -bound, bound)
+    def levels(self, values: slice) -> Words:
+        """The levels of the next coordinates, uint64 in [0, L - 1]; in order, each once."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,15 +61,17 @@ class Update:
     Each coordinate is rounded at random to one of its two neighbouring levels, so that the mean is exact.
 
     Args:
-        values: float[D] in [-B, B], in memory or mapped from a file.
+        values: float[D], in [-B, B] once they are multiplied by the weight; in memory or mapped from a file.
         parameters: Give D, B and the levels.
         rounding: Decides up or down, in order. It protects nobody, so it need not be cryptographic.
+        weight: What each coordinate is multiplied by in float64, above 0.
         clip: Move coordinates beyond the bound onto it, instead of refusing them.
     """
 
     values: NDArray[np.floating]
     parameters: Parameters
     rounding: np.random.Generator
+    weight: float = 1.0
     clip: bool = False
 
     def check(self) -> None:
@@ -78,9 +89,9 @@ class Update:
         for block in blocks(self.parameters, arrays=[self.values]):
             part = self.values[block.values]
             # A maximum with NaN is NaN, which is not within the bound either.
-            low, high = float(part.min()), float(part.max())
+            low, high = self.weight * float(part.min()), self.weight * float(part.max())
             if not (-largest <= low and high <= largest and -np.inf < low and high < np.inf):
-                exact = np.asarray(part, dtype=np.float64)
+                exact = self.weight * np.asarray(part, dtype=np.float64)
                 wrong = ~(np.abs(exact) <= largest) | np.isinf(exact)
                 _refuse(wrong, exact, "a number within the agreed bound", first=block.values.start)
 
@@ -91,6 +102,8 @@ class Update:
         for start in range(0, part.size, _PIECE):
             piece = slice(start, start + _PIECE)
             scaled = part[piece].astype(np.float64)
+            if self.weight != 1.0:
+                scaled *= self.weight
             scaled *= scale
             scaled += self.parameters.offset
             scaled += self.rounding.random(scaled.size)
@@ -99,6 +112,36 @@ class Update:
             np.clip(scaled, 0, self.parameters.levels - 1, out=scaled)
             np.copyto(levels[piece], scaled, casting="unsafe")
         return levels.view(np.uint64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Steps:
+    """An update in whole steps of the fixed point, made level by level as it is encrypted.
+
+    Args:
+        values: int64[D]; what is beyond the outermost level is moved onto it.
+        parameters: Give D and the levels.
+    """
+
+    values: NDArray[np.int64]
+    parameters: Parameters
+
+    def check(self) -> None:
+        """Refuse another type or length.
+
+        Raises:
+            EncryptionError: it has one.
+        """
+        if self.values.dtype != np.int64 or self.values.shape != (self.parameters.num_parameters,):
+            raise EncryptionError(
+                f"steps {self.values.dtype}{list(self.values.shape)}",
+                expected=f"{self.parameters.num_parameters} whole numbers as agreed",
+            )
+
+    def levels(self, values: slice) -> Words:
+        """The levels of some coordinates."""
+        offset = self.parameters.offset
+        return (np.clip(self.values[values], -offset, offset) + offset).view(np.uint64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,11 +193,19 @@ def quantise(values: NDArray[np.floating], parameters: Parameters, *, rounding: 
     Guarantees:
         E[(level - offset) * step] is the value (to float64 precision) and the error is below one step.
     """
-    update = Update(values=np.asarray(values), parameters=parameters, rounding=rounding)
-    update.check()
-    levels = np.empty(parameters.num_parameters, dtype=np.uint64)
-    for block in blocks(parameters):
-        levels[block.values] = update.levels(block.values)
+    return levels_of(Update(values=np.asarray(values), parameters=parameters, rounding=rounding))
+
+
+def levels_of(source: Source) -> Words:
+    """All levels of an update at once, uint64[D].
+
+    Raises:
+        EncryptionError: it cannot be encrypted.
+    """
+    source.check()
+    levels = np.empty(source.parameters.num_parameters, dtype=np.uint64)
+    for block in blocks(source.parameters, arrays=[source.values]):
+        levels[block.values] = source.levels(block.values)
     return levels
 
 

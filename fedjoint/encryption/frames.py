@@ -2,7 +2,7 @@
 
 Parsed with ``struct`` and numpy alone; every length is compared before anything is allocated, and the words are a view
 of the bytes received. A frame states all that it belongs to, and whoever parses one states what it must be: a replayed
-or reordered frame is one of the wrong round. The bytes may be mapped from a file (``frame_files``): they are read in
+or reordered frame is one of the wrong round. The bytes may be mapped from a file (``scratch``): they are read in
 pieces, and nothing here grows with their number. What is signed is their BLAKE2b-256 hash (RFC 7693).
 """
 
@@ -12,16 +12,15 @@ import hashlib
 import re
 import struct
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.ciphertext import Body, Ciphertext
 from fedjoint.encryption.dot import MaskedSample
-from fedjoint.encryption.packing import forget
 from fedjoint.encryption.parameters import DEGREE, MODULUS, Parameters
+from fedjoint.encryption.scratch import Bytes, hash_into, pieces
 from fedjoint.encryption.streams import SEED_BYTES
 from fedjoint.encryption.words import Words
 from fedjoint.errors import FrameRefused, IdentityError, InvalidValue
@@ -37,17 +36,12 @@ __all__ = [
     "parse_sample_frame",
 ]
 
-#: The bytes of a frame, in memory or mapped from a file.
-Bytes: TypeAlias = NDArray[np.uint8]
-
 _MAGIC, _VERSION = b"FEDJOINT", 2
 _KINDS = {"update": 1, "sum": 2, "sample": 3}
 #: Magic, version, kind, zero, round, count, body bytes, zero; run, agreement, key, parameters, sender.
 _HEADER = struct.Struct("<8sHBBIIQI16s32s32s32s64s")
 HEADER_BYTES = _HEADER.size
 _SIGNATURE_BYTES = 64
-#: Bytes hashed, or words compared, at a time.
-_PIECE = 1 << 20
 _HEX_KEY_ID = re.compile("[0-9a-f]{64}")
 
 
@@ -139,8 +133,8 @@ class FrameWriter:
         header: What the frame belongs to; of kind ``update`` or ``sum``.
         sender: Who signs.
         parameters: The run's.
-        count: Number of updates in it.
-        room: uint8[:func:`frame_bytes`], mapped from a file, say; new if None.
+        count: The most updates that it will have.
+        room: uint8[:func:`frame_bytes`] of so many, mapped from a file, say; new if None.
 
     Raises:
         InvalidValue: room of another size.
@@ -160,7 +154,6 @@ class FrameWriter:
         if self.data.shape != (size,):
             raise InvalidValue(f"room for a frame of {self.data.size} bytes", expected=f"{size} bytes")
         self._header, self._sender, self._parameters, self._count = header, sender, parameters, count
-        self.finished = False
         after = HEADER_BYTES + 8 * parameters.num_words
         second = None
         if parameters.scheme == "seal":
@@ -171,20 +164,20 @@ class FrameWriter:
         """Write what is not there yet, sign, and give the frame's bytes.
 
         Raises:
-            InvalidValue: the content is not of the header's kind or count.
+            InvalidValue: the content is not of the header's kind, or of more updates than there is room for.
         """
-        if content.count != self._count or self._header.kind not in ("update", "sum"):
+        if content.count > self._count or self._header.kind not in ("update", "sum"):
             raise _another_kind(self._header)
+        data = self.data[: frame_bytes(self._parameters, kind=self._header.kind, count=content.count)]
         if content.c0 is not self.body.c0:
             self.body.c0[:] = content.c0
         if content.c1 is not None and self.body.c1 is not None and content.c1 is not self.body.c1:
             self.body.c1[:] = content.c1
         seeds = b"".join(content.seeds)
         after = HEADER_BYTES + 8 * self._parameters.num_words
-        self.data[after : after + len(seeds)] = np.frombuffer(seeds, dtype=np.uint8)
-        _sign(self.data, _fields(self._header, self._sender.id, self._parameters, self._count), self._sender)
-        self.finished = True
-        return self.data
+        data[after : after + len(seeds)] = np.frombuffer(seeds, dtype=np.uint8)
+        _sign(data, _fields(self._header, self._sender.id, self._parameters, content.count), self._sender)
+        return data
 
 
 def pack_frame(content: Ciphertext | MaskedSample, *, header: FrameHeader, sender: Identity) -> bytes:
@@ -306,10 +299,8 @@ def _sign(data: Bytes, fields: _Fields, sender: Identity) -> None:
 
 def _digest(data: Bytes) -> bytes:
     """The hash of all but the signature."""
-    digest, signed = hashlib.blake2b(digest_size=32), data[:-_SIGNATURE_BYTES]
-    for start in range(0, signed.size, _PIECE):
-        digest.update(signed[start : start + _PIECE].data)
-        forget(data)
+    digest = hashlib.blake2b(digest_size=32)
+    hash_into(digest, data[:-_SIGNATURE_BYTES])
     return digest.digest()
 
 
@@ -323,8 +314,7 @@ def _checked_words(data: Bytes, offset: int, count: int) -> Words:
     """Words in the bytes themselves, read-only, each checked to be below q."""
     words = _words(data, offset, count)
     words.flags.writeable = False
-    for start in range(0, count, _PIECE // 8):
-        if int(words[start : start + _PIECE // 8].max()) >= MODULUS:
+    for piece in pieces(count, words):
+        if int(words[piece].max()) >= MODULUS:
             raise FrameRefused("a frame with a word that is not below q", expected="words of a ciphertext")
-        forget(words)
     return words

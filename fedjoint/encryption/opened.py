@@ -4,12 +4,56 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["MINIMUM_OPENERS", "OpenReply"]
+__all__ = ["MINIMUM_OPENERS", "ConfirmedOpening", "OpenReply", "ToOpen"]
 
 #: So many holders must have decrypted a sum, or the contributions, alike before they are used.
 MINIMUM_OPENERS = 2
+
+
+#: More places than any run has.
+_MAX_SLOT = 1 << 20
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ToOpen:
+    """What is to be opened in one place of a run; a holder signs one of them for each place, and no other.
+
+    Args:
+        slot: The place, :mod:`fedjoint.agreement.slots`.
+        contributors: Ids of the holders whose updates are in it, sorted.
+        sha256: Of the sum's frame, or of all frames of samples.
+
+    Raises:
+        InvalidValue: a slot out of range, or contributors that are not sorted and distinct.
+    """
+
+    slot: int
+    contributors: tuple[str, ...]
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.slot <= _MAX_SLOT or list(self.contributors) != sorted(set(self.contributors)):
+            raise InvalidValue(
+                f"what is to be opened in place {self.slot}", expected="a place of the run, contributors sorted"
+            )
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ConfirmedOpening:
+    """What the record says of a quorum: body of ``opening.confirmed``.
+
+    Args:
+        subject: What was confirmed to be the only thing opened in its place.
+        confirmations: Holder to its signature of the subject.
+    """
+
+    subject: ToOpen
+    confirmations: dict[str, str]
 
 
 @strict

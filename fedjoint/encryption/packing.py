@@ -6,8 +6,6 @@ k l values: value j l + w of the block is field j of payload word w, so that pac
 
 from __future__ import annotations
 
-import mmap
-import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, PAYLOAD_WORDS, SHORTFALL, Parameters
+from fedjoint.encryption.scratch import forget_maps, mapped
 from fedjoint.encryption.words import BLOCK_POLYNOMIALS, Words
 
-__all__ = ["Block", "Progress", "blocks", "decode", "encode", "forget", "pack_block", "spread", "unpack_block"]
+__all__ = ["Block", "Progress", "blocks", "decode", "encode", "pack_block", "spread", "unpack_block"]
 
 #: Words unpacked at a time.
 _PIECE = 1 << 14
@@ -64,7 +63,7 @@ def blocks(
         [(65536, 65488, 65488), (70054, 70000, 4512)]
     """
     k, size = parameters.values_per_word, parameters.num_parameters
-    mapped = _mapped(arrays)
+    maps = mapped(arrays)
     for number, first in enumerate(range(0, parameters.num_polynomials, BLOCK_POLYNOMIALS)):
         last = min(first + BLOCK_POLYNOMIALS, parameters.num_polynomials)
         start, stop = first * PAYLOAD_WORDS, min(last * PAYLOAD_WORDS, parameters.num_payload_words)
@@ -75,33 +74,9 @@ def blocks(
             values=slice(k * start, min(k * stop, size)),
             num_payload=stop - start,
         )
-        _forget(mapped)
+        forget_maps(maps)
         if progress is not None:
             progress(min(k * stop, size), size)
-
-
-def forget(*arrays: NDArray[Any] | None) -> None:
-    """Let the system take back the memory of arrays that are mapped from files; nothing in them changes."""
-    _forget(_mapped(arrays))
-
-
-def _mapped(arrays: Sequence[NDArray[Any] | None]) -> list[mmap.mmap]:
-    """The files' maps under arrays, but for private ones (mode c), in which what was written would be lost."""
-    found = []
-    for array in arrays:
-        base, shared = typing.cast(Any, array), False
-        while isinstance(base, (np.ndarray, memoryview)):
-            shared |= isinstance(base, np.memmap) and base.mode != "c"
-            base = base.obj if isinstance(base, memoryview) else base.base
-        if shared and isinstance(base, mmap.mmap):
-            found.append(base)
-    return found
-
-
-def _forget(mapped: Sequence[mmap.mmap]) -> None:
-    if hasattr(mmap, "MADV_DONTNEED"):
-        for one in mapped:
-            one.madvise(mmap.MADV_DONTNEED)
 
 
 def spread(fields: NDArray[Any], block: Block) -> NDArray[Any]:

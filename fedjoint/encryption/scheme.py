@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from fedjoint.encryption.ciphertext import Body, Ciphertext
-from fedjoint.encryption.fixed_point import Levels, Update
+from fedjoint.encryption.fixed_point import Levels, Source
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.packing import Progress, blocks, encode, pack_block
 from fedjoint.encryption.parameters import CHECK_WORDS
@@ -51,7 +51,7 @@ class Encryptor:
 
     def encrypt(
         self,
-        update: Words | Levels | Update,
+        update: Words | Source,
         *,
         round_number: int,
         place: int,
@@ -75,7 +75,7 @@ class Encryptor:
                 such place.
         """
         parameters = self._key.parameters
-        source = Levels(values=update, parameters=parameters) if isinstance(update, np.ndarray) else update
+        source: Source = Levels(values=update, parameters=parameters) if isinstance(update, np.ndarray) else update
         if source.parameters != parameters or not 0 <= place < parameters.max_holders:
             raise EncryptionError(
                 f"an update of other parameters, or of a holder at place {place}",

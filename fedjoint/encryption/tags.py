@@ -13,7 +13,8 @@ added to the sum or a false second polynomial pass with probability at most 2^-5
 leave each payload word right modulo one of the primes, which takes changes of at least 67,108,837 to a word.
 
 What they do not do: stop two holders from being given two different true sums of a round (their difference tells what
-one holder sent; the protocol above must have holders compare), or check masked samples (``dot``), which carry no tags.
+one holder sent; holders sign for one of them first, :mod:`fedjoint.training.confirming`), or check masked samples
+(``dot``), which carry no tags.
 Holders share the key, so a holder that helps the coordinator can make any tag. Whether a made-up sum opens tells the
 coordinator a little about the key: after ``keys.MAX_FALSE_SUMS`` of them a key opens nothing more.
 """

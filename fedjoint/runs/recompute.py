@@ -10,6 +10,7 @@ import numpy as np
 
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.signing import SignedAgreement, statement_bytes
+from fedjoint.agreement.slots import contributions_slot, slot_of
 from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import IdentityError, PrivacyError, RecordError
@@ -21,6 +22,7 @@ from fedjoint.training.guarded import guarded
 from fedjoint.valuation.encrypted import OpenedContribution, contribution_of
 
 __all__ = [
+    "check_confirmations",
     "check_contributions",
     "check_model",
     "check_openings",
@@ -75,6 +77,35 @@ def check_openings(run: RecordedRun, agreement: SignedAgreement) -> str:
         if len(opened.opened) < MINIMUM_OPENERS or len({reply.sum_sha256 for reply in opened.opened.values()}) != 1:
             raise RecordError(f"round {opened.round} was not opened alike by {MINIMUM_OPENERS} holders")
     return f"{len(run.rounds)} rounds, each opened alike by at least {MINIMUM_OPENERS} holders"
+
+
+def check_confirmations(run: RecordedRun, agreement: SignedAgreement) -> str:
+    """A quorum of holders signed for everything that was opened, that it is the only one in its place.
+
+    Raises:
+        RecordError: names the place.
+    """
+    terms = agreement.terms
+    opened = {
+        slot_of(terms, "training", one.round): tuple(sorted(run.summed[one.round].receipts)) for one in run.rounds
+    }
+    opened |= {slot_of(terms, one.purpose): one.contributors for one in run.released}
+    opened |= {slot_of(terms, "validation", one.round): one.contributors for one in run.gradients}
+    if terms.valuation.method != "none":
+        opened[contributions_slot(terms)] = tuple(sorted({part.holder for part in run.valued.parts}))
+    for slot, contributors in sorted(opened.items()):
+        confirmed = run.confirmed.get(slot)
+        if confirmed is None or confirmed.subject.contributors != contributors:
+            raise RecordError(f"what was opened in place {slot} is not what holders confirmed")
+        for holder, signature in confirmed.confirmations.items():
+            where = f"confirmation of place {slot} by '{holder}'"
+            require_signed(agreement, run.run_id, holder, "confirm", confirmed.subject, signature, where)
+        if len(confirmed.confirmations) < agreement.terms.quorum:
+            raise RecordError(
+                f"what was opened in place {slot} was confirmed by {len(confirmed.confirmations)} holders",
+                expected=f"at least {agreement.terms.quorum}",
+            )
+    return f"{len(opened)} openings, each confirmed as the only one by a quorum of {agreement.terms.quorum} holders"
 
 
 def check_model(folder: Path, run: RecordedRun, agreement: SignedAgreement) -> str:

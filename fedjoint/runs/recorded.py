@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fedjoint.agreement.signing import SignedAgreement
-from fedjoint.encryption.opened import OpenReply
+from fedjoint.encryption.opened import ConfirmedOpening, OpenReply
 from fedjoint.errors import InvalidValue, RecordError, ValuationError
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.record.log import CLOSED, Event
@@ -159,6 +159,7 @@ _BODIES: Mapping[str, type[Any]] = {
     "validation.opened": OpenedGradient,
     "round.summed": SummedRound,
     "round.opened": OpenedRound,
+    "opening.confirmed": ConfirmedOpening,
     "contributions.opened": OpenedContributions,
     "contributions.sampled": SampledContributions,
     "run.settled": SettledRevenue,
@@ -176,6 +177,7 @@ class RecordedRun:
     gradients: tuple[OpenedGradient, ...]
     summed: Mapping[int, SummedRound]
     rounds: tuple[OpenedRound, ...]
+    confirmed: Mapping[int, ConfirmedOpening]
     valued: OpenedContributions
     sampled: SampledContributions | None
     settled: SettledRevenue
@@ -271,6 +273,9 @@ def read_recorded_run(events: Sequence[Event], agreement: SignedAgreement) -> Re
         raise RecordError("the record has more than one event 'contributions.sampled'", expected="one at most")
     rounds = bodies["round.opened"]
     summed = {body.round: body for body in bodies["round.summed"]}
+    confirmed = {body.subject.slot: body for body in bodies["opening.confirmed"]}
+    if len(confirmed) != len(bodies["opening.confirmed"]):
+        raise RecordError("the record has two confirmed sums of one round", expected="one of each")
     numbers = [body.round for body in rounds]
     if not rounds or numbers != list(range(1, len(rounds) + 1)) or not set(numbers) <= set(summed):
         raise RecordError(f"the record opens rounds {numbers[:5]}…", expected="1, 2, 3, …, each summed before")
@@ -281,6 +286,7 @@ def read_recorded_run(events: Sequence[Event], agreement: SignedAgreement) -> Re
         gradients=tuple(bodies["validation.opened"]),
         summed=summed,
         rounds=tuple(rounds),
+        confirmed=confirmed,
         valued=bodies["contributions.opened"][0],
         sampled=next(iter(bodies["contributions.sampled"]), None),
         settled=bodies["run.settled"][0],

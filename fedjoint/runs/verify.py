@@ -17,6 +17,7 @@ from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.record.log import read_record
 from fedjoint.runs.folder import AGREEMENT, LEDGER, RECORD, REPORT, STATEMENTS, file_hashes
 from fedjoint.runs.recompute import (
+    check_confirmations,
     check_contributions,
     check_model,
     check_openings,
@@ -216,6 +217,7 @@ _CHECKS: tuple[tuple[str, tuple[str, ...], _Checker], ...] = (
     ("files", ("record",), _files),
     ("receipts", ("record",), lambda evidence: check_receipts(evidence.run, evidence.agreement)),
     ("released once", ("record",), lambda evidence: check_released(evidence.run, evidence.agreement)),
+    ("confirmations", ("record",), lambda evidence: check_confirmations(evidence.run, evidence.agreement)),
     ("openings", ("record",), lambda evidence: check_openings(evidence.run, evidence.agreement)),
     ("model", ("record",), _model),
     ("validation", ("model",), _validation),

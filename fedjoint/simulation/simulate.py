@@ -43,6 +43,7 @@ from fedjoint.simulation.sizes import released_sizes
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.preview import CostPreview, preview_costs
 from fedjoint.training.session import Session
+from fedjoint.training.workplace import Workplace
 
 __all__ = ["Prepared", "Progress", "SilentProgress", "prepare", "simulate"]
 
@@ -61,6 +62,9 @@ class Progress(Protocol):
     def round(self, summary: RoundSummary, of: int) -> None:
         """A round is done."""
 
+    def work(self, what: str, done: int, of: int) -> None:
+        """So many of an update's values are encrypted, added or decrypted."""
+
 
 class SilentProgress:
     """Says nothing."""
@@ -72,6 +76,9 @@ class SilentProgress:
         """Say nothing."""
 
     def round(self, summary: RoundSummary, of: int) -> None:
+        """Say nothing."""
+
+    def work(self, what: str, done: int, of: int) -> None:
         """Say nothing."""
 
 
@@ -169,12 +176,16 @@ def simulate(
         now=_timestamp,
         witnesses=holders_as_witnesses(prepared.parties, origin_of(agreement.sha256, session.run_id)),
     )
-    rounds = agreement.terms.training.rounds
+    rounds, workplace = agreement.terms.training.rounds, Workplace(hears=hears.work)
+    for holder in prepared.parties.holders:
+        holder.work_at(workplace)
     with closing(prepared.parties):
         return conduct_run(
             commission,
             grid_of(prepared.parties, reachable=reachable),
-            conditions=Conditions(on_round=lambda summary: hears.round(summary, rounds), stopwatch=stopwatch),
+            conditions=Conditions(
+                on_round=lambda summary: hears.round(summary, rounds), stopwatch=stopwatch, workplace=workplace
+            ),
             insight=_Everything(prepared),
         )
 

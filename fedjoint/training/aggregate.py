@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
-from fedjoint.encryption.fixed_point import dequantise_sum
+from fedjoint.encryption.fixed_point import dequantise_into
 from fedjoint.encryption.parameters import agreed_parameters
-from fedjoint.errors import TrainingError
+from fedjoint.encryption.scratch import Bytes, Scratch, pieces, sha256_of
+from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.training.optimizer import Model, ServerState, num_moments, optimizer_step
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "apply_sum",
     "mean_rate",
     "model_bytes",
+    "model_sha256",
     "state_bytes",
     "state_from_bytes",
     "step_rate",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 Levels = npt.NDArray[np.uint64]
+_MEMORY = Scratch(small_bytes=1 << 62)
 
 
 def total_weight(terms: Terms, contributors: Iterable[str]) -> float:
@@ -57,7 +60,9 @@ def step_rate(terms: Terms, contributors: Iterable[str]) -> float:
     return terms.training.server_learning_rate * mean_rate(terms, contributors)
 
 
-def apply_sum(state: ServerState, levels: Levels, contributors: tuple[str, ...], terms: Terms) -> ServerState:
+def apply_sum(
+    state: ServerState, levels: Levels, contributors: tuple[str, ...], terms: Terms, *, scratch: Scratch | None = None
+) -> ServerState:
     """The model after a round: one step of the agreed optimiser along the mean update, :func:`mean_rate` times the sum.
 
     Args:
@@ -65,18 +70,38 @@ def apply_sum(state: ServerState, levels: Levels, contributors: tuple[str, ...],
         levels: The decrypted sum, uint64 [D] ([D + 2] in mode ``joint``), in fixed-point levels.
         contributors: Ids of the holders in the sum, sorted.
         terms: The agreement.
+        scratch: Where the new state is kept; in memory if None.
 
     Returns:
         The state after it; computed in float64 and rounded once, so that every party gets the same bits.
 
     Raises:
+        EncryptionError: a sum of another length.
         TrainingError: the model is no longer finite.
 
     Source: McMahan et al. (2017), FedAvg, with certified sizes as weights; ``joint``: Abadi et al. (2016), algorithm 1.
     """
-    total = dequantise_sum(levels, len(contributors), agreed_parameters(terms))
-    update = mean_rate(terms, contributors) * total[: terms.num_parameters]
-    return optimizer_step(state, update, terms.training)
+    parameters, size, rate = agreed_parameters(terms), terms.num_parameters, mean_rate(terms, contributors)
+    if levels.shape != (parameters.num_parameters,):
+        raise EncryptionError(f"a sum of {levels.size} numbers", expected=f"{parameters.num_parameters}")
+    after = _room_for_state(terms, scratch or _MEMORY)
+    for piece in pieces(size, levels, state.model, *state.moments, after.model, *after.moments):
+        update = np.empty(piece.stop - piece.start)
+        dequantise_into(update, levels[piece], len(contributors), parameters)
+        update *= rate
+        before = ServerState(model=state.model[piece], moments=tuple(moment[piece] for moment in state.moments))
+        stepped = optimizer_step(before, update, terms.training)
+        after.model[piece] = stepped.model
+        for room, moment in zip(after.moments, stepped.moments, strict=True):
+            room[piece] = moment
+    return after
+
+
+def _room_for_state(terms: Terms, scratch: Scratch) -> ServerState:
+    size, moments = terms.num_parameters, num_moments(terms.training)
+    return ServerState(
+        model=scratch.array("<f4", size), moments=tuple(scratch.array("<f8", size) for _ in range(moments))
+    )
 
 
 def model_bytes(model: Model) -> bytes:
@@ -84,13 +109,25 @@ def model_bytes(model: Model) -> bytes:
     return model.astype("<f4").tobytes()
 
 
-def state_bytes(state: ServerState) -> bytes:
+def model_sha256(model: Model) -> str:
+    """SHA-256 of :func:`model_bytes`, of a model of any size."""
+    return sha256_of(model.astype("<f4", copy=False))
+
+
+def state_bytes(state: ServerState, *, scratch: Scratch | None = None) -> Bytes:
     """A model as :func:`model_bytes` writes it, then the optimiser's moments as little-endian float64."""
-    return model_bytes(state.model) + b"".join(moment.astype("<f8").tobytes() for moment in state.moments)
+    parts = [state.model.astype("<f4", copy=False), *(moment.astype("<f8", copy=False) for moment in state.moments)]
+    room, start = (scratch or _MEMORY).array("u1", sum(part.nbytes for part in parts)), 0
+    for part in parts:
+        data = part.view(np.uint8)
+        for piece in pieces(data.size, data, room):
+            room[start + piece.start : start + piece.stop] = data[piece]
+        start += data.size
+    return room
 
 
-def state_from_bytes(data: bytes, terms: Terms) -> ServerState:
-    """Read what :func:`state_bytes` wrote.
+def state_from_bytes(data: bytes | Bytes, terms: Terms) -> ServerState:
+    """Read what :func:`state_bytes` wrote; what is read are views of the bytes.
 
     Raises:
         TrainingError: another length than the agreed model's, or a value that is not finite.
@@ -99,10 +136,11 @@ def state_from_bytes(data: bytes, terms: Terms) -> ServerState:
     expected = (4 + 8 * moments) * size
     if len(data) != expected:
         raise TrainingError(f"a model of {len(data)} bytes", expected=f"{expected} bytes")
-    model = np.frombuffer(data, "<f4", count=size).astype(np.float32)
-    rest = np.frombuffer(data, "<f8", offset=4 * size).astype(np.float64).reshape(moments, size)
-    if not (np.isfinite(model).all() and np.isfinite(rest).all()):
-        raise TrainingError("a model with values that are not finite")
+    model = np.frombuffer(data, "<f4", count=size)
+    rest = np.frombuffer(data, "<f8", offset=4 * size).reshape(moments, size)
+    for array in (model, *rest):
+        if not all(np.isfinite(array[piece]).all() for piece in pieces(size, array)):
+            raise TrainingError("a model with values that are not finite")
     return ServerState(model=model, moments=tuple(rest))
 
 
@@ -111,8 +149,8 @@ def sum_bytes(levels: Levels) -> bytes:
     return levels.astype("<u8").tobytes()
 
 
-def sum_from_bytes(data: bytes, terms: Terms) -> Levels:
-    """Read what :func:`sum_bytes` wrote.
+def sum_from_bytes(data: bytes | Bytes, terms: Terms) -> Levels:
+    """Read what :func:`sum_bytes` wrote, as a view of the bytes.
 
     Raises:
         TrainingError: another length than an agreed update's.
@@ -120,4 +158,4 @@ def sum_from_bytes(data: bytes, terms: Terms) -> Levels:
     expected = 8 * terms.num_coordinates
     if len(data) != expected:
         raise TrainingError(f"a decrypted sum of {len(data)} bytes", expected=f"{expected} bytes")
-    return np.frombuffer(data, "<u8").astype(np.uint64)
+    return np.frombuffer(data, "<u8")

@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
+import numpy as np
+
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical, sha256_hex
+from fedjoint.encryption.scratch import SMALL_BYTES, Bytes, hash_into, sha256_of
 from fedjoint.errors import TrainingError
 from fedjoint.files import replace_file, sync_folder
 from fedjoint.strict import build, plain, strict
@@ -34,8 +37,8 @@ MAX_FACTS_BYTES = 64 << 20
 _STATE, _BLOBS, _LOCK = "state.json", "blobs", "lock"
 _NEWER = "Another version of fedjoint wrote it, or it is damaged: nothing of it is used."
 
-#: Bytes of a blob, or a part of them; a blob of several is as one that was joined.
-Piece: TypeAlias = bytes | memoryview
+#: Bytes of a blob, or a part of them; a blob of several is as one that was joined. An array may be mapped from a file.
+Piece: TypeAlias = bytes | memoryview | Bytes
 F = TypeVar("F", bound="DataclassInstance")
 
 
@@ -83,8 +86,8 @@ class CheckpointStore(Protocol):
         """Keep a blob until the next commit, and from then on if that names it; gives its name (SHA-256)."""
         ...
 
-    def get(self, name: str) -> bytes:
-        """A blob that the last commit named.
+    def get(self, name: str) -> bytes | Bytes:
+        """A blob that the last commit named; a large one as an array mapped from its file.
 
         Raises:
             TrainingError: it is missing or damaged.
@@ -173,23 +176,25 @@ class FolderStore:
         """
         digest = hashlib.sha256()
         for piece in pieces:
-            digest.update(piece)
+            hash_into(digest, np.frombuffer(piece, dtype=np.uint8))
         name = digest.hexdigest()
-        self._sizes[name] = sum(memoryview(piece).nbytes for piece in pieces)
+        self._sizes[name] = sum(view.nbytes for view in _views(pieces))
         path = self._blobs / name
         try:
             if not path.exists():
-                replace_file(path, *pieces, mode=0o600)
+                replace_file(path, *_views(pieces), mode=0o600)
         except OSError as problem:
             raise _cannot_write(path, problem) from None
         return name
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str) -> bytes | Bytes:
         """See :class:`CheckpointStore`."""
         path = self._blobs / name
         try:
-            if path.stat().st_size == self._sizes.get(name) and sha256_hex(data := path.read_bytes()) == name:
-                return data
+            if (size := path.stat().st_size) == self._sizes.get(name):
+                data = path.read_bytes() if size <= SMALL_BYTES else np.memmap(path, dtype=np.uint8, mode="r")
+                if sha256_of(data) == name:
+                    return data
         except OSError:
             pass
         raise TrainingError(f"{path} is missing or not as it was written", remedy="Its state cannot be taken up again.")
@@ -246,7 +251,7 @@ class MemoryStore:
 
     def put(self, *pieces: Piece) -> str:
         """See :class:`CheckpointStore`."""
-        data = b"".join(pieces)
+        data = b"".join(_views(pieces))
         self._blobs[sha256_hex(data)] = data
         return sha256_hex(data)
 
@@ -290,7 +295,7 @@ class Kept(Generic[F]):
     def __init__(self, facts: F, store: CheckpointStore | None = None) -> None:
         self._store, self.facts = store, facts
         self._names: dict[str, str] = {}
-        self._here: dict[str, bytes] = {}
+        self._here: dict[str, bytes | Bytes] = {}
         if store is not None and (last := store.load()) is not None:
             self.facts = build(type(facts), last.facts, error=TrainingError, where="state")
             self._names = dict(last.blobs)
@@ -300,7 +305,7 @@ class Kept(Generic[F]):
         """Whether it outlives the process: only then is anything kept that is needed for nothing else."""
         return self._store is not None
 
-    def blob(self, label: str) -> bytes | None:
+    def blob(self, label: str) -> bytes | Bytes | None:
         """A blob, if it is there.
 
         Raises:
@@ -314,9 +319,9 @@ class Kept(Generic[F]):
         """Change facts and blobs; they last from the next :meth:`commit`."""
         self.facts = dataclasses.replace(self.facts, **changes)
         for label, data in (blobs or {}).items():
-            pieces = [data] if isinstance(data, (bytes, memoryview)) else data
+            pieces = [data] if isinstance(data, (bytes, memoryview, np.ndarray)) else data
             if self._store is None:
-                self._here[label] = b"".join(pieces)
+                self._here[label] = data if isinstance(data, np.ndarray) else b"".join(_views(pieces))
             else:
                 self._names[label] = self._store.put(*pieces)
 
@@ -340,6 +345,10 @@ class Kept(Generic[F]):
         """Let another process use the store."""
         if self._store is not None:
             self._store.close()
+
+
+def _views(pieces: Sequence[Piece]) -> list[memoryview]:
+    return [piece.data if isinstance(piece, np.ndarray) else memoryview(piece) for piece in pieces]
 
 
 def _cannot_write(path: Path, problem: OSError) -> TrainingError:

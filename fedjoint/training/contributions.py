@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from fedjoint.privacy.update_noise import update_noise_sd
 from fedjoint.strict import build, strict
 from fedjoint.training.aggregate import ServerState, mean_rate
 from fedjoint.training.checkpoint import Piece
+from fedjoint.training.confirming import samples_to_open
 from fedjoint.training.coordinator_state import CoordinatorMemory
 from fedjoint.training.guarded import GuardedPath, SavedGuards
 from fedjoint.training.optimizer import linear_step
@@ -40,6 +41,7 @@ from fedjoint.training.plan import (
     Refusal,
     SampleToOpen,
 )
+from fedjoint.training.quorum import confirm
 from fedjoint.training.session import Session
 from fedjoint.valuation.encrypted import (
     EncryptedContributions,
@@ -227,11 +229,11 @@ class PathValuation:
         saved = build(_Saved, memory.facts.valuation, error=TrainingError, where="valuation")
         self._gradients.restore(saved.noise)
         self._gains = list(saved.gains)
-        self._guards.restore(saved.guards, memory.required("valuation.last_step"))
+        self._guards.restore(saved.guards, bytes(memory.required("valuation.last_step")))
         if saved.left:
             self._encrypted.left = np.frombuffer(memory.required("valuation.left"), "<f8").astype(np.float64)
         parts = range(len(saved.numbers.parts))
-        self._encrypted.restore(saved.numbers, [memory.required(f"valuation.part.{number}") for number in parts])
+        self._encrypted.restore(saved.numbers, [bytes(memory.required(f"valuation.part.{number}")) for number in parts])
         self._carried = CarriedWeights(
             Carried(
                 item={holder: memory.ciphertext(f"valuation.carried.{number}.{holder}") for holder in one.holders},
@@ -275,15 +277,18 @@ class PathValuation:
             memory: Where masks are kept before anybody is asked, and answers before they are used.
 
         Raises:
-            ValuationError: fewer than two holders opened them, or two did differently.
+            ValuationError: too few holders confirmed or opened them, or two opened them differently.
         """
         self._fold(self._carried.rest())
         masked = self._encrypted.masked(again=memory.lasts)
         memory.stage_valuation(*self.saved())
         memory.commit()
         replies: Mapping[str, ContributionsReply] = memory.facts.contributions
+        task = self._confirmed(
+            self._task(masked, key_id, coordinator), channel, holders=holders, log=log, memory=memory
+        )
         if not replies:
-            replies = self._ask(channel, self._task(masked, key_id, coordinator), holders=holders, log=log)
+            replies = self._ask(channel, task, holders=holders, log=log)
             self._agreed(replies)
             memory.remember(contributions=dict(replies))
         opened = self._encrypted.opened(masked, self._agreed(replies))
@@ -313,7 +318,17 @@ class PathValuation:
             for number, item in enumerate(masked)
         ]
         blobs = {sample.blob: frame for sample, frame in zip(samples, frames, strict=True)}
-        return Parcel(body=ContributionsTask(**self._session.address, samples=samples), blobs=blobs)
+        return Parcel(body=ContributionsTask(**self._session.address, samples=samples, confirmations={}), blobs=blobs)
+
+    def _confirmed(
+        self, task: Parcel, channel: Channel, *, holders: Sequence[str], log: Log, memory: CoordinatorMemory
+    ) -> Parcel:
+        """The task with the signatures of a quorum that these are the only samples of the run."""
+        subject = samples_to_open(self._session.terms, task.body.samples, task.blobs)
+        found = confirm(channel, self._session, subject, holders=holders, memory=memory, log=log)
+        if not found.is_quorum:
+            raise ValuationError(f"the contributions were {found.counted}. {found.reasons}")
+        return Parcel(body=replace(task.body, confirmations=found.confirmations), blobs=task.blobs)
 
     def _checked(self, holder: str, reply: Parcel | Refusal, task: ContributionsTask) -> ContributionsReply | Refusal:
         """What a holder opened, if it signed for it and it can be what was asked for."""

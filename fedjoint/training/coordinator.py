@@ -8,24 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.slots import slot_of
-from fedjoint.encryption.ciphertext import Accumulator
-from fedjoint.encryption.frames import pack_frame
 from fedjoint.encryption.opened import MINIMUM_OPENERS
+from fedjoint.encryption.scratch import Bytes
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.strict import plain
-from fedjoint.training.aggregate import Model, apply_sum, model_bytes, state_bytes
+from fedjoint.training.aggregate import Model, apply_sum, model_sha256, state_bytes
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.checkpoint import CheckpointStore
 from fedjoint.training.contributions import Contributions, valuation_of
 from fedjoint.training.coordinator_state import ClosedFacts, CoordinatorMemory, Logged, Prepared
 from fedjoint.training.opening import Openings
-from fedjoint.training.optimizer import start_state
+from fedjoint.training.optimizer import ServerState, start_state
+from fedjoint.training.parts import PartedChannel
 from fedjoint.training.path_gradients import Reference
 from fedjoint.training.plan import (
-    Channel,
+    Blob,
     Log,
     OncePurpose,
     Opening,
@@ -36,9 +35,11 @@ from fedjoint.training.plan import (
     RoundTask,
     Task,
 )
+from fedjoint.training.quorum import confirm
 from fedjoint.training.release_round import OpenedRelease, ReleaseRound
-from fedjoint.training.round import PendingRound, RoundSummary, checked_update
+from fedjoint.training.round import PendingRound, RoundSummary, checked_frame
 from fedjoint.training.session import Session
+from fedjoint.training.summing import SumInProgress
 
 __all__ = ["Coordinator", "Log", "Reference", "RoundSummary"]
 
@@ -50,7 +51,7 @@ class Coordinator:
         identity: The coordinator's keys (for signing; no decryption key exists here).
         session: The run.
         start: The agreed model's start, float32 [D].
-        channel: How holders are reached.
+        channel: How holders are reached, in messages of bounded size; and where the coordinator works.
         reference: The exchange's reference set.
         log: Writes the run record. What it is given again by a coordinator that takes a run up again, it leaves out.
         store: Where the run is kept after each step, and taken up again from; None: it ends with the process.
@@ -70,13 +71,13 @@ class Coordinator:
         session: Session,
         *,
         start: Model,
-        channel: Channel,
+        channel: PartedChannel,
         reference: Reference,
         log: Log,
         store: CheckpointStore | None = None,
     ) -> None:
         self._identity, self._session, self._terms = identity, session, session.terms
-        self._channel, self._reference, self._log = channel, reference, log
+        self._channel, self._workplace, self._reference, self._log = channel, channel.workplace, reference, log
         self._memory = CoordinatorMemory(session, store)
         known = self._memory.facts
         self._valuation = valuation_of(session, reference, ask=self._ask_for_gradient)
@@ -85,6 +86,7 @@ class Coordinator:
         self._model_round = dict(known.model_round)
         self._steps = dict(known.steps)  # noisy steps that each holder has accounted for
         self._state = start_state(start, session.terms.training)
+        self._sent: tuple[ServerState, Bytes] | None = None
         self._opened: dict[str, Any] = {}  # what the record says of the round closed last
 
     @property
@@ -152,6 +154,8 @@ class Coordinator:
             return
         active = set(facts.active)
         for number in range(pending.number + 1 if pending else facts.rounds + 1, self._terms.training.rounds + 1):
+            if pending is not None and not self._is_confirmed(pending):
+                return
             current, openings = self._exchange_round(number, sorted(active), pending)
             active -= {
                 holder for holder, refusal in current.refusals.items() if refusal.code == "privacy.budget_exhausted"
@@ -168,7 +172,7 @@ class Coordinator:
                 self._log_early_end(number, current.refusals)
                 return
             self._log("round.summed", pending.summed())
-        if pending is not None:
+        if pending is not None and self._is_confirmed(pending):
             openings = Openings(session=self._session, round=pending.number)
             if self._is_open(pending, openings):
                 summary = self._close(pending, openings)
@@ -189,6 +193,8 @@ class Coordinator:
             coordinator=self._identity,
             key_id=self.key_id,
             memory=self._memory,
+            log=self._log,
+            workplace=self._workplace,
         )
         opened = release.run(purpose, holders=sorted(self._model_round), number=number)
         self._log("validation.opened" if purpose == "validation" else "release.opened", opened.facts())
@@ -222,7 +228,14 @@ class Coordinator:
     def _exchange_round(
         self, number: int, active: list[str], pending: PendingRound | None
     ) -> tuple[PendingRound, Openings]:
-        current = PendingRound(number=number, total=Accumulator(self._session.parameters))
+        current = PendingRound(number=number)
+        self._total = SumInProgress(
+            self._session,
+            self._slot(number),
+            self.key_id,
+            coordinator=self._identity,
+            workplace=self._workplace,
+        )
         openings = Openings(session=self._session, round=number - 1)
         tasks = {holder: self._round_task(holder, number, active, pending) for holder in active}
         for holder, reply in self._channel.exchange("train", tasks):
@@ -245,34 +258,42 @@ class Coordinator:
         )
         return Parcel(body=body, blobs=blobs)
 
-    def _opening(self, holder: str, active: list[str], pending: PendingRound) -> tuple[Opening, dict[str, bytes], bool]:
+    def _opening(self, holder: str, active: list[str], pending: PendingRound) -> tuple[Opening, dict[str, Blob], bool]:
         """What a holder needs to open a sum; those that reveal it take turns."""
         turn = (active.index(holder) - pending.number * MINIMUM_OPENERS) % len(active)
-        opening = Opening(round=pending.number, contributors=pending.contributors, reveal=turn < MINIMUM_OPENERS)
+        opening = Opening(
+            round=pending.number,
+            contributors=pending.contributors,
+            reveal=turn < MINIMUM_OPENERS,
+            confirmations=pending.confirmations,
+        )
         catch_up = self._model_round[holder] < pending.number - 1
-        blobs = {"sum": pending.frame, **({"model": state_bytes(self._state)} if catch_up else {})}
+        blobs: dict[str, Blob] = {"sum": pending.frame}
+        if catch_up:
+            blobs["model"] = self._state_blob()
         return opening, blobs, catch_up
+
+    def _state_blob(self) -> Bytes:
+        """The state as holders that missed a round are sent it: the same array for all of them."""
+        if self._sent is None or self._sent[0] is not self._state:
+            self._sent = self._state, state_bytes(self._state, scratch=self._workplace.scratch)
+        return self._sent[1]
 
     def _take_reply(self, holder: str, parcel: Parcel, current: PendingRound, openings: Openings) -> None:
         reply: RoundReply = parcel.body
         if reply.opened is not None:
             openings.add(holder, reply.opened, parcel.blobs.get("sum"))
             self._model_round[holder] = reply.opened.round
-        update, steps = checked_update(
-            self._session, holder, parcel, number=current.number, key_id=self.key_id, steps=self._steps.get(holder, 0)
-        )
-        current.total.add(update)
-        current.updates[holder], self._steps[holder] = update, steps
+        before = self._steps.get(holder, 0)
+        frame, steps = checked_frame(self._session, holder, parcel, number=current.number, steps=before)
+        current.updates[holder] = self._total.add(holder, frame)
+        self._steps[holder] = steps
         current.receipts[holder], current.signatures[holder] = reply.receipt, reply.signature
 
     def _begin_opening(self, current: PendingRound) -> PendingRound | None:
         """Make and keep the sum of a round, before anybody is asked to open it; or end the run if it has too few."""
         if len(current.updates) >= self._terms.training.minimum_holders:
-            current.frame = pack_frame(
-                current.total.total(),
-                header=self._session.frame("sum", slot_of(self._terms, "training", current.number), self.key_id),
-                sender=self._identity,
-            )
+            current.frame = self._total.finish()
             self._memory.stage_pending(current)
             self._commit()
             return current
@@ -286,9 +307,10 @@ class Coordinator:
 
     def _close(self, pending: PendingRound, openings: Openings) -> RoundSummary:
         """Take the opened sum of a round, move the model on, account for contributions."""
-        levels, model_sha256 = openings.agreed()
-        after = apply_sum(self._state, levels, pending.contributors, self._terms)
-        if sha256_hex(model_bytes(after.model)) != model_sha256:
+        levels, digest = openings.agreed()
+        scratch = self._workplace.scratch
+        after = apply_sum(self._state, levels, pending.contributors, self._terms, scratch=scratch)
+        if model_sha256(after.model) != digest:
             raise _another_model(pending.number)
         self._valuation.add_round(pending.updates, self._state, after)
         self._memory.stage_valuation(*self._valuation.saved())
@@ -304,7 +326,7 @@ class Coordinator:
         )
         self._opened = {
             "round": pending.number,
-            "model_sha256": model_sha256,
+            "model_sha256": digest,
             "opened": {holder: plain(reply) for holder, reply in sorted(openings.replies.items())},
             "metrics": dict(summary.metrics),
             "loss": summary.loss,
@@ -319,14 +341,35 @@ class Coordinator:
             return
         for number in range(1, self._memory.facts.rounds + 1):
             summary, closed = self._memory.closed(number)
-            self._state = apply_sum(self._state, summary.levels, summary.contributors, self._terms)
-            if sha256_hex(model_bytes(self._state.model)) != closed.opened["model_sha256"]:
+            scratch = self._workplace.scratch
+            self._state = apply_sum(self._state, summary.levels, summary.contributors, self._terms, scratch=scratch)
+            if model_sha256(self._state.model) != closed.opened["model_sha256"]:
                 raise _another_model(number)
             self._log("round.summed", closed.summed)
+            self._log("opening.confirmed", plain(self._memory.facts.confirmed[str(self._slot(number))]))
             if f"validation {number}" in self._memory.facts.releases:
                 self._ask_for_gradient(number)  # it is kept: nobody is asked
             self._log("round.opened", closed.opened)
             yield summary
+
+    def _slot(self, number: int) -> int:
+        return slot_of(self._terms, "training", number)
+
+    def _is_confirmed(self, pending: PendingRound) -> bool:
+        """Whether a quorum of holders signs for this sum as the round's only one; if not, the run ends here."""
+        found = confirm(
+            self._channel,
+            self._session,
+            pending.subject(self._terms),
+            holders=self.holders,
+            memory=self._memory,
+            log=self._log,
+        )
+        pending.confirmations = found.confirmations
+        if not found.is_quorum:
+            self._end(pending.number, f"the sum of round {pending.number} was {found.counted}", found.refusals)
+            self._log_early_end(pending.number, found.refusals)
+        return found.is_quorum
 
     def _is_open(self, pending: PendingRound, openings: Openings) -> bool:
         """Whether enough holders have opened a sum, if need be after asking all; if not, the run ends here."""

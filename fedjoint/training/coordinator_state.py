@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
-from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
+from fedjoint.encryption.ciphertext import Ciphertext
+from fedjoint.encryption.opened import ConfirmedOpening
 from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.streams import SEED_BYTES
 from fedjoint.errors import TrainingError
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.strict import build, plain, strict
-from fedjoint.training.aggregate import sum_bytes, sum_from_bytes
+from fedjoint.training.aggregate import sum_from_bytes
 from fedjoint.training.checkpoint import CheckpointStore, Kept, Piece
-from fedjoint.training.plan import ContributionsReply, Refusal
+from fedjoint.training.plan import Blob, ContributionsReply, Refusal
 from fedjoint.training.round import PendingRound, RoundSummary
 from fedjoint.training.session import Session
 
@@ -106,6 +107,7 @@ class CoordinatorFacts:
         end: The same in words.
         releases: Releases made once, by purpose; of validation gradients by purpose and round.
         contributions: What holders opened of them, by holder.
+        confirmed: What a quorum has confirmed, by place in the run.
         valuation: What the valuation keeps. Blobs: ``valuation.*``.
     """
 
@@ -119,6 +121,7 @@ class CoordinatorFacts:
     end: str = ""
     releases: dict[str, ReleaseFacts] = field(default_factory=dict)
     contributions: dict[str, ContributionsReply] = field(default_factory=dict)
+    confirmed: dict[str, ConfirmedOpening] = field(default_factory=dict)
     valuation: dict[str, Any] = field(default_factory=dict)
 
 
@@ -160,7 +163,6 @@ class CoordinatorMemory(Kept[CoordinatorFacts]):
         receipts = _receipts(facts)
         return PendingRound(
             number=int(facts.summed["round"]),
-            total=Accumulator(self._session.parameters),  # its sum is taken
             updates={holder: self.ciphertext(f"pending.update.{holder}") for holder in receipts},
             receipts=receipts,
             signatures=dict(facts.summed["signatures"]),
@@ -173,7 +175,7 @@ class CoordinatorMemory(Kept[CoordinatorFacts]):
         blobs: dict[str, Piece] = {}
         if self.lasts:
             blobs[f"round.{summary.round}"] = canonical_bytes(closed)
-            blobs[f"levels.{summary.round}"] = sum_bytes(summary.levels)
+            blobs[f"levels.{summary.round}"] = summary.levels.view(np.uint8)
         self.stage(blobs, rounds=summary.round)
 
     def closed(self, number: int) -> tuple[RoundSummary, ClosedFacts]:
@@ -182,7 +184,7 @@ class CoordinatorMemory(Kept[CoordinatorFacts]):
         Raises:
             TrainingError: what is kept of it is damaged.
         """
-        value = parse_canonical(self.required(f"round.{number}"), error=TrainingError, where=f"round {number}")
+        value = parse_canonical(bytes(self.required(f"round.{number}")), error=TrainingError, where=f"round {number}")
         closed = build(ClosedFacts, value, error=TrainingError, where=f"round {number}")
         receipts = _receipts(closed)
         summary = RoundSummary(
@@ -207,7 +209,7 @@ class CoordinatorMemory(Kept[CoordinatorFacts]):
                 else:
                     self.stage({f"valuation.{label}": data})
 
-    def keep_release(self, label: str, facts: ReleaseFacts, data: bytes) -> None:
+    def keep_release(self, label: str, facts: ReleaseFacts, data: Blob) -> None:
         """Keep how far a release that is made once is."""
         if self.lasts:
             self.remember({f"release.{label}": data}, releases={**self.facts.releases, label: facts})
@@ -229,7 +231,7 @@ class CoordinatorMemory(Kept[CoordinatorFacts]):
         self._known[found] = self._names[label]
         return found
 
-    def required(self, label: str) -> bytes:
+    def required(self, label: str) -> Blob:
         """A blob that must be there.
 
         Raises:
@@ -249,10 +251,10 @@ def _receipts(facts: ClosedFacts) -> dict[str, RoundReceipt]:
 def _pieces(ciphertext: Ciphertext) -> list[Piece]:
     """The words, the second polynomials if there are any, and the seeds."""
     arrays = [ciphertext.c0] + ([ciphertext.c1] if ciphertext.c1 is not None else [])
-    return [*(array.astype("<u8", copy=False).reshape(-1).view(np.uint8).data for array in arrays), *ciphertext.seeds]
+    return [*(array.astype("<u8", copy=False).reshape(-1).view(np.uint8) for array in arrays), *ciphertext.seeds]
 
 
-def _ciphertext(data: bytes, parameters: Parameters) -> Ciphertext:
+def _ciphertext(data: Blob, parameters: Parameters) -> Ciphertext:
     words = parameters.num_words
     second = parameters.num_polynomials * DEGREE if parameters.scheme == "seal" else 0
     seeds = 0 if second else SEED_BYTES
@@ -260,4 +262,4 @@ def _ciphertext(data: bytes, parameters: Parameters) -> Ciphertext:
         raise TrainingError(f"an encrypted update of {len(data)} bytes", remedy="The run cannot be taken up again.")
     c0 = np.frombuffer(data, "<u8", count=words)
     c1 = np.frombuffer(data, "<u8", count=second, offset=8 * words).reshape(-1, DEGREE) if second else None
-    return Ciphertext(parameters=parameters, count=1, c0=c0, c1=c1, seeds=(data[8 * words :],) if seeds else ())
+    return Ciphertext(parameters=parameters, count=1, c0=c0, c1=c1, seeds=(bytes(data[8 * words :]),) if seeds else ())

@@ -20,12 +20,17 @@ from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.sum_plan import most_examples
 from fedjoint.privacy.validation_plan import validation_plan
 from fedjoint.training.holder_state import HolderMemory, HolderStore
+from fedjoint.training.parts import PART
 from fedjoint.training.plan import (
+    Blobs,
+    ConfirmTask,
     ContributionsTask,
+    GetTask,
     Kind,
     OpenReleaseTask,
     OpenTask,
     Parcel,
+    PutTask,
     ReleaseTask,
     RoundTask,
     TakeKeyTask,
@@ -33,6 +38,7 @@ from fedjoint.training.plan import (
 )
 from fedjoint.training.session import Session
 from fedjoint.training.size_release import ReleasedSize
+from fedjoint.training.workplace import Workplace
 
 if TYPE_CHECKING:
     from fedjoint.training.holder_run import HolderRun, Observer
@@ -70,6 +76,7 @@ class Holder:
     ) -> None:
         self._identity, self._examples, self._policy, self._observer = identity, examples, policy, observer
         self._lifetime, self._size, self._memory = lifetime, size, HolderMemory(store)
+        self._workplace = Workplace()
         self._runs: dict[str, HolderRun] = {}  # by agreement
         for document, run_id in self._memory.runs():
             self._begin(Session(agreement=read_agreement(document), run_id=run_id))
@@ -77,22 +84,27 @@ class Holder:
             "join": self._join,
             "make_key": lambda task: self._run(task.body).make_key(),
             "take_key": lambda task: self._run(task.body).take_key(_typed(task.body, TakeKeyTask)),
-            "train": lambda task: self._run(task.body).train(_typed(task.body, RoundTask), task.blobs),
-            "open_sum": lambda task: self._run(task.body).open_sum(_typed(task.body, OpenTask), task.blobs),
-            "open_contributions": lambda task: self._run(task.body).open_contributions(
-                _typed(task.body, ContributionsTask), task.blobs
+            "train": lambda task: self._in_parts(task, RoundTask, lambda run, *of: run.train(*of)),
+            "confirm": lambda task: self._run(task.body).confirm(_typed(task.body, ConfirmTask)),
+            "open_sum": lambda task: self._in_parts(task, OpenTask, lambda run, *of: run.open_sum(*of)),
+            "open_contributions": lambda task: self._in_parts(
+                task, ContributionsTask, lambda run, *of: run.open_contributions(*of)
             ),
-            "release": lambda task: self._run(task.body).release(_typed(task.body, ReleaseTask)),
-            "open_release": lambda task: self._run(task.body).open_release(
-                _typed(task.body, OpenReleaseTask), task.blobs
-            ),
+            "release": lambda task: self._in_parts(task, ReleaseTask, lambda run, body, _: run.release(body)),
+            "open_release": lambda task: self._in_parts(task, OpenReleaseTask, lambda run, *of: run.open_release(*of)),
             "finish": lambda task: self._run(task.body).finish(),
+            "put": lambda task: self._run(task.body).parts.put(_typed(task.body, PutTask), task.blobs.get(PART, b"")),
+            "get": lambda task: self._run(task.body).parts.get(_typed(task.body, GetTask)),
         }
 
     @property
     def id(self) -> str:
         """The holder's id."""
         return self._identity.id
+
+    def work_at(self, workplace: Workplace) -> None:
+        """Say where runs that begin from now on keep large arrays, and who hears how far work on them is."""
+        self._workplace = workplace
 
     def sign(self, terms: Terms) -> str:
         """Sign terms that the holder's policy and records allow.
@@ -133,7 +145,7 @@ class Holder:
 
     def _join(self, parcel: Parcel) -> Parcel:
         task = _typed(parcel.body, Task)
-        agreement = read_agreement(parcel.blobs.get("agreement", b""))
+        agreement = read_agreement(bytes(parcel.blobs.get("agreement", b"")))
         if agreement.sha256 != task.agreement_sha256 or not self._memory.has_signed(agreement.sha256):
             raise AgreementError(
                 f"'{self.id}' has not signed agreement {agreement.sha256[:16]}…", remedy="Review and sign it first."
@@ -161,6 +173,7 @@ class Holder:
             observer=self._observer,
             lifetime=self._lifetime,
             store=self._memory.run(session.binding),
+            workplace=self._workplace,
         )
         self._runs[session.agreement.sha256] = run
         return run
@@ -219,6 +232,11 @@ class Holder:
                 expected="one run under an agreement",
                 remedy="Sign a new agreement for another run: it has a budget of its own.",
             )
+
+    def _in_parts(self, task: Parcel, kind: type[Any], do: Callable[[HolderRun, Any, Blobs], Parcel]) -> Parcel:
+        """Do a task whose blobs, or whose reply's, may travel in parts."""
+        run = self._run(task.body)
+        return run.parts.keep(do(run, _typed(task.body, kind), run.parts.whole(task).blobs))
 
     def _run(self, task: Any) -> HolderRun:
         run = self._runs.get(_typed(task, Task).agreement_sha256)

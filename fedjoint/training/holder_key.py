@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from fedjoint.encryption.ceremony import KeyOffer, acknowledge, make_offers, take_key
 from fedjoint.encryption.decryption import decrypt_sum
-from fedjoint.encryption.frames import FrameWriter, parse_frame
+from fedjoint.encryption.fixed_point import Source
+from fedjoint.encryption.frames import FrameWriter, frame_bytes, parse_frame
 from fedjoint.encryption.keys import SecretKey
+from fedjoint.encryption.opened import ToOpen
 from fedjoint.encryption.scheme import Encryptor, make_encryptor
+from fedjoint.encryption.scratch import Bytes
 from fedjoint.encryption.tags import Contributors
 from fedjoint.encryption.tenseal_scheme import create_key
 from fedjoint.encryption.words import Words
 from fedjoint.errors import EncryptionError
 from fedjoint.identity.keys import Identity
+from fedjoint.training.confirming import require_quorum
 from fedjoint.training.holder_state import KeyStore
-from fedjoint.training.plan import KeyReply, Parcel, TakeKeyTask
+from fedjoint.training.plan import Blob, Confirmations, KeyReply, Parcel, TakeKeyTask
 from fedjoint.training.session import Session
+from fedjoint.training.workplace import Workplace
 
 __all__ = ["HolderKey"]
 
@@ -25,14 +30,17 @@ class HolderKey:
     Args:
         identity: The holder's keys.
         session: The run.
+        workplace: Where large arrays are kept, and who hears how far encryption and decryption are.
         store: Where the key is kept, and from where it is taken up again; None: nowhere.
 
     Raises:
         EncryptionError: what is kept there is not this run's, or in use.
     """
 
-    def __init__(self, identity: Identity, session: Session, store: KeyStore | None = None) -> None:
-        self._identity, self._session, self._store = identity, session, store
+    def __init__(
+        self, identity: Identity, session: Session, workplace: Workplace, *, store: KeyStore | None = None
+    ) -> None:
+        self._identity, self._session, self._workplace, self._store = identity, session, workplace, store
         self._terms, self._parameters = session.terms, session.parameters
         self.secret: SecretKey | None = None
         self._encryptor: Encryptor | None = None
@@ -93,7 +101,7 @@ class HolderKey:
             raise EncryptionError("this holder has no key of this run yet", remedy="The key ceremony comes first.")
         return self.secret
 
-    def encrypted(self, levels: Words, slot: int) -> bytes:
+    def encrypted(self, source: Source, slot: int) -> Bytes:
         """An update's frame, for one round's place.
 
         Raises:
@@ -101,19 +109,24 @@ class HolderKey:
         """
         key = self.require()
         assert self._encryptor is not None  # it comes with the key
-        place = self._terms.holder_ids.index(self._identity.id)
-        frame = FrameWriter(
-            self._session.frame("update", slot, key.key_id), sender=self._identity, parameters=self._parameters
-        )
+        header = self._session.frame("update", slot, key.key_id)
+        room = self._workplace.scratch.array("u1", frame_bytes(self._parameters, kind="update"))
+        frame = FrameWriter(header, sender=self._identity, parameters=self._parameters, room=room)
         # encrypted right where it travels
-        ciphertext = self._encryptor.encrypt(levels, round_number=slot, place=place, into=frame.body)
-        return frame.finish(ciphertext).tobytes()
+        ciphertext = self._encryptor.encrypt(
+            source,
+            round_number=slot,
+            place=self._terms.holder_ids.index(self._identity.id),
+            into=frame.body,
+            progress=self._workplace.progress(f"'{self._identity.id}' encrypts"),
+        )
+        return frame.finish(ciphertext)
 
-    def decrypted_sum(self, slot: int, contributors: tuple[str, ...], frame: bytes) -> Words:
-        """The levels of a sum of enough holders of the agreement, checked to be theirs.
+    def require_enough(self, contributors: tuple[str, ...]) -> None:
+        """Refuse a sum of so few that it could show one holder's update, or of strangers.
 
         Raises:
-            EncryptionError: no key yet, or a sum that must not be opened.
+            EncryptionError: it is one.
         """
         strangers = set(contributors) - set(self._terms.holder_ids)
         if strangers or len(contributors) < self._terms.training.minimum_holders:
@@ -122,6 +135,15 @@ class HolderKey:
                 expected=f"at least {self._terms.training.minimum_holders} holders of the agreement",
                 remedy="A sum of fewer could show one holder's update, and is not opened.",
             )
+
+    def decrypted_sum(self, subject: ToOpen, frame: Blob, confirmations: Confirmations) -> Words:
+        """The levels of a sum of enough holders of the agreement, confirmed by a quorum and checked to be theirs.
+
+        Raises:
+            EncryptionError: no key yet, or a sum that must not be opened.
+        """
+        slot, contributors = subject.slot, subject.contributors
+        self.require_enough(contributors)
         key = self.require()
         ciphertext = parse_frame(
             frame,
@@ -131,12 +153,15 @@ class HolderKey:
         )
         if ciphertext.count != len(contributors):
             raise EncryptionError(f"a sum of {ciphertext.count} updates said to be of {len(contributors)} holders")
+        require_quorum(self._session, subject, confirmations)
         places = tuple(self._terms.holder_ids.index(holder) for holder in contributors)
         return decrypt_sum(
             key,
             ciphertext,
             of=Contributors(round_number=slot, places=places),
             minimum_holders=self._terms.training.minimum_holders,
+            into=self._workplace.scratch.array("<u8", self._parameters.num_parameters),
+            progress=self._workplace.progress(f"'{self._identity.id}' decrypts"),
         )
 
     def close(self) -> None:

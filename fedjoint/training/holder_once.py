@@ -8,16 +8,22 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
-from fedjoint.agreement.slots import slot_of
+from fedjoint.agreement.slots import contributions_slot, slot_of
 from fedjoint.encryption.decryption import open_sample
+from fedjoint.encryption.fixed_point import Steps
 from fedjoint.encryption.frames import parse_sample_frame
-from fedjoint.errors import EncryptionError, TrainingError
+from fedjoint.encryption.opened import ToOpen
+from fedjoint.encryption.scratch import Bytes, sha256_of
+from fedjoint.errors import EncryptionError, Equivocation, TrainingError
 from fedjoint.training.charges import RunCharges, charged_before
+from fedjoint.training.confirming import CONFIRM, require_quorum, samples_to_open
 from fedjoint.training.holder_key import HolderKey
 from fedjoint.training.holder_release import HolderRecords, plan_of, standardisation_from
 from fedjoint.training.holder_state import OpenedOnce, RunMemory
 from fedjoint.training.plan import (
+    Blob,
     Blobs,
+    ConfirmReply,
     ContributionsReply,
     ContributionsTask,
     OpenReleaseReply,
@@ -79,29 +85,30 @@ class OnceReleases:
         if not self._charges.charge_once(task.purpose, number=task.round) and not again:
             self._memory.bar(what)
             raise charged_before(what, self._session.run_id)
-        frame = self._encrypted(task, self._records.noisy_sums(task.purpose, model, before=before), slot)
-        signature = self._sign("release", {"purpose": task.purpose, "frame_sha256": sha256_hex(frame)})
+        frame = self._encrypted(self._records.noisy_sums(task.purpose, model, before=before), slot)
+        signature = self._sign("release", {"purpose": task.purpose, "frame_sha256": sha256_of(frame)})
         if self._memory.lasts:
             released = {**self._memory.facts.released, what: signature}
             self._memory.remember({f"release.{task.purpose}": frame}, released=released)
         return Parcel(body=ReleaseReply(signature=signature), blobs={"frame": frame})
 
-    def _encrypted(self, task: ReleaseTask, steps: npt.NDArray[np.int64], slot: int) -> bytes:
-        offset = self._parameters.offset
-        levels = np.full(self._parameters.num_parameters, offset, dtype=np.int64)
-        levels[: len(steps)] += np.clip(steps, -offset, offset)  # what is cut off is paid for out of delta
-        return self._key.encrypted(levels.astype(np.uint64), slot)
+    def _encrypted(self, sums: npt.NDArray[np.int64], slot: int) -> Bytes:
+        steps = np.zeros(self._parameters.num_parameters, dtype=np.int64)
+        steps[: len(sums)] = sums  # what the grid cuts off is paid for out of delta
+        return self._key.encrypted(Steps(values=steps, parameters=self._parameters), slot)
 
     def open_release(self, task: OpenReleaseTask, blobs: Blobs) -> Parcel:
         """See :meth:`fedjoint.training.holder_run.HolderRun.open_release`."""
         frame, what = blobs.get("sum", b""), task.label
-        asked = sha256_hex(canonical_bytes([list(task.contributors), sha256_hex(frame)]))
+        slot = slot_of(self._terms, task.purpose, task.round)
+        subject = ToOpen(slot=slot, contributors=task.contributors, sha256=sha256_of(frame))
+        asked = sha256_hex(canonical_bytes(subject))
         opened = self._opened_before(what, asked)
         if opened is None:
             if task.purpose == "validation" and not self._is_due(task):
                 raise EncryptionError(f"the {what} are not opened now", remedy="They are opened before the next round.")
-            plan, slot = plan_of(self._terms, task.purpose), slot_of(self._terms, task.purpose, task.round)
-            levels = self._key.decrypted_sum(slot, task.contributors, frame)
+            plan = plan_of(self._terms, task.purpose)
+            levels = self._key.decrypted_sum(subject, frame, task.confirmations)
             steps = levels[: plan.length].astype(np.int64) - len(task.contributors) * self._parameters.offset
             values = tuple(str(int(step)) for step in steps)
             if task.purpose == "statistics":
@@ -131,18 +138,41 @@ class OnceReleases:
         if {sample.holder for sample in task.samples} - set(self._terms.holder_ids):
             raise EncryptionError("a contribution of somebody who is no holder of this agreement")
         names = [sample.blob for sample in task.samples]
-        frames = {name: blobs.get(name, b"") for name in names}
-        asked = sha256_hex(canonical_bytes([[name, sha256_hex(frames[name])] for name in names]))
-        opened = self._opened_before("contributions", asked)
+        subject = samples_to_open(self._terms, task.samples, blobs)
+        opened = self._opened_before("contributions", subject.sha256)
         if opened is None:
             self._key.require()
-            values = tuple(self._open_sample(frames[name], number) for number, name in enumerate(names))
+            require_quorum(self._session, subject, task.confirmations)
+            values = tuple(self._open_sample(blobs.get(name, b""), number) for number, name in enumerate(names))
             signature = self._sign("contributions", {"samples": names, "values": list(values)})
-            opened = OpenedOnce(asked_sha256=asked, values=values, signature=signature)
+            opened = OpenedOnce(asked_sha256=subject.sha256, values=values, signature=signature)
             self._remember_opened("contributions", opened)
         return Parcel(body=ContributionsReply(values=opened.values, signature=opened.signature))
 
-    def _open_sample(self, frame: bytes, number: int) -> str:
+    def confirm(self, subject: ToOpen) -> Parcel:
+        """Sign that this is the one thing to be opened in its place, remembered first; the same again, never another.
+
+        Raises:
+            EncryptionError: no key yet, no such place, or a sum of too few.
+            Equivocation: something else was confirmed in the place.
+        """
+        self._key.require()
+        last, place = contributions_slot(self._terms), str(subject.slot)
+        if subject.slot > last:
+            raise EncryptionError(f"nothing is opened in place {place} of this run", expected=f"at most {last}")
+        if subject.slot < last:  # contributions are no sum
+            self._key.require_enough(subject.contributors)
+        known, asked = self._memory.facts.confirmed, sha256_hex(canonical_bytes(subject))
+        if known.get(place, asked) != asked:
+            raise Equivocation(
+                f"another sum was confirmed in place {place} of this run, {known[place][:16]} and not {asked[:16]}",
+                expected="one sum in a round",
+                remedy="The difference of two sums is somebody's update: ask the coordinator why there are two.",
+            )
+        self._memory.remember(confirmed={**known, place: asked})
+        return Parcel(body=ConfirmReply(signature=self._sign(CONFIRM, subject)))
+
+    def _open_sample(self, frame: Blob, number: int) -> str:
         key = self._key.require()
         masked = parse_sample_frame(
             frame,

@@ -8,16 +8,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.slots import slot_of
 from fedjoint.data.records import Examples
-from fedjoint.encryption.fixed_point import dequantise_sum
+from fedjoint.encryption.fixed_point import Levels, dequantise_sum, levels_of
+from fedjoint.encryption.opened import ToOpen
+from fedjoint.encryption.scratch import Bytes, sha256_of
 from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.receipts import RoundReceipt
-from fedjoint.training.aggregate import ServerState, apply_sum, model_bytes, state_bytes, state_from_bytes, sum_bytes
+from fedjoint.training.aggregate import (
+    ServerState,
+    apply_sum,
+    model_bytes,
+    model_sha256,
+    state_bytes,
+    state_from_bytes,
+)
 from fedjoint.training.charges import RunCharges, charged_before
 from fedjoint.training.holder_key import HolderKey
 from fedjoint.training.holder_once import OnceReleases
@@ -25,8 +33,11 @@ from fedjoint.training.holder_release import HolderRecords
 from fedjoint.training.holder_state import OpenedSum, RunMemory, RunStore, SentUpdate
 from fedjoint.training.local_update import LocalTrainer, agreed_module, noise_source
 from fedjoint.training.optimizer import start_state
+from fedjoint.training.parts import PartStore
 from fedjoint.training.plan import (
+    Blob,
     Blobs,
+    ConfirmTask,
     ContributionsTask,
     JoinReply,
     Opening,
@@ -41,6 +52,7 @@ from fedjoint.training.plan import (
 )
 from fedjoint.training.self_check import require_mechanism
 from fedjoint.training.session import Session
+from fedjoint.training.workplace import Workplace
 
 __all__ = ["HolderRun", "Observer"]
 
@@ -58,6 +70,7 @@ class HolderRun:
         observer: See :data:`Observer`.
         lifetime: See :class:`~fedjoint.privacy.ledger_file.Lifetime`.
         store: Where the run is kept, and taken up again from; None: it ends with the process.
+        workplace: Where large arrays are kept, and who hears how far work on them is.
 
     Raises:
         TrainingError: what is kept is damaged, or of other records.
@@ -77,6 +90,7 @@ class HolderRun:
         observer: Observer | None = None,
         lifetime: Lifetime | None = None,
         store: RunStore | None = None,
+        workplace: Workplace | None = None,
     ) -> None:
         self._identity, self._session, self._observer = identity, session, observer
         self._terms, self._parameters = session.terms, session.parameters
@@ -84,11 +98,15 @@ class HolderRun:
         known, terms = self._memory.facts, session.terms
         self._charges = RunCharges(session, lifetime, rounds=known.rounds_charged)
         self._noise = noise_source(terms.privacy, identity.id, after_round=known.trained_round)
+        held_out = self._memory.blob("held_out")
         require_mechanism(terms, identity.id, self._noise)
         self._records = HolderRecords(
-            terms, identity.id, examples, noise=self._noise, held_out=self._memory.blob("held_out")
+            terms, identity.id, examples, noise=self._noise, held_out=bytes(held_out) if held_out is not None else None
         )
-        self._key = HolderKey(identity, session, store.key if store else None)
+        self._workplace = workplace or Workplace()
+        #: Blobs that travel in parts.
+        self.parts = PartStore(session, self._workplace)
+        self._key = HolderKey(identity, session, self._workplace, store=store.key if store else None)
         before = self._memory.blob("model")
         self._state = (
             state_from_bytes(before, terms)
@@ -97,7 +115,7 @@ class HolderRun:
         )
         self._before = self._state.model  # before the last opened round
         if (path := self._memory.blob("before")) is not None:
-            self._before = np.frombuffer(path, "<f4").astype(np.float32)
+            self._before = np.frombuffer(path, "<f4")
         self._once = OnceReleases(
             session,
             self._sign,
@@ -161,7 +179,9 @@ class HolderRun:
                 expected=f"a later one, at most {self._terms.training.rounds}",
                 remedy="No round is trained twice.",
             )
-        opened, sum_blob = self._open(task.opening, blobs, catch_up=task.catch_up) if task.opening else (None, {})
+        opened, sum_blob = None, dict[str, Blob]()
+        if task.opening:
+            opened, sum_blob = self._open(task.opening, blobs, catch_up=task.catch_up)
         if self._memory.facts.model_round != task.round - 1:
             raise TrainingError(
                 f"round {task.round} and the model is of round {self._memory.facts.model_round}",
@@ -181,7 +201,7 @@ class HolderRun:
         unused = self._key.require().last_round < slot_of(self._terms, "training", number)
         return self._memory.lasts and unused and f"round {number}" not in self._memory.facts.barred
 
-    def _trained(self, number: int) -> tuple[SentUpdate, bytes]:
+    def _trained(self, number: int) -> tuple[SentUpdate, Blob]:
         """Charge a round, train in it, and keep the update before it leaves."""
         known = self._memory.facts
         again = number == known.trained_round
@@ -199,12 +219,17 @@ class HolderRun:
             self._memory.remember({"frame": frame}, update=update)
         return update, frame
 
-    def _sent(self, number: int) -> tuple[SentUpdate, bytes]:
+    def _sent(self, number: int) -> tuple[SentUpdate, Blob]:
         """The update of a round as it was made: never another one under the same key and round."""
         update, frame = self._memory.facts.update, self._memory.blob("frame")
         if update is None or frame is None:
             raise TrainingError(f"the update of round {number} is not kept", remedy="Go on with the next round.")
         return update, frame
+
+    def confirm(self, task: ConfirmTask) -> Parcel:
+        """Sign for the one thing that is to be opened in its place: :meth:`OnceReleases.confirm`."""
+        self._require_going_on()
+        return self._once.confirm(task.subject)
 
     def open_sum(self, task: OpenTask, blobs: Blobs) -> Parcel:
         """Open a sum outside a round.
@@ -270,12 +295,13 @@ class HolderRun:
     def _sign(self, purpose: str, facts: object) -> str:
         return self._session.sign(self._identity, purpose, facts)
 
-    def _encrypted_update(self, round_number: int) -> bytes:
-        levels = self._trainer.levels(self._state.model, round_number)
+    def _encrypted_update(self, round_number: int) -> Bytes:
+        source = self._trainer.source(self._state.model, round_number)
         if self._observer is not None:
-            values = dequantise_sum(levels, 1, self._parameters)
+            source = Levels(values=levels_of(source), parameters=self._parameters)
+            values = dequantise_sum(source.values, 1, self._parameters)
             self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
-        return self._key.encrypted(levels, slot_of(self._terms, "training", round_number))
+        return self._key.encrypted(source, slot_of(self._terms, "training", round_number))
 
     @property
     def _trainer(self) -> LocalTrainer:
@@ -283,21 +309,23 @@ class HolderRun:
             terms=self._terms, holder_id=self._identity.id, examples=self._records.training, noise=self._noise
         )
 
-    def _receipt(self, round_number: int, frame: bytes) -> RoundReceipt:
+    def _receipt(self, round_number: int, frame: Bytes) -> RoundReceipt:
         return RoundReceipt(
             run_id=self._session.run_id,
             holder=self._identity.id,
             round=round_number,
-            frame_sha256=sha256_hex(frame),
+            frame_sha256=sha256_of(frame),
             releases=self._charges.releases,
             epsilon=self._charges.epsilon,
             epsilon_if_opened=self._charges.epsilon_if_opened,
         )
 
-    def _open(self, opening: Opening, blobs: Blobs, *, catch_up: bool) -> tuple[OpenReply, Blobs]:
+    def _open(self, opening: Opening, blobs: Blobs, *, catch_up: bool) -> tuple[OpenReply, dict[str, Blob]]:
         """Decrypt the sum of a round, move the model on, and say what came out; asked again, say the same."""
         frame, known = blobs.get("sum", b""), self._memory.facts
-        if known.opened_sum is None or known.opened_sum.frame_sha256 != sha256_hex(frame):
+        slot = slot_of(self._terms, "training", opening.round)
+        subject = ToOpen(slot=slot, contributors=opening.contributors, sha256=sha256_of(frame))
+        if known.opened_sum is None or known.opened_sum.frame_sha256 != subject.sha256:
             if opening.round <= known.model_round:
                 raise EncryptionError(
                     f"another sum of round {opening.round} was opened before", remedy="One sum a round is opened."
@@ -306,29 +334,31 @@ class HolderRun:
             before = state_from_bytes(blobs.get("model", b""), self._terms) if missed else self._state
             if not missed and known.model_round != opening.round - 1:
                 raise TrainingError(f"the sum of round {opening.round} for the model of round {known.model_round}")
-            self._decrypt(opening, frame, before)
+            levels = self._key.decrypted_sum(subject, frame, opening.confirmations)
+            self._move_on(opening, subject, levels.view(np.uint8), before=before)
         opened = self._memory.facts.opened_sum
         assert opened is not None  # now or before
-        return opened.reply, {"sum": self._memory.blob("sum") or b""} if opening.reveal else {}
+        plain_sum = self._memory.blob("sum")
+        assert plain_sum is not None  # it is kept with what was said of it
+        return opened.reply, {"sum": plain_sum} if opening.reveal else {}
 
-    def _decrypt(self, opening: Opening, frame: bytes, before: ServerState) -> None:
-        slot = slot_of(self._terms, "training", opening.round)
-        levels = self._key.decrypted_sum(slot, opening.contributors, frame)
+    def _move_on(self, opening: Opening, subject: ToOpen, plain_sum: Bytes, *, before: ServerState) -> None:
+        """Take the opened sum into the model, and remember both."""
+        scratch = self._workplace.scratch
         self._before = before.model
-        self._state = apply_sum(before, levels, opening.contributors, self._terms)
-        plain_sum = sum_bytes(levels)
+        self._state = apply_sum(before, plain_sum.view("<u8"), opening.contributors, self._terms, scratch=scratch)
         facts: dict[str, Any] = {
             "round": opening.round,
-            "sum_sha256": sha256_hex(plain_sum),
-            "model_sha256": sha256_hex(model_bytes(self._state.model)),
+            "sum_sha256": sha256_of(plain_sum),
+            "model_sha256": model_sha256(self._state.model),
         }
         reply = OpenReply(**facts, signature=self._sign("opened", facts))
-        model = {"model": state_bytes(self._state)} if self._memory.lasts else {}
+        model: dict[str, Blob] = {"model": state_bytes(self._state, scratch=scratch)} if self._memory.lasts else {}
         if self._memory.lasts and self._terms.validated_by_holders:
-            model |= {"before": model_bytes(self._before)}
+            model["before"] = model_bytes(self._before)
         self._memory.stage(
             {"sum": plain_sum, **model},
             **self._memory.facts.releases_but_gradients,
             model_round=opening.round,
-            opened_sum=OpenedSum(frame_sha256=sha256_hex(frame), reply=reply),
+            opened_sum=OpenedSum(frame_sha256=subject.sha256, reply=reply),
         )

@@ -106,6 +106,7 @@ class RunFacts:
         barred: What was begun and is never made: by a memory that was lost it may have been made already.
         released: What was made of these, by purpose to signature. Blobs: ``release.PURPOSE``.
         opened: Releases that it opened, by purpose, and ``contributions``.
+        confirmed: By place what it signed to be the only thing opened there, by hash.
         is_over: Whether the coordinator said so.
 
     Blob ``held_out``: which records it holds out, a byte each, secret.
@@ -121,6 +122,7 @@ class RunFacts:
     barred: tuple[str, ...] = ()
     released: dict[str, str] = field(default_factory=dict)
     opened: dict[str, OpenedOnce] = field(default_factory=dict)
+    confirmed: dict[str, str] = field(default_factory=dict)
     is_over: bool = False
 
     @property
@@ -279,7 +281,7 @@ class HolderMemory:
     def runs(self) -> Iterator[tuple[bytes, str]]:
         """The runs to be taken up again: the signed agreement and the id of each."""
         for agreement_sha256, run_id in self._kept.facts.runs.items():
-            yield self._kept.blob(agreement_sha256) or b"", run_id
+            yield bytes(self._kept.blob(agreement_sha256) or b""), run_id
 
     def add_run(self, binding: Binding, agreement: bytes) -> None:
         """Remember that a run was joined, the only one under its agreement."""

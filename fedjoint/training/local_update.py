@@ -11,7 +11,7 @@ import torch
 
 from fedjoint.agreement.terms import CONTRIBUTION_NOISES, PrivacyTerms, Terms
 from fedjoint.data.records import Examples
-from fedjoint.encryption.fixed_point import clip_to_bound, quantise
+from fedjoint.encryption.fixed_point import Source, Steps, Update, levels_of
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.encryption.words import Words
 from fedjoint.models.modules import make_module
@@ -98,8 +98,8 @@ class LocalTrainer:
     examples: Examples
     noise: NoiseSource
 
-    def levels(self, model: Model, round_number: int) -> Words:
-        """What this holder encrypts in one round, in levels of the agreed fixed point, uint64 [num_coordinates].
+    def source(self, model: Model, round_number: int) -> Source:
+        """What this holder encrypts in one round, [num_coordinates].
 
         In mode ``joint`` a noisy share, integers from the start; else the weighted update, rounded without bias.
 
@@ -110,16 +110,24 @@ class LocalTrainer:
         parameters = agreed_parameters(self.terms)
         if self.terms.privacy.mode == "joint":
             # the bound leaves room for the noise: what is cut off is paid for out of delta
-            share: npt.NDArray[np.int64] = _filled_up(
-                self._share(model), parameters.num_parameters, noises=CONTRIBUTION_NOISES
-            )
-            steps = np.clip(share, -parameters.offset, parameters.offset)
-            levels: Words = (steps + parameters.offset).astype(np.uint64)
-            return levels
-        weighted = self.update(model, round_number).astype(np.float64) * self.terms.weight(self.holder_id)
-        weighted = _filled_up(weighted, parameters.num_parameters)
-        rounding = np.random.default_rng([self.terms.training.seed, self._place, round_number, 1])
-        return quantise(clip_to_bound(weighted, parameters.bound), parameters, rounding=rounding)
+            share = _filled_up(self._share(model), parameters.num_parameters, noises=CONTRIBUTION_NOISES)
+            return Steps(values=share, parameters=parameters)
+        return Update(
+            values=_filled_up(self.update(model, round_number), parameters.num_parameters),
+            parameters=parameters,
+            rounding=np.random.default_rng([self.terms.training.seed, self._place, round_number, 1]),
+            weight=self.terms.weight(self.holder_id),
+            clip=True,
+        )
+
+    def levels(self, model: Model, round_number: int) -> Words:
+        """All of :meth:`source` at once, in levels of the agreed fixed point, uint64 [num_coordinates].
+
+        Raises:
+            PrivacyError: as for :meth:`source`.
+            TrainingError: as for :meth:`source`.
+        """
+        return levels_of(self.source(model, round_number))
 
     @property
     def _batch(self) -> Batch:
@@ -192,5 +200,7 @@ def shortened(update: Model, most: float | None) -> Model:
 
 def _filled_up(vector: npt.NDArray[Any], size: int, *, noises: int = 0) -> npt.NDArray[Any]:
     """The vector with zeros before its last ``noises`` numbers, so many that a ciphertext of the run is full."""
+    if vector.size == size:
+        return vector
     end = vector.size - noises
     return np.concatenate([vector[:end], np.zeros(size - vector.size, dtype=vector.dtype), vector[end:]])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.encryption.opened import MINIMUM_OPENERS, OpenReply
+from fedjoint.encryption.scratch import sha256_of
 from fedjoint.errors import TrainingError
 from fedjoint.training.aggregate import Levels, sum_from_bytes
+from fedjoint.training.plan import Blob
 from fedjoint.training.session import Session
 
 __all__ = ["Openings"]
@@ -27,7 +28,7 @@ class Openings:
     replies: dict[str, OpenReply] = field(default_factory=dict)
     levels: Levels | None = None
 
-    def add(self, holder: str, reply: OpenReply, revealed: bytes | None) -> None:
+    def add(self, holder: str, reply: OpenReply, revealed: Blob | None) -> None:
         """Take one holder's answer.
 
         Raises:
@@ -39,7 +40,7 @@ class Openings:
         if reply.round != self.round:
             raise TrainingError(f"'{holder}' opened the sum of round {reply.round}", expected=f"round {self.round}")
         if revealed is not None:
-            if sha256_hex(revealed) != reply.sum_sha256:
+            if sha256_of(revealed) != reply.sum_sha256:
                 raise TrainingError(f"'{holder}' revealed another sum than it signed for")
             if self.levels is None:
                 self.levels = sum_from_bytes(revealed, self.session.terms)

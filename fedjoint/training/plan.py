@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
-from fedjoint.encryption.opened import OpenReply
+from fedjoint.encryption.opened import OpenReply, ToOpen
+from fedjoint.encryption.scratch import Bytes
 from fedjoint.errors import FedjointError, InvalidValue
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.privacy.validation_plan import gradient_sha256
@@ -21,10 +22,15 @@ __all__ = [
     "MAX_PARTS",
     "REPLIES",
     "TASKS",
+    "Blob",
     "Blobs",
     "Channel",
+    "ConfirmReply",
+    "ConfirmTask",
+    "Confirmations",
     "ContributionsReply",
     "ContributionsTask",
+    "GetTask",
     "JoinReply",
     "Kind",
     "Log",
@@ -35,6 +41,8 @@ __all__ = [
     "OpenTask",
     "Opening",
     "Parcel",
+    "PartReply",
+    "PutTask",
     "Refusal",
     "ReleaseReply",
     "ReleaseTask",
@@ -52,13 +60,28 @@ MAX_PARTS = 4
 #: More numbers than a sum that is opened outside rounds may have.
 _MAX_VALUES = 1 << 20
 _MAX_DIGITS = 20
-Blobs = Mapping[str, bytes]
+#: Bytes of a message, or an array of them that may be mapped from a file.
+Blob: TypeAlias = bytes | Bytes
+Blobs: TypeAlias = Mapping[str, Blob]
+#: Holder to its signature of what is to be opened.
+Confirmations: TypeAlias = dict[str, str]
 #: What a holder releases by a task of its own: once, or of validation gradients once for each round.
 OncePurpose = Literal["statistics", "validation", "metrics"]
 #: Writes an event (type, body) to the run record.
 Log = Callable[[str, Mapping[str, Any]], object]
 Kind = Literal[
-    "join", "make_key", "take_key", "train", "open_sum", "open_contributions", "release", "open_release", "finish"
+    "join",
+    "make_key",
+    "take_key",
+    "train",
+    "confirm",
+    "open_sum",
+    "open_contributions",
+    "release",
+    "open_release",
+    "finish",
+    "put",
+    "get",
 ]
 
 
@@ -99,6 +122,22 @@ class TakeKeyTask(Task):
 
 @strict
 @dataclass(frozen=True, kw_only=True)
+class ConfirmTask(Task):
+    """Sign that this, and nothing else, is to be opened in its place: once for each place in a run."""
+
+    subject: ToOpen
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class ConfirmReply:
+    """A holder's signature of a :class:`~fedjoint.encryption.opened.ToOpen`."""
+
+    signature: str
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
 class Opening:
     """A sum to be decrypted.
 
@@ -106,11 +145,13 @@ class Opening:
         round: The round whose sum it is, from 1.
         contributors: Ids of the holders whose updates are in it, sorted.
         reveal: Whether this holder returns the sum itself; every holder returns its hash.
+        confirmations: Of a quorum of holders.
     """
 
     round: int
     contributors: tuple[str, ...]
     reveal: bool
+    confirmations: Confirmations
 
     def __post_init__(self) -> None:
         if list(self.contributors) != sorted(set(self.contributors)):
@@ -183,9 +224,10 @@ class SampleToOpen:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class ContributionsTask(Task):
-    """Decrypt the masked contributions, once in a run."""
+    """Decrypt the masked contributions, once in a run, with the confirmations of a quorum of holders."""
 
     samples: tuple[SampleToOpen, ...]
+    confirmations: Confirmations
 
     def __post_init__(self) -> None:
         if len(set(self.samples)) != len(self.samples):
@@ -237,12 +279,14 @@ class OpenReleaseTask(Task):
         purpose: Of the release.
         contributors: Ids of the holders whose sums are in it, sorted.
         round: As in :class:`ReleaseTask`.
+        confirmations: Of a quorum of holders.
 
     Blob: ``sum`` (frame).
     """
 
     purpose: OncePurpose
     contributors: tuple[str, ...]
+    confirmations: Confirmations
     round: int = 0
 
     def __post_init__(self) -> None:
@@ -276,6 +320,46 @@ class OpenReleaseReply:
             raise InvalidValue("an opened release that is not a list of whole numbers")
 
 
+@strict
+@dataclass(frozen=True, kw_only=True)
+class PutTask(Task):
+    """Keep a part of a blob for the next task. Blob: ``part``.
+
+    Args:
+        blob: Its name in that task.
+        size: Bytes of the whole blob.
+        start: Where the part begins, from 0.
+    """
+
+    blob: str
+    size: int
+    start: int
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class GetTask(Task):
+    """Give out a part of a blob of the last reply.
+
+    Args:
+        blob: Its name in that reply.
+        start: Where the part begins, from 0.
+        size: Bytes of the part, unless the blob ends before.
+    """
+
+    blob: str
+    start: int
+    size: int
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class PartReply:
+    """Which part was taken, or is given out. Blob, of a part that is given out: ``part``."""
+
+    start: int
+
+
 def _label(purpose: OncePurpose, number: int) -> str:
     return f"{purpose} {number}" if number else purpose
 
@@ -295,10 +379,17 @@ def _is_whole(value: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
-    """A task or a reply on its way."""
+    """A task or a reply on its way.
+
+    Args:
+        body: A record of this module.
+        blobs: By name.
+        left: Names and bytes of blobs that are not here, but travel in parts (:mod:`fedjoint.training.parts`).
+    """
 
     body: Any
     blobs: Blobs = field(default_factory=dict)
+    left: Mapping[str, int] = field(default_factory=dict)
 
 
 @strict
@@ -328,11 +419,14 @@ TASKS: Mapping[Kind, type[Task]] = {
     "make_key": Task,
     "take_key": TakeKeyTask,
     "train": RoundTask,
+    "confirm": ConfirmTask,
     "open_sum": OpenTask,
     "open_contributions": ContributionsTask,
     "release": ReleaseTask,
     "open_release": OpenReleaseTask,
     "finish": Task,
+    "put": PutTask,
+    "get": GetTask,
 }
 
 REPLIES: Mapping[Kind, type[Any]] = {
@@ -340,9 +434,12 @@ REPLIES: Mapping[Kind, type[Any]] = {
     "make_key": KeyReply,
     "take_key": Acknowledgement,
     "train": RoundReply,
+    "confirm": ConfirmReply,
     "open_sum": OpenReply,
     "open_contributions": ContributionsReply,
     "release": ReleaseReply,
     "open_release": OpenReleaseReply,
     "finish": JoinReply,
+    "put": PartReply,
+    "get": PartReply,
 }

@@ -6,26 +6,29 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.slots import slot_of
-from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
-from fedjoint.encryption.frames import pack_frame, parse_frame
-from fedjoint.encryption.opened import MINIMUM_OPENERS
+from fedjoint.encryption.opened import MINIMUM_OPENERS, ToOpen
+from fedjoint.encryption.scratch import sha256_of
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
+from fedjoint.strict import plain
 from fedjoint.training.coordinator_state import CoordinatorMemory, ReleaseFacts
 from fedjoint.training.plan import (
+    Blob,
     Channel,
+    Log,
     OncePurpose,
     OpenReleaseReply,
     OpenReleaseTask,
     Parcel,
     Refusal,
-    ReleaseReply,
     ReleaseTask,
     released_facts,
 )
+from fedjoint.training.quorum import confirm
 from fedjoint.training.session import Session
+from fedjoint.training.summing import SumInProgress
+from fedjoint.training.workplace import Workplace
 
 __all__ = ["OpenedRelease", "ReleaseRound"]
 
@@ -72,6 +75,8 @@ class ReleaseRound:
         coordinator: Signs the sum's frame.
         key_id: Of the run's key.
         memory: Where the sum is kept before anybody is asked to open it, and what it was opened to.
+        log: Writes the run record.
+        workplace: Where large arrays are kept.
     """
 
     session: Session
@@ -79,6 +84,8 @@ class ReleaseRound:
     coordinator: Identity
     key_id: str
     memory: CoordinatorMemory
+    log: Log
+    workplace: Workplace
 
     def run(self, purpose: OncePurpose, *, holders: Sequence[str], number: int = 0) -> OpenedRelease:
         """Have every holder release its noisy sums, and open only their sum.
@@ -93,15 +100,22 @@ class ReleaseRound:
         """
         task = ReleaseTask(**self.session.address, purpose=purpose, round=number)
         facts, frame = self._summed(task, holders)
+        slot = slot_of(self.session.terms, purpose, number)
         if facts.opened is None:
+            subject = ToOpen(slot=slot, contributors=facts.contributors, sha256=sha256_of(frame))
             opening = OpenReleaseTask(
-                **self.session.address, purpose=purpose, contributors=facts.contributors, round=number
+                **self.session.address,
+                purpose=purpose,
+                contributors=facts.contributors,
+                round=number,
+                confirmations=self._confirmations(subject, purpose, holders),
             )
             values, signatures = self._open(opening, frame, holders)
             facts = dataclasses.replace(facts, opened=dict(sorted(signatures.items())))
             self.memory.keep_release(task.label, facts, "\n".join(values).encode())
         else:
-            values = tuple(self.memory.required(f"release.{task.label}").decode().split("\n"))
+            self.log("opening.confirmed", plain(self.memory.facts.confirmed[str(slot)]))
+            values = tuple(bytes(self.memory.required(f"release.{task.label}")).decode().split("\n"))
         assert facts.opened is not None  # now or before
         return OpenedRelease(
             purpose=purpose,
@@ -112,7 +126,13 @@ class ReleaseRound:
             refusals=facts.refusals,
         )
 
-    def _summed(self, task: ReleaseTask, holders: Sequence[str]) -> tuple[ReleaseFacts, bytes]:
+    def _confirmations(self, subject: ToOpen, purpose: OncePurpose, holders: Sequence[str]) -> dict[str, str]:
+        found = confirm(self.channel, self.session, subject, holders=holders, memory=self.memory, log=self.log)
+        if not found.is_quorum:
+            raise TrainingError(f"the {_NAMES[purpose]} were {found.counted}. {found.reasons}")
+        return found.confirmations
+
+    def _summed(self, task: ReleaseTask, holders: Sequence[str]) -> tuple[ReleaseFacts, Blob]:
         """Collect a release, unless it was, and keep its sum before anybody is asked to open it."""
         known = self.memory.facts.releases.get(task.label)
         if known is not None:
@@ -121,8 +141,7 @@ class ReleaseRound:
         total, contributors, refusals = self._collect(task, slot, holders)
         if len(contributors) < self.session.terms.training.minimum_holders:
             raise _too_few(task.purpose, "released by", contributors, refusals)
-        header = self.session.frame("sum", slot, self.key_id)
-        frame = pack_frame(total.total(), header=header, sender=self.coordinator)
+        frame = total.finish()
         codes = {holder: refusal.code for holder, refusal in sorted(refusals.items())}
         facts = ReleaseFacts(contributors=contributors, refusals=codes)
         self.memory.keep_release(task.label, facts, frame)
@@ -130,33 +149,25 @@ class ReleaseRound:
 
     def _collect(
         self, body: ReleaseTask, slot: int, holders: Sequence[str]
-    ) -> tuple[Accumulator, tuple[str, ...], dict[str, Refusal]]:
-        total, taken, refusals = Accumulator(self.session.parameters), list[str](), dict[str, Refusal]()
+    ) -> tuple[SumInProgress, tuple[str, ...], dict[str, Refusal]]:
+        total = SumInProgress(self.session, slot, self.key_id, coordinator=self.coordinator, workplace=self.workplace)
+        taken, refusals = list[str](), dict[str, Refusal]()
         for holder, reply in self.channel.exchange("release", dict.fromkeys(holders, Parcel(body=body))):
             if isinstance(reply, Refusal):
                 refusals[holder] = reply
                 continue
             try:
-                total.add(self._update_of(holder, body.purpose, slot, reply))
+                frame = reply.blobs.get("frame", b"")
+                facts = {"purpose": body.purpose, "frame_sha256": sha256_of(frame)}
+                self.session.check(holder, "release", facts, reply.body.signature)
+                total.add(holder, frame)
                 taken.append(holder)
             except FedjointError as problem:
                 refusals[holder] = Refusal.because(problem)
         return total, tuple(sorted(taken)), refusals
 
-    def _update_of(self, holder: str, purpose: OncePurpose, slot: int, reply: Parcel) -> Ciphertext:
-        body: ReleaseReply = reply.body
-        frame = reply.blobs.get("frame", b"")
-        facts = {"purpose": purpose, "frame_sha256": sha256_hex(frame)}
-        self.session.check(holder, "release", facts, body.signature)
-        return parse_frame(
-            frame,
-            expected=self.session.frame("update", slot, self.key_id),
-            sender=self.session.terms.holder(holder).identity,
-            parameters=self.session.parameters,
-        )
-
     def _open(
-        self, body: OpenReleaseTask, frame: bytes, holders: Sequence[str]
+        self, body: OpenReleaseTask, frame: Blob, holders: Sequence[str]
     ) -> tuple[tuple[str, ...], dict[str, str]]:
         """All holders open it, as all need what it says; at least two must, and nobody may differ."""
         said, signatures, refusals = dict[str, tuple[str, ...]](), dict[str, str](), dict[str, Refusal]()

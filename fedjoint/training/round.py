@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.slots import slot_of
-from fedjoint.encryption.ciphertext import Accumulator, Ciphertext
-from fedjoint.encryption.frames import parse_frame
+from fedjoint.agreement.terms import Terms
+from fedjoint.encryption.ciphertext import Ciphertext
+from fedjoint.encryption.opened import ToOpen
+from fedjoint.encryption.scratch import sha256_of
 from fedjoint.errors import TrainingError
 from fedjoint.privacy.receipts import RoundReceipt, check_releases
 from fedjoint.strict import plain
 from fedjoint.training.aggregate import Levels
-from fedjoint.training.plan import Parcel, Refusal, RoundReply
+from fedjoint.training.plan import Blob, Confirmations, Parcel, Refusal, RoundReply
 from fedjoint.training.session import Session
 
-__all__ = ["PendingRound", "RoundSummary", "checked_update"]
+__all__ = ["PendingRound", "RoundSummary", "checked_frame"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +49,22 @@ class PendingRound:
     """A round whose updates are in, or come in, and whose sum is not yet opened."""
 
     number: int
-    total: Accumulator
     updates: dict[str, Ciphertext] = field(default_factory=dict)
     receipts: dict[str, RoundReceipt] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
-    frame: bytes = b""
+    frame: Blob = b""
+    confirmations: Confirmations = field(default_factory=dict)
 
     @property
     def contributors(self) -> tuple[str, ...]:
         """Whose updates are in it, sorted."""
         return tuple(sorted(self.updates))
+
+    def subject(self, terms: Terms) -> ToOpen:
+        """What holders confirm, once its sum is made."""
+        slot = slot_of(terms, "training", self.number)
+        return ToOpen(slot=slot, contributors=self.contributors, sha256=sha256_of(self.frame))
 
     def summed(self) -> dict[str, Any]:
         """What the record says of it once its sum is made."""
@@ -70,21 +76,18 @@ class PendingRound:
         }
 
 
-def checked_update(
-    session: Session, holder: str, parcel: Parcel, *, number: int, key_id: str, steps: int
-) -> tuple[Ciphertext, int]:
-    """A holder's encrypted update, if its receipt and frame are of this round and it pays for what it says.
+def checked_frame(session: Session, holder: str, parcel: Parcel, *, number: int, steps: int) -> tuple[Blob, int]:
+    """The frame of a holder's update, if its receipt is about it and this round and it pays for what it says.
 
     Args:
         session: The run.
         holder: Who sent it.
         parcel: Its reply.
         number: The round.
-        key_id: Of the run's key.
         steps: Noisy steps that the holder had accounted for before.
 
     Returns:
-        The update, and the noisy steps that it has accounted for now.
+        The frame, and the noisy steps that the holder has accounted for now.
 
     Raises:
         FedjointError: what is wrong with it.
@@ -92,14 +95,7 @@ def checked_update(
     reply: RoundReply = parcel.body
     receipt, frame = reply.receipt, parcel.blobs.get("frame", b"")
     session.check(holder, "receipt", receipt, reply.signature)
-    expected = (session.run_id, holder, number, sha256_hex(frame))
+    expected = (session.run_id, holder, number, sha256_of(frame))
     if (receipt.run_id, receipt.holder, receipt.round, receipt.frame_sha256) != expected:
         raise TrainingError(f"the receipt of '{holder}' is not about the frame it sent in round {number}")
-    after = check_releases(receipt, session.terms, steps_before=steps)
-    update = parse_frame(
-        frame,
-        expected=session.frame("update", slot_of(session.terms, "training", number), key_id),
-        sender=session.terms.holder(holder).identity,
-        parameters=session.parameters,
-    )
-    return update, after
+    return frame, check_releases(receipt, session.terms, steps_before=steps)

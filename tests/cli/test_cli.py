@@ -53,7 +53,7 @@ def test_verify_exits_zero_with_a_line_for_each_check(simulated):
     done = run_fedjoint("verify", str(simulated[0]))
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 13 and all(line.startswith("ok") for line in lines)
+    assert len(lines) == 14 and all(line.startswith("ok") for line in lines)
 
 
 def test_verify_exits_one_and_names_the_place(simulated, tmp_path):

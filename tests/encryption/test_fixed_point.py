@@ -6,26 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fedjoint.encryption.fixed_point import Update, clip_to_bound, dequantise_sum, quantise
+from fedjoint.encryption.fixed_point import Steps, Update, dequantise_sum, levels_of, quantise
 from fedjoint.errors import EncryptionError
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-@given(arrays(np.float64, 7, elements=st.floats(-1e6, 1e6)), st.floats(1e-6, 1e6))
-def test_clipping_keeps_what_is_within_the_bound_and_moves_the_rest_onto_it(values, bound):
-    clipped = clip_to_bound(values, bound)
-    inside = np.abs(values) <= bound
-    assert (clipped[inside] == values[inside]).all()
-    assert (np.abs(clipped[~inside]) == bound).all()
-
-
-@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
-def test_an_infinite_coordinate_is_not_clipped_but_refused_by_index(wrong):
-    with pytest.raises(EncryptionError, match="coordinate 2 of the update is"):
-        clip_to_bound(np.array([0.0, 1.0, wrong, wrong]), 1.0)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1.0000001, -1.0000001])
@@ -83,13 +69,34 @@ def test_the_quantiser_is_unbiased(agree):
         assert abs(error) <= 6 * math.sqrt(max(fraction * (1 - fraction), 1e-12) / 200_000) + 1e-9
 
 
-def test_an_update_that_clips_is_the_clipped_one_quantised(agree):
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+def test_an_update_that_clips_is_the_weighted_and_clipped_one_quantised(agree, weight):
     agreed = agree(num_parameters=1_000, bound=0.5)
     values = rng(1).normal(size=1_000).astype(np.float32)
-    clipping = Update(values=values, parameters=agreed, rounding=rng(2), clip=True)
-    clipping.check()
-    expected = quantise(clip_to_bound(values, 0.5), agreed, rounding=rng(2))
-    assert clipping.levels(slice(0, 1_000)).tolist() == expected.tolist()
+    clipping = Update(values=values, parameters=agreed, rounding=rng(2), weight=weight, clip=True)
+    clipped = np.clip(values.astype(np.float64) * weight, -0.5, 0.5)
+    assert (np.abs(clipped) == 0.5).any()
+    assert levels_of(clipping).tolist() == quantise(clipped, agreed, rounding=rng(2)).tolist()
+
+
+def test_a_weighted_update_is_refused_where_the_product_is_beyond_the_bound(agree):
+    agreed = agree(bound=0.5)
+    Update(values=np.full(10, 2.0), parameters=agreed, rounding=rng(), weight=0.25).check()
+    with pytest.raises(EncryptionError, match="coordinate 0 of the update is beyond the bound"):
+        Update(values=np.full(10, 2.1), parameters=agreed, rounding=rng(), weight=0.25).check()
+
+
+def test_whole_steps_are_levels_and_those_beyond_the_last_are_moved_onto_it(agree):
+    agreed = agree(num_parameters=4)
+    steps = np.array([0, -3, 1 << 40, -(1 << 40)])
+    levels = levels_of(Steps(values=steps, parameters=agreed))
+    assert (levels.astype(np.int64) - agreed.offset).tolist() == [0, -3, agreed.offset, -agreed.offset]
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(9, dtype=np.int64), np.zeros(10), np.zeros((2, 5), dtype=np.int64)])
+def test_steps_of_another_type_or_length_are_refused(agree, wrong):
+    with pytest.raises(EncryptionError, match="expected 10 whole numbers as agreed"):
+        Steps(values=wrong, parameters=agree()).check()
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])

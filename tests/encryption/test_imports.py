@@ -19,12 +19,10 @@ def imports_none_of(modules, forbidden):
 
 
 def test_what_the_coordinator_uses_loads_neither_secret_keys_nor_a_native_library():
-    done = imports_none_of(
-        ["parameters", "binding", "ciphertext", "dot", "frames", "frame_files", "fixed_point"], SECRET
-    )
+    done = imports_none_of(["parameters", "binding", "ciphertext", "dot", "frames", "scratch", "fixed_point"], SECRET)
     assert done.returncode == 0, done.stderr
 
 
 def test_the_seeded_scheme_works_without_tenseal():
-    done = imports_none_of(["scheme", "seeded", "decryption", "ceremony", "key_files", "frame_files"], [])
+    done = imports_none_of(["scheme", "seeded", "decryption", "ceremony", "key_files", "scratch"], [])
     assert done.returncode == 0, done.stderr

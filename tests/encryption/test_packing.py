@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedjoint.encryption.files import new_array_file
-from fedjoint.encryption.packing import blocks, decode, encode, forget, pack_block, unpack_block
+from fedjoint.encryption.packing import blocks, decode, encode, pack_block, unpack_block
 from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, ERROR_BOUND, MODULUS, PAYLOAD_WORDS
 
 KINDS = [(1, 16, 4), (1, 24, 200), (2, 20, 10), (3, 11, 20), (3, 8, 24), (4, 8, 10), (5, 8, 3)]
@@ -47,17 +46,6 @@ def test_blocks_cover_all_words_and_values_once_and_tell_how_far_they_are(agree,
     assert block.polynomials.stop == agreed.num_polynomials
     assert heard[-1] == (300_000, 300_000)
     assert heard == sorted(heard)
-
-
-def test_memory_of_a_mapped_file_is_let_go_and_nothing_is_lost(tmp_path):
-    with new_array_file(tmp_path / "a", dtype="<u8", size=1 << 16) as array:
-        array[:] = 7
-        forget(array, array[5:].view("u1"), np.arange(3), None)
-        assert (array == 7).all()
-    written = np.memmap(tmp_path / "a", dtype="<u8", mode="c")
-    written[0] = 8
-    forget(written)  # private: its pages are kept, or what was written would be lost
-    assert written[0] == 8
 
 
 @kinds()

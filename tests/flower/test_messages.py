@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
+from fedjoint.encryption.opened import ToOpen
 from fedjoint.errors import TrainingError, ValuationError
 from fedjoint.flower import messages
 from fedjoint.flower.messages import BLOBS, MAX_BLOBS, from_record, message_type, to_record
@@ -18,8 +19,11 @@ from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.training.plan import (
     REPLIES,
     TASKS,
+    ConfirmReply,
+    ConfirmTask,
     ContributionsReply,
     ContributionsTask,
+    GetTask,
     JoinReply,
     KeyReply,
     OncePurpose,
@@ -29,6 +33,8 @@ from fedjoint.training.plan import (
     OpenReply,
     OpenTask,
     Parcel,
+    PartReply,
+    PutTask,
     ReleaseReply,
     ReleaseTask,
     RoundReply,
@@ -38,7 +44,7 @@ from fedjoint.training.plan import (
     Task,
 )
 
-BODY = "fedjoint.body"
+BODY, LEFT = "fedjoint.body", "fedjoint.left"
 words = st.text(max_size=8)
 counts = st.integers(-(2**53) + 1, 2**53 - 1)
 address = {"agreement_sha256": words, "run_id": words}
@@ -52,6 +58,7 @@ openings = st.builds(
     round=counts,
     contributors=st.sets(words, max_size=3).map(lambda ids: tuple(sorted(ids))),
     reveal=st.booleans(),
+    confirmations=st.dictionaries(words, words, max_size=3),
 )
 offers = st.builds(KeyOffer, binding=bindings, key_id=words, maker=words, recipient=words, box=words, signature=words)
 acknowledgements = st.builds(Acknowledgement, binding=bindings, key_id=words, holder=words, tag=words, signature=words)
@@ -71,6 +78,7 @@ receipts = st.builds(
     epsilon=st.none() | st.floats(0, 1e6),
 )
 purposes = st.sampled_from(get_args(OncePurpose))
+signed = st.dictionaries(words, words, max_size=3)
 contributors = st.lists(words, max_size=3, unique=True).map(lambda names: tuple(sorted(names)))
 samples = st.lists(st.builds(SampleToOpen, holder=words, part=st.integers(0, 3)), max_size=3, unique=True).map(tuple)
 BODIES = {
@@ -78,9 +86,20 @@ BODIES = {
     TakeKeyTask: st.builds(TakeKeyTask, **address, offer=offers),
     RoundTask: st.builds(RoundTask, **address, round=counts, opening=st.none() | openings, catch_up=st.booleans()),
     OpenTask: st.builds(OpenTask, **address, opening=openings, catch_up=st.booleans()),
-    ContributionsTask: st.builds(ContributionsTask, **address, samples=samples),
+    ContributionsTask: st.builds(ContributionsTask, **address, samples=samples, confirmations=signed),
     ReleaseTask: st.builds(ReleaseTask, **address, purpose=purposes),
-    OpenReleaseTask: st.builds(OpenReleaseTask, **address, purpose=purposes, contributors=contributors),
+    OpenReleaseTask: st.builds(
+        OpenReleaseTask, **address, purpose=purposes, contributors=contributors, confirmations=signed
+    ),
+    ConfirmTask: st.builds(
+        ConfirmTask,
+        **address,
+        subject=st.builds(ToOpen, slot=st.integers(0, 1 << 20), contributors=contributors, sha256=words),
+    ),
+    ConfirmReply: st.builds(ConfirmReply, signature=words),
+    PutTask: st.builds(PutTask, **address, blob=words, size=counts, start=counts),
+    GetTask: st.builds(GetTask, **address, blob=words, start=counts, size=counts),
+    PartReply: st.builds(PartReply, start=counts),
     ReleaseReply: st.builds(ReleaseReply, signature=words),
     OpenReleaseReply: st.builds(
         OpenReleaseReply, values=st.lists(st.integers().map(str), max_size=3).map(tuple), signature=words
@@ -93,6 +112,7 @@ BODIES = {
     ContributionsReply: st.builds(ContributionsReply, values=st.lists(words, max_size=3).map(tuple), signature=words),
 }
 blobs = st.dictionaries(st.text(min_size=1, max_size=8), st.binary(max_size=40), max_size=3)
+left = st.dictionaries(st.text(min_size=1, max_size=8), st.integers(1, 1 << 40), max_size=3)
 
 
 def record(body=b'{"agreement_sha256":"a","run_id":"b"}', arrays=None, **records):
@@ -110,10 +130,12 @@ def test_every_body_that_travels_has_a_round_trip_here():
     assert set(BODIES) == set(TASKS.values()) | set(REPLIES.values())
 
 
-@given(st.sampled_from(sorted(BODIES, key=str)).flatmap(lambda kind: st.tuples(st.just(kind), BODIES[kind])), blobs)
-def test_a_parcel_survives_its_record(body, named):
+@given(
+    st.sampled_from(sorted(BODIES, key=str)).flatmap(lambda kind: st.tuples(st.just(kind), BODIES[kind])), blobs, left
+)
+def test_a_parcel_survives_its_record(body, named, elsewhere):
     kind, sent = body
-    parcel = Parcel(body=sent, blobs=named)
+    parcel = Parcel(body=sent, blobs=named, left=elsewhere)
     got = from_record(to_record(parcel), kind)
     assert got == parcel and type(got.body) is kind
 
@@ -161,6 +183,11 @@ MALFORMED = {
     "an array of another dtype": record(arrays={"sum": array(dtype="float32")}),
     "an array that says it is longer": record(arrays={"sum": array(shape=(4,))}),
     "an array of two dimensions": record(arrays={"sum": array(shape=(3, 1))}),
+    "blobs left of no length": record(**{LEFT: ConfigRecord({"sum": 0})}),
+    "blobs left of a length in words": record(**{LEFT: ConfigRecord({"sum": "many"})}),
+    "blobs left, but none": record(**{LEFT: ConfigRecord({})}),
+    "blobs left, in another record": record(**{LEFT: MetricRecord({"sum": 8})}),
+    "too many blobs left": record(**{LEFT: ConfigRecord({str(n): 1 for n in range(MAX_BLOBS + 1)})}),
     "too many blobs": record(arrays={str(number): array() for number in range(MAX_BLOBS + 1)}),
 }
 

@@ -1,13 +1,18 @@
 import json
 import random
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from fedjoint.agreement.canonical import canonical_bytes
+from fedjoint.agreement.signing import read_agreement
 from fedjoint.errors import RecordError
+from fedjoint.record.log import read_record
 from fedjoint.runs.folder import AGREEMENT, LEDGER, MODEL, RECORD, REPORT, REPORT_PAGE, STATEMENTS
+from fedjoint.runs.recompute import check_confirmations
+from fedjoint.runs.recorded import read_recorded_run
 from fedjoint.runs.verify import Check, verify_run
 
 FILES = (AGREEMENT, RECORD, MODEL, REPORT, REPORT_PAGE, LEDGER, f"{STATEMENTS}/holder-1.json")
@@ -25,7 +30,7 @@ def any_file(folder: Path, name: str) -> Path:
 
 def test_an_untouched_folder_passes_every_check(copied_run):
     checks = list(verify_run(copied_run))
-    assert [check.outcome for check in checks] == ["passed"] * 13
+    assert [check.outcome for check in checks] == ["passed"] * 14
     assert {check.name for check in checks} >= {
         "record",
         "files",
@@ -116,3 +121,42 @@ def test_every_statement_tells_how_far_its_contribution_could_be_off(small_run):
         assert sorted([holder.id, *error["paid_alike_with"]]) == list(group)
     by_size = {holder.id: Fraction(holder.share_exact) / holder.num_examples for holder in report.holders}
     assert all(len({by_size[holder] for holder in group}) == 1 for group in report.contributions.paid_alike)
+
+
+def recorded(folder):
+    agreement = read_agreement((folder / "agreement.json").read_bytes())
+    holders = {holder.identity.id: holder.identity for holder in agreement.terms.holders}
+    record = read_record(folder / RECORD, agreement.sha256, agreement.terms.coordinator, witnesses=holders)
+    return agreement, read_recorded_run(record.events, agreement)
+
+
+def without_quorum(confirmed):
+    few = dict(list(confirmed.confirmations.items())[:1])
+    return replace(confirmed, confirmations=few)
+
+
+def of_another_sum(confirmed):
+    return replace(confirmed, subject=replace(confirmed.subject, sha256="ab" * 32))
+
+
+def of_fewer_holders(confirmed):
+    return replace(confirmed, subject=replace(confirmed.subject, contributors=confirmed.subject.contributors[1:]))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without_quorum, "was confirmed by 1 holders; expected at least 3"),
+        (of_another_sum, "confirmation of place 1 by"),
+        (of_fewer_holders, "in place 1 is not what holders confirmed"),
+        (None, "in place 1 is not what holders confirmed"),
+    ],
+)
+def test_a_sum_opened_without_a_quorum_that_confirmed_it_fails(small_run, change, words):
+    agreement, run = recorded(small_run.folder)
+    assert "each confirmed as the only one by a quorum of 3 holders" in check_confirmations(run, agreement)
+    confirmed = {slot: one for slot, one in run.confirmed.items() if slot != 1}
+    if change is not None:
+        confirmed[1] = change(run.confirmed[1])
+    with pytest.raises(RecordError, match=words):
+        check_confirmations(replace(run, confirmed=confirmed), agreement)

@@ -5,11 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedjoint.errors import TrainingError
+from fedjoint.agreement.canonical import sha256_hex
+from fedjoint.encryption import scratch
+from fedjoint.encryption.scratch import Scratch
+from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.training.aggregate import (
     ServerState,
     apply_sum,
     model_bytes,
+    model_sha256,
     state_bytes,
     state_from_bytes,
     sum_bytes,
@@ -44,7 +48,7 @@ def test_the_next_model_is_the_same_to_the_bit_in_whatever_order_updates_arrived
     start = ServerState(model=np.array(model, dtype=np.float32))
     contributors = ("ahus", "bern", "cork")[: len(updates)]
     results = {
-        state_bytes(apply_sum(start, np.array(order, dtype=np.uint64).sum(axis=0), contributors, TERMS))
+        state_bytes(apply_sum(start, np.array(order, dtype=np.uint64).sum(axis=0), contributors, TERMS)).tobytes()
         for order in itertools.permutations(updates)
     }
     assert len(results) == 1
@@ -75,7 +79,26 @@ def test_a_model_survives_its_bytes_with_what_the_optimiser_remembers(model, opt
     again = state_from_bytes(state_bytes(state), terms)
     assert again.model.tobytes() == state.model.tobytes()
     assert [moment.tobytes() for moment in again.moments] == [moment.tobytes() for moment in state.moments]
-    assert state_bytes(start)[: 4 * NUM_PARAMETERS] == model_bytes(start.model)
+    assert state_bytes(start)[: 4 * NUM_PARAMETERS].tobytes() == model_bytes(start.model)
+
+
+@pytest.mark.parametrize("optimizer", sorted(AGREED))
+def test_a_state_kept_in_files_and_worked_on_in_pieces_is_the_same_to_the_bit(optimizer, tmp_path, monkeypatch):
+    terms, rng = AGREED[optimizer], np.random.default_rng(0)
+    start = start_state(rng.normal(size=NUM_PARAMETERS).astype(np.float32), terms.training)
+    levels = rng.integers(0, 1000, NUM_PARAMETERS, dtype=np.uint64)
+    expected = apply_sum(start, levels, ("ahus", "cork"), terms)
+    monkeypatch.setattr(scratch, "_PIECE", 3)
+    mapped = Scratch(folder=tmp_path, small_bytes=0)
+    got = apply_sum(start, levels, ("ahus", "cork"), terms, scratch=mapped)
+    assert state_bytes(got, scratch=mapped).tobytes() == state_bytes(expected).tobytes()
+    assert model_sha256(got.model) == sha256_hex(model_bytes(expected.model))
+
+
+def test_a_sum_of_another_length_moves_no_model():
+    start = start_state(np.zeros(NUM_PARAMETERS, np.float32), TERMS.training)
+    with pytest.raises(EncryptionError, match=f"a sum of 3 numbers; expected {NUM_PARAMETERS}"):
+        apply_sum(start, np.zeros(3, dtype=np.uint64), ("ahus",), TERMS)
 
 
 @given(levels)

@@ -219,6 +219,6 @@ def test_where_none_are_measured_nothing_but_sums_is_opened_and_values_share_wor
 def test_a_holder_opens_no_contribution_where_none_are_measured():
     parties = make_consortium(valuation={"method": "none"})
     complete(parties)
-    task = Parcel(body=ContributionsTask(**parties.session.address, samples=()))
+    task = Parcel(body=ContributionsTask(**parties.session.address, samples=(), confirmations={}))
     with pytest.raises(EncryptionError, match="no contributions measured"):
         parties.holders["ahus"].answer("open_contributions", task)

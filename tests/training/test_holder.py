@@ -150,7 +150,9 @@ def test_a_new_agreement_of_the_same_parties_is_a_run_of_its_own(parties):
     join(parties, again, agreement_sha256=again.sha256, run_id="ab" * 16)
 
 
-@pytest.mark.parametrize("kind", ["make_key", "train", "open_sum", "open_contributions", "finish"])
+@pytest.mark.parametrize(
+    "kind", ["make_key", "train", "confirm", "open_sum", "open_contributions", "put", "get", "finish"]
+)
 def test_nothing_is_done_in_a_run_that_was_not_joined(parties, kind):
     for address in ({}, {"run_id": "ab" * 16}, {"agreement_sha256": "ab" * 32}):
         with pytest.raises(AgreementError, match="has not joined this run under this agreement"):
@@ -161,12 +163,15 @@ def test_nothing_is_done_in_a_run_that_was_not_joined(parties, kind):
 
 def test_a_task_of_another_type_is_refused(parties):
     join(parties)
-    opening = Opening(round=1, contributors=("ahus", "bern"), reveal=True)
+    opening = Opening(round=1, contributors=("ahus", "bern"), reveal=True, confirmations={})
     wrong = {
         "train": OpenTask(**parties.session.address, opening=opening),
         "open_sum": RoundTask(**parties.session.address, round=1),
         "open_contributions": parties.task(),
         "take_key": parties.task(),
+        "confirm": parties.task(),
+        "put": parties.task(),
+        "get": parties.task(),
     }
     for kind, body in wrong.items():
         with pytest.raises(TrainingError, match="a task of type"):

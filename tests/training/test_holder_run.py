@@ -6,19 +6,23 @@ import numpy as np
 import pytest
 
 from fedjoint.encryption.frames import pack_frame, parse_frame
+from fedjoint.encryption.opened import ToOpen
+from fedjoint.encryption.scratch import sha256_of
 from fedjoint.errors import (
     BudgetExhausted,
     EncryptionError,
     FrameRefused,
     IdentityError,
     InvalidValue,
+    QuorumMissing,
     TrainingError,
 )
 from fedjoint.identity.keys import Identity
 from fedjoint.training.aggregate import state_bytes
+from fedjoint.training.confirming import samples_to_open
 from fedjoint.training.plan import ContributionsTask, Opening, OpenTask, Parcel, RoundTask, SampleToOpen, TakeKeyTask
 from fedjoint.valuation.encrypted import EncryptedContributions
-from tests.fakes import LOCAL_PRIVACY, DirectChannel, begin, flip_bit, make_consortium, sum_frame
+from tests.fakes import LOCAL_PRIVACY, DirectChannel, begin, confirmations, flip_bit, make_consortium, sum_frame
 
 ALL = ("ahus", "bern", "cork")
 
@@ -47,8 +51,13 @@ class Bench:
         replies = {holder: self.replies[round][holder] for holder in holders}
         return sum_frame(self.parties, replies, key_id=self.key_id, round_number=round, says=says)
 
+    def opening(self, frame, contributors=ALL, round=1, *, reveal=False, by=ALL):
+        subject = ToOpen(slot=round, contributors=contributors, sha256=sha256_of(frame))
+        signed = confirmations(self.parties, subject, by)
+        return Opening(round=round, contributors=contributors, reveal=reveal, confirmations=signed)
+
     def open(self, frame, contributors=ALL, round=1, holder="ahus", model=None, reveal=True):
-        opening = Opening(round=round, contributors=contributors, reveal=reveal)
+        opening = self.opening(frame, contributors, round, reveal=reveal)
         task = OpenTask(**self.address, opening=opening, catch_up=model is not None)
         blobs = {"sum": frame} | ({} if model is None else {"model": model})
         return self.parties.holders[holder].answer("open_sum", Parcel(body=task, blobs=blobs))
@@ -65,7 +74,11 @@ class Bench:
             for n, item in enumerate(masked)
         ]
         blobs = {sample.blob: frame for sample, frame in zip(samples, frames, strict=True)}
-        return Parcel(body=ContributionsTask(**self.address, samples=samples), blobs=blobs)
+        return self.samples_task(samples, blobs)
+
+    def samples_task(self, samples, blobs):
+        signed = confirmations(self.parties, samples_to_open(self.parties.terms, samples, blobs))
+        return Parcel(body=ContributionsTask(**self.address, samples=samples, confirmations=signed), blobs=blobs)
 
     def updates(self, holders):
         session = self.parties.session
@@ -187,7 +200,7 @@ def test_a_round_without_the_sum_of_the_one_before_is_refused(trained):
 
 
 def test_the_sum_of_another_round_than_the_one_before_does_not_do(trained):
-    opening = Opening(round=1, contributors=ALL, reveal=False)
+    opening = trained.opening(trained.sum())
     with pytest.raises(TrainingError, match="round 3 and the model is of round 1"):
         trained.train(round=3, sum=trained.sum(), opening=opening)
 
@@ -195,14 +208,14 @@ def test_the_sum_of_another_round_than_the_one_before_does_not_do(trained):
 def test_a_refused_round_may_still_be_trained_when_the_task_is_right(trained):
     with pytest.raises(TrainingError):
         trained.train(round=2)
-    opening = Opening(round=1, contributors=ALL, reveal=False)
+    opening = trained.opening(trained.sum())
     assert trained.train(round=2, sum=trained.sum(), opening=opening).body.receipt.round == 2
 
 
 def test_the_budget_ends_the_holders_part_and_charges_nothing_for_the_refused_round():
     bench = Bench(privacy=replace(LOCAL_PRIVACY, epsilon=1.4))
     bench.train_all()
-    opening = Opening(round=1, contributors=ALL, reveal=False)
+    opening = bench.opening(bench.sum())
     for _ in range(2):
         with pytest.raises(
             BudgetExhausted, match=r"epsilon 1\.352 of 1\.4 is spent after 1 steps.*would bring it to 2"
@@ -214,7 +227,7 @@ def test_the_budget_ends_the_holders_part_and_charges_nothing_for_the_refused_ro
 def test_a_receipt_states_all_that_was_released_so_far_and_its_cost():
     bench = Bench(privacy=LOCAL_PRIVACY, local_steps=2)
     bench.train_all()
-    opening = Opening(round=1, contributors=ALL, reveal=False)
+    opening = bench.opening(bench.sum())
     receipt = bench.train(round=2, sum=bench.sum(), opening=opening).body.receipt
     assert [one.event.count for one in receipt.releases] == [4]
     first = bench.replies[1]["ahus"].body.receipt
@@ -302,7 +315,7 @@ def test_a_refused_sum_leaves_the_holder_ready_for_the_right_one(trained):
 
 
 def test_a_sum_for_a_model_that_the_holder_does_not_have_is_refused(trained):
-    opening = Opening(round=1, contributors=ALL, reveal=False)
+    opening = trained.opening(trained.sum())
     for holder in ("bern", "cork"):
         trained.replies.setdefault(2, {})[holder] = trained.train(holder, 2, trained.sum(), opening=opening)
     with pytest.raises(TrainingError, match="the sum of round 2 for the model of round 0"):
@@ -311,11 +324,11 @@ def test_a_sum_for_a_model_that_the_holder_does_not_have_is_refused(trained):
 
 def missed(trained):
     """Bern and cork train round 2; ahus missed it. Returns their sum, and the model after round 1."""
-    opening = Opening(round=1, contributors=ALL, reveal=False)
+    opening = trained.opening(trained.sum())
     for holder in ("bern", "cork"):
         trained.replies.setdefault(2, {})[holder] = trained.train(holder, 2, trained.sum(), opening=opening)
     state = trained.parties.holders["bern"]._runs[trained.parties.agreement.sha256]._state
-    return trained.sum(("bern", "cork"), 2), state_bytes(state)
+    return trained.sum(("bern", "cork"), 2), state_bytes(state).tobytes()
 
 
 def test_a_holder_that_missed_a_round_catches_up(trained):
@@ -359,9 +372,9 @@ def test_contributions_are_opened_alike_and_once(trained):
 
 def test_a_contribution_of_a_stranger_is_not_opened(trained):
     task = trained.samples(("ahus",))
-    body = replace(task.body, samples=(SampleToOpen(holder="delft", part=0),))
+    stranger = trained.samples_task((SampleToOpen(holder="delft", part=0),), {"delft.0": task.blobs["ahus.0"]})
     with pytest.raises(EncryptionError, match="no holder of this agreement"):
-        trained.open_contributions(Parcel(body=body, blobs={"delft.0": task.blobs["ahus.0"]}))
+        trained.open_contributions(stranger)
 
 
 def test_a_missing_altered_or_misplaced_sample_is_refused_and_may_be_sent_again(trained):
@@ -370,22 +383,25 @@ def test_a_missing_altered_or_misplaced_sample_is_refused_and_may_be_sent_again(
     altered = {**task.blobs, "cork.0": flip_bit(task.blobs["cork.0"], 500)}
     for blobs in ({}, swapped, altered):
         with pytest.raises(FrameRefused):
+            trained.open_contributions(trained.samples_task(task.body.samples, blobs))
+        with pytest.raises(QuorumMissing):
             trained.open_contributions(Parcel(body=task.body, blobs=blobs))
     assert len(trained.open_contributions(task).body.values) == 3
 
 
 def test_an_update_is_not_opened_as_a_contribution(trained):
     task = trained.samples(("ahus",))
+    update = {"ahus.0": trained.replies[1]["bern"].blobs["frame"]}
     with pytest.raises(FrameRefused):
-        trained.open_contributions(Parcel(body=task.body, blobs={"ahus.0": trained.replies[1]["bern"].blobs["frame"]}))
+        trained.open_contributions(trained.samples_task(task.body.samples, update))
 
 
 def test_without_a_key_nothing_is_opened():
     parties = joined(make_consortium())
-    task = ContributionsTask(**parties.session.address, samples=())
+    task = ContributionsTask(**parties.session.address, samples=(), confirmations={})
     with pytest.raises(EncryptionError, match="no key of this run yet"):
         parties.holders["ahus"].answer("open_contributions", Parcel(body=task))
-    opening = Opening(round=1, contributors=ALL, reveal=True)
+    opening = Opening(round=1, contributors=ALL, reveal=True, confirmations={})
     with pytest.raises(EncryptionError, match="no key of this run yet"):
         parties.holders["ahus"].answer(
             "open_sum", Parcel(body=OpenTask(**parties.session.address, opening=opening), blobs={"sum": b"x"})

@@ -127,7 +127,7 @@ def test_each_is_released_once_in_its_time_and_opened_once(monkeypatch):
     open_once(parties, run, "statistics")
     with pytest.raises(TrainingError, match="statistics are not released now"):
         release("statistics")
-    task = OpenReleaseTask(**address, purpose="statistics", contributors=("ahus", "bern"))
+    task = OpenReleaseTask(**address, purpose="statistics", contributors=("ahus", "bern"), confirmations={})
     with pytest.raises(EncryptionError, match="opened before"):
         ahus.answer("open_release", Parcel(body=task, blobs={"sum": b""}))
 
@@ -136,7 +136,9 @@ def test_a_sum_of_too_few_or_of_strangers_is_not_opened(monkeypatch):
     parties = consortium(monkeypatch=monkeypatch)
     prepared(parties)
     for contributors in (("ahus",), ("ahus", "zug")):
-        task = OpenReleaseTask(**parties.session.address, purpose="statistics", contributors=contributors)
+        task = OpenReleaseTask(
+            **parties.session.address, purpose="statistics", contributors=contributors, confirmations={}
+        )
         with pytest.raises(EncryptionError, match="a sum of"):
             parties.holders["ahus"].answer("open_release", Parcel(body=task, blobs={"sum": b""}))
 

@@ -13,7 +13,7 @@ def test_every_task_has_its_reply():
 @pytest.mark.parametrize("contributors", [("bern", "ahus"), ("ahus", "ahus")])
 def test_contributors_are_sorted_and_distinct(contributors):
     with pytest.raises(InvalidValue, match="not sorted and distinct"):
-        Opening(round=1, contributors=contributors, reveal=True)
+        Opening(round=1, contributors=contributors, reveal=True, confirmations={})
 
 
 @pytest.mark.parametrize("part", [-1, MAX_PARTS])
@@ -25,7 +25,7 @@ def test_more_numbers_of_a_holder_than_the_limit_cannot_be_asked_for(part):
 def test_the_same_number_cannot_be_asked_for_twice():
     sample = SampleToOpen(holder="ahus", part=0)
     with pytest.raises(InvalidValue, match="opened twice"):
-        ContributionsTask(**ADDRESS, samples=(sample, sample))
+        ContributionsTask(**ADDRESS, samples=(sample, sample), confirmations={})
 
 
 def test_a_sample_is_found_under_holder_and_part():

@@ -114,6 +114,7 @@ def test_neither_updates_nor_records_nor_keys_cross_the_wire_in_either_direction
         "query.make_key",
         "query.take_key",
         "train",
+        "query.confirm",
         "query.open_sum",
         "query.open_contributions",
     }

@@ -1,0 +1,74 @@
+"""A run of a model that is large for its memory: real holders and coordinator, and what numpy allocates meanwhile."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fedjoint.agreement.terms import EncryptionTerms
+from fedjoint.encryption import scratch
+from fedjoint.encryption.fixed_point import Update
+from fedjoint.training import holder_run
+from fedjoint.training.workplace import Workplace
+from tests.fakes import DirectChannel, make_consortium, train
+
+HIDDEN = 1_000  # a million parameters: frames of 8 MB, sums of 8 MB, models of 4 MB
+SMALL = 1 << 18
+
+
+class MadeUp:
+    """In the place of a holder's training."""
+
+    def __init__(self, *, terms, holder_id, **_):
+        self._terms, self._weight = terms, terms.weight(holder_id)
+
+    def source(self, model, round_number):
+        rounding = np.random.default_rng(round_number)
+        return Update(values=self.values, parameters=self.parameters, rounding=rounding, weight=self._weight, clip=True)
+
+
+class Unmeasured:
+    def loss(self, model):
+        return 0.0
+
+    def metrics(self, model):
+        return {}
+
+
+@pytest.mark.parametrize("scheme", ["seeded", "seal"])
+def test_what_is_in_memory_does_not_grow_with_frames_sums_and_models(scheme, monkeypatch, tmp_path):
+    monkeypatch.setattr(holder_run, "LocalTrainer", MadeUp)
+    monkeypatch.setattr(scratch, "_PIECE", 1 << 14)
+    workplace = Workplace(folder=tmp_path, small_bytes=SMALL)
+    parties = make_consortium(
+        workplace=workplace,
+        rounds=2,
+        hidden=(HIDDEN, HIDDEN),
+        valuation={"method": "none"},
+        encryption=EncryptionTerms(scheme=scheme, bound=8.0, value_bits=20),
+    )
+    for holder in parties.holders.values():
+        holder._observer = None
+    MadeUp.parameters = parties.session.parameters
+    MadeUp.values = np.random.default_rng(0).normal(size=parties.terms.num_parameters).astype(np.float32)
+    object.__setattr__(parties, "reference", Unmeasured())
+    peaks = []
+
+    class Watched(DirectChannel):
+        """Begins to count once the key is shared: models and updates are there."""
+
+        def exchange(self, kind, tasks):
+            if kind == "train" and not peaks:
+                tracemalloc.start()
+                peaks.append(tracemalloc.get_traced_memory()[0])
+            return super().exchange(kind, tasks)
+
+    try:
+        run = train(parties, Watched(holders=parties.holders), workplace=workplace)
+        peak = tracemalloc.get_traced_memory()[1] - peaks[0]
+    finally:
+        tracemalloc.stop()
+    assert len(run.rounds) == 2
+    # one frame alone has 8 MB (16 MB with both polynomials), and three of them and their sum are there at a time
+    assert peak < 12e6
+    assert list(tmp_path.iterdir()) == []
