@@ -40,8 +40,10 @@ from fedjoint.strict import build
 from fedjoint.training.coordinator import Coordinator
 from fedjoint.training.holder import Holder
 from fedjoint.training.local_update import agreed_module
+from fedjoint.training.parts import PartedChannel
 from fedjoint.training.plan import Kind, Parcel, Refusal
 from fedjoint.training.session import Session
+from fedjoint.training.workplace import Workplace
 
 ROUNDS = 24
 #: Seconds that holders have for a task: longer than a killed one takes to come back.
@@ -131,11 +133,12 @@ def undisturbed_model(federation: Federation, agreement: SignedAgreement, member
         holders[party] = Holder(home.load_identity(), examples, load_policy(home.policy), size=size)
         holders[party].sign(terms)
     opened: list[str] = []
+    session = Session(agreement=agreement, run_id="0" * 32)
     coordinator = Coordinator(
         federation.home.load_identity(),
-        Session(agreement=agreement, run_id="0" * 32),
+        session,
         start=parameters_to_vector(agreed_module(terms)),
-        channel=Undisturbed(holders, membership),
+        channel=PartedChannel(Undisturbed(holders, membership), session, Workplace()),
         reference=ReferenceSet.of(read_reference(reference_path(federation.home, agreement.sha256), terms), terms),
         log=lambda kind, body: opened.append(str(body["model_sha256"])) if kind == "round.opened" else None,
     )

@@ -20,6 +20,8 @@ CODES = {
     "BudgetExhausted": "privacy.budget_exhausted",
     "EncryptionError": "encryption.refused",
     "FrameRefused": "encryption.frame_refused",
+    "Equivocation": "encryption.equivocation",
+    "QuorumMissing": "encryption.quorum_missing",
     "TrainingError": "training.stopped",
     "TransportError": "transport.refused",
     "ValuationError": "valuation.refused",
