@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from fedjoint.privacy.audit_bound import epsilon_lower_bound, p_value
 from fedjoint.privacy.audit_inversion import invert
 from fedjoint.privacy.audit_membership import BREAKAGES, Mechanism, attack, mechanism_of
 from fedjoint.privacy.audit_report import Membership
+from fedjoint.privacy.noise import NoiseSource
 from fedjoint.training.auditing import audit_agreement
 from fedjoint.training.local_update import agreed_module, agreed_task
 from tests.fakes import JOINT_ENCRYPTION, JOINT_PRIVACY, make_consortium
@@ -19,6 +21,13 @@ from tests.fakes import JOINT_ENCRYPTION, JOINT_PRIVACY, make_consortium
 DELTA = 1e-5
 NOISE = noise_multiplier_for(3.0, DELTA, sampling_rate=1.0, steps=6)
 LOCAL = PrivacyTerms(mode="local", epsilon=3.1, delta=DELTA, clip_norm=0.5, noise_multiplier=NOISE)
+
+
+@pytest.fixture(autouse=True)
+def noise_with_a_seed(monkeypatch):
+    """An attack on secret noise succeeds by chance, more or less: here it does so alike each time."""
+    counter = itertools.count()
+    monkeypatch.setattr(NoiseSource, "secure", classmethod(lambda cls: cls.insecure(next(counter), "audit")))
 
 
 def bound(mechanism, seed=0):
@@ -58,7 +67,7 @@ def test_the_attack_finds_much_of_the_epsilon_there_is_and_never_more(shares):
     mechanism = Mechanism(
         clip_norm=1.0, noise_multiplier=noise / max(shares, 1) ** 0.5, sampling_rate=1.0, rounds=2, shares=shares
     )
-    assert 0.5 < bound(mechanism) < 2.0  # 1.0 to 1.2 in most runs
+    assert 0.5 < bound(mechanism) < 2.0  # 0.9 to 1.4 for most seeds
 
 
 @pytest.mark.parametrize("shares", [0, 1], ids=["local", "joint"])
@@ -84,6 +93,7 @@ def test_an_agreement_without_privacy_has_no_mechanism():
 
 
 def test_an_update_in_the_clear_gives_the_record_away_exactly():
+    torch.manual_seed(4)
     module, record = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)), torch.randn(3)
     module(record[None]).square().sum().backward()
     update = np.concatenate([parameter.grad.numpy().ravel() for parameter in module.parameters()])

@@ -75,7 +75,7 @@ def test_privacy_noise_is_fresh_unless_an_insecure_seed_is_given_and_then_the_re
 
 
 def test_the_contributions_sum_to_the_utility_gained_and_rank_as_the_exact_ones(tmp_path):
-    for overrides in (["privacy=none"], ["privacy=local"]):
+    for overrides in (["privacy=none"], ["privacy=local", "privacy.insecure_seed=2"]):
         report = run(tmp_path, *overrides).report
         assert report.contributions.gap <= 0.005
         assert report.contributions.rank_correlation == pytest.approx(1.0)

@@ -137,17 +137,20 @@ def test_without_noise_no_gradient_leaves_records_that_have_a_lifetime_budget(tm
 
 
 def test_the_stated_error_covers_what_noise_in_the_gradients_does():
-    """Gradients drawn again and again for the updates of one run: the deviation found is below the stated bound."""
-    parties = make_consortium(**LOCAL)
+    """Gradients drawn again and again for the updates of one run, whose own noise has a seed: no chance is left."""
+    parties = make_consortium(**LOCAL | {"privacy": replace(LOCAL_PRIVACY, insecure_seed=11)})
     run = complete(parties)
-    terms, ids = parties.terms, parties.terms.holder_ids
+    terms, ids, draws = parties.terms, parties.terms.holder_ids, 20_000
     steps = [dict(one) for one in holder_steps(parties.updates, run.contributors, terms)]
-    plan, count = validation_plan(terms), sum(validation_count(terms, holder) for holder in ids)
-    sd, rng = plan.sd(len(ids)) / count, np.random.default_rng(3)
+    count = sum(validation_count(terms, holder) for holder in ids)
+    sd, rng = validation_plan(terms).sd(len(ids)) / count, np.random.default_rng(3)
     for holder in ids:
-        drawn = [sum(float(rng.normal(scale=sd, size=4) @ one[holder]) for one in steps) for _ in range(300)]
+        path = np.concatenate([one[holder] for one in steps])
+        drawn = rng.normal(scale=sd, size=(draws, len(path))) @ path
+        by_formula = sd * np.linalg.norm(path)
+        assert np.std(drawn) == pytest.approx(by_formula, rel=6 / math.sqrt(2 * draws))
         bound = run.contributions.noise_errors[holder]
-        assert 0.2 * bound < np.std(drawn) < bound
+        assert 0.2 * bound < by_formula < bound
 
 
 def test_the_error_by_gradients_is_the_noise_times_the_longest_update_and_remembers_what_the_server_does():
