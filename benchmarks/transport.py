@@ -32,7 +32,7 @@ from fedjoint.transport.link.server import LinkServer, OnReply, ServerCredential
 from fedjoint.transport.link.settings import LinkSettings
 
 WORKERS = Path(__file__).parent / "workers"
-HOLDERS, MANY, UPDATE_BYTES, ROUNDS, REPEATS = 4, 200, 100 << 20, 30, 3
+HOLDERS, MANY, UPDATE_BYTES, ROUNDS, REPEATS = 4, 200, 100 << 20, 30, 9
 BEAT_S, BEATS = 1.0, 10
 Row = dict[str, object]
 
@@ -267,6 +267,8 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
         row("grpc", "round_s", statistics.median(rounds)),
         row("grpc", f"exchange_mb_{many}_holders", memory_mb),
         row("grpc", f"beat_p99_s_{many}_holders", p99),
+        row("grpc", "rate_mb_s", links),
+        row("grpc", "tls_socket_mb_s", sockets),
         row("grpc", "rate_over_tls_socket", links / sockets),
     ]
     if not quick:

@@ -34,6 +34,7 @@ from fedjoint.training.checkpoint import FolderStore
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.session import Session
 from fedjoint.transport.grpc_grid import GrpcGrid
+from fedjoint.transport.link.gathering import Gathered
 from fedjoint.transport.link.server import LinkServer
 
 __all__ = ["Conductor", "Switchboard"]
@@ -48,7 +49,7 @@ class Switchboard:
         self._grid: GrpcGrid | None = None
         self._interruption: FedjointError | None = None
 
-    def on_reply(self, holder: str, key: str, data: bytes | bytearray) -> None:
+    def on_reply(self, holder: str, key: str, data: Gathered) -> None:
         """Called by the server's thread."""
         grid = self._grid
         if grid is not None:

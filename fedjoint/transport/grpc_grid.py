@@ -16,6 +16,7 @@ from fedjoint.transport.app_node import answer_of, context_of
 from fedjoint.transport.holder_grid import HolderGrid
 from fedjoint.transport.link.buffers import Buffers, message_size
 from fedjoint.transport.link.codec import from_bytes, to_buffers
+from fedjoint.transport.link.gathering import Gathered
 from fedjoint.transport.touch_points import begin_run, give_id
 
 __all__ = ["Carrier", "GrpcGrid", "make_answer", "serve_app"]
@@ -49,7 +50,7 @@ class GrpcGrid(HolderGrid):
     def __init__(self, holders: Sequence[str]) -> None:
         super().__init__(holders)
         self._tasks: dict[str, Message] = {}
-        self._replies: dict[str, bytes | bytearray] = {}
+        self._replies: dict[str, Gathered] = {}
         self._news = threading.Condition()
         self._server: Carrier | None = None
         self._interruption: FedjointError | None = None
@@ -58,7 +59,7 @@ class GrpcGrid(HolderGrid):
         """Send tasks through a server whose replies come to :meth:`on_reply`."""
         self._server = server
 
-    def on_reply(self, holder: str, key: str, data: bytes | bytearray) -> None:
+    def on_reply(self, holder: str, key: str, data: Gathered) -> None:
         """Take a reply; called by the server's thread."""
         with self._news:
             task = self._tasks.get(key)
@@ -135,7 +136,7 @@ class GrpcGrid(HolderGrid):
                 self._server.withdraw(self._holders[task.metadata.dst_node_id], key)
 
 
-def _reply(task: Message, data: bytes | bytearray) -> Message:
+def _reply(task: Message, data: Gathered) -> Message:
     try:
         got = from_bytes(data)
     except TransportError as problem:
@@ -145,16 +146,16 @@ def _reply(task: Message, data: bytes | bytearray) -> Message:
     return reply
 
 
-def make_answer(serve: Callable[[Message], Message]) -> Callable[[bytes | bytearray], Buffers]:
+def make_answer(serve: Callable[[Message], Message]) -> Callable[[Gathered], Buffers]:
     """What a holder's link does with a task's bytes: read it, let the app do it, write the reply."""
 
-    def answer(data: bytes | bytearray) -> Buffers:
+    def answer(data: Gathered) -> Buffers:
         return to_buffers(serve(from_bytes(data)))
 
     return answer
 
 
-def serve_app(app: ClientApp, holder: str) -> Callable[[bytes | bytearray], Buffers]:
+def serve_app(app: ClientApp, holder: str) -> Callable[[Gathered], Buffers]:
     """What the link of a deployed holder does with a task: its ClientApp does it, in this process.
 
     Args:

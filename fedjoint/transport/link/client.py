@@ -22,6 +22,7 @@ from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link.buffers import Buffers
 from fedjoint.transport.link.endpoint import Arrived, Endpoint
 from fedjoint.transport.link.framing import METHOD, SERVICE, frame_from_bytes, frame_to_bytes
+from fedjoint.transport.link.gathering import Gathered
 from fedjoint.transport.link.settings import NEWEST_VERSION, OLDEST_VERSION, LinkSettings, channel_options
 from fedjoint.transport.link.versions import SOFTWARE
 
@@ -34,7 +35,7 @@ _FIRST_BACKOFF_S, _FASTEST_BEAT_S = 0.2, 0.05
 _REPLIES_KEPT = 4
 
 #: Does a task: its bytes to the reply's buffers. It runs in a thread of its own, one task after the other.
-Answer = Callable[[bytes | bytearray], Buffers]
+Answer = Callable[[Gathered], Buffers]
 _Call = Any  # grpc.aio.StreamStreamCall; gRPC ships no types
 
 

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from fedjoint.errors import TransportError
 from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link.buffers import Buffers
+from fedjoint.transport.link.gathering import Gathered
 from fedjoint.transport.touch_points import delivered_message
 
 __all__ = ["MAX_HEAD_BYTES", "from_bytes", "to_buffers"]
@@ -63,7 +64,7 @@ def to_buffers(message: Message) -> Buffers:
     return (_LENGTH.pack(len(packed)) + packed, *data)
 
 
-def from_bytes(data: bytes | bytearray | memoryview) -> Message:
+def from_bytes(data: Gathered) -> Message:
     """Read a message.
 
     Raises:

@@ -6,6 +6,7 @@ import zstandard
 
 from fedjoint.errors import TransportError
 from fedjoint.transport.link.buffers import Buffers, message_size
+from fedjoint.transport.link.gathering import Gathered, Gathering
 
 __all__ = ["compress", "decompress"]
 
@@ -35,7 +36,7 @@ def compress(buffers: Buffers) -> Buffers | None:
     return (*parts, stream.flush())
 
 
-def decompress(data: bytearray, size: int) -> bytearray:
+def decompress(data: Gathered, size: int) -> Gathered:
     """Undo :func:`compress`.
 
     Args:
@@ -45,13 +46,14 @@ def decompress(data: bytearray, size: int) -> bytearray:
     Raises:
         TransportError: it is no zstd stream, or of another size.
     """
-    whole = bytearray()
+    whole = Gathering(size)
     try:
         with zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(data) as reader:
-            while len(whole) <= size and (part := reader.read(min(_PART, size + 1 - len(whole)))):
-                whole += part
+            while len(whole) < size and (part := reader.read(min(_PART, size - len(whole)))):
+                whole.add(part)
+            ends_here = len(whole) == size and not reader.read(1)
     except zstandard.ZstdError:
-        whole.clear()
-    if len(whole) != size:
+        ends_here = False
+    if not ends_here:
         raise TransportError(f"a compressed message that does not come to {size} bytes")
-    return whole
+    return whole.whole()

@@ -16,6 +16,7 @@ from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link.buffers import Buffers, message_size
 from fedjoint.transport.link.compression import compress, decompress
 from fedjoint.transport.link.framing import Chunk, Frame
+from fedjoint.transport.link.gathering import Gathered, Gathering
 from fedjoint.transport.link.settings import LinkSettings
 
 __all__ = ["Arrived", "Endpoint"]
@@ -28,7 +29,7 @@ class Arrived:
     """A message that is whole: its idempotency key and its bytes."""
 
     key: str
-    data: bytes | bytearray
+    data: Gathered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class _Incoming:
     key: str
     size: int
     raw_size: int
-    data: bytearray
+    data: Gathering
 
 
 class Endpoint:
@@ -203,7 +204,8 @@ class Endpoint:
             )
         described = (begin.key, begin.size, begin.raw_size)
         if self._partial is None:
-            self._partial = _Incoming(key=begin.key, size=begin.size, raw_size=begin.raw_size, data=bytearray())
+            data = Gathering(begin.size)
+            self._partial = _Incoming(key=begin.key, size=begin.size, raw_size=begin.raw_size, data=data)
         here = self._partial
         if begin.offset != len(here.data) or described != (here.key, here.size, here.raw_size):
             raise TransportError(f"message {begin.sequence} goes on as another than it began")
@@ -213,12 +215,12 @@ class Endpoint:
         here = self._partial
         if here is None or not self._in_message or not data or len(here.data) + len(data) > here.size:
             raise TransportError(f"a chunk of {len(data)} bytes that belongs to no message")
-        here.data += data
+        here.data.add(data)
         if len(here.data) < here.size:
             return None
         self._expected, self._partial, self._in_message, self._owes_ack = self._expected + 1, None, False, True
-        whole = decompress(here.data, here.raw_size) if here.raw_size else here.data
-        return Arrived(key=here.key, data=whole)
+        whole = here.data.whole()
+        return Arrived(key=here.key, data=decompress(whole, here.raw_size) if here.raw_size else whole)
 
 
 def _cut(buffers: Iterable[bytes], offset: int, size: int) -> Iterator[memoryview]:

@@ -20,6 +20,7 @@ from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link.buffers import Buffers
 from fedjoint.transport.link.endpoint import Endpoint
 from fedjoint.transport.link.framing import METHOD, SERVICE, Chunk, Frame, frame_from_bytes, frame_to_bytes
+from fedjoint.transport.link.gathering import Gathered
 from fedjoint.transport.link.settings import (
     MAX_DOCUMENT_BYTES,
     NEWEST_VERSION,
@@ -38,7 +39,7 @@ _START_S = 30.0
 #: Who a client certificate (PEM) belongs to; raises :class:`IdentityError` for one that may not connect.
 Admit = Callable[[bytes], str]
 #: Hears a holder's reply: holder, key of the task, bytes. It is called in the server's thread and must be quick.
-OnReply = Callable[[str, str, bytes | bytearray], None]
+OnReply = Callable[[str, str, Gathered], None]
 #: Adds services to a server before it starts.
 AddServices = Callable[[Any], None]
 _Context = Any  # grpc.aio.ServicerContext; gRPC ships no types
