@@ -27,6 +27,8 @@ __all__ = ["CoalitionReference"]
 
 #: Activations of so many bytes stay in a core's cache; vmap costs more to start, and wants longer steps.
 _CACHE_BYTES, _VMAP_BYTES = 3 << 19, 1 << 24
+#: Small models too are not evaluated all at once: fresh pieces of memory cost more than what is computed in them.
+_MOST_MODELS = 512
 
 Vectors = NDArray[np.float64]
 
@@ -94,11 +96,11 @@ class CoalitionReference:
         whole = torch.from_numpy(np.column_stack([shares, np.ones(len(shares))])).to(self.inputs.dtype)
         losses = np.empty(len(shares))
         with torch.no_grad():
-            program, meter = _Program(self.module, directions, self.inputs, whole), LossMeter(self._wanted, self.task)
-            step = max(1, min(self.memory_bytes // program.bytes_per_model, program.step))
-            for start in range(0, len(whole), step):
-                outputs = program.outputs(slice(start, start + step))
-                losses[start : start + step] = meter(outputs).numpy()
+            program = _Program(self.module, directions, self.inputs, whole, memory_bytes=self.memory_bytes)
+            meter = LossMeter(self._wanted, self.task)
+            for start in range(0, len(whole), program.step):
+                outputs = program.outputs(slice(start, start + program.step))
+                losses[start : start + program.step] = meter(outputs).numpy()
                 if self.progress:
                     self.progress(len(outputs))
         return losses
@@ -138,19 +140,27 @@ class _Program:
         directions: [n + 1, D]; the last one is the model before.
         inputs: [records, inputs].
         shares: Of all models, [models, n + 1].
+        memory_bytes: About what the models of a step may take.
     """
 
     def __init__(
-        self, module: torch.nn.Module, directions: torch.Tensor, inputs: torch.Tensor, shares: torch.Tensor
+        self,
+        module: torch.nn.Module,
+        directions: torch.Tensor,
+        inputs: torch.Tensor,
+        shares: torch.Tensor,
+        *,
+        memory_bytes: int,
     ) -> None:
         self._module, self._directions, self._inputs, self._shares = module, directions, inputs, shares
         self._shared = SharedFirst.of(module, directions, inputs)
-        if self._shared is not None:
-            self._shared.prepare(shares)
         largest, all_together = activation_bytes(module, inputs)
-        self.bytes_per_model = 2 * all_together + 2 * directions.shape[1] * directions.element_size()
+        bytes_per_model = 2 * all_together + 2 * directions.shape[1] * directions.element_size()
         is_chain = self._shared is not None or chain_of(module) is not None
-        self.step = max(1, (_CACHE_BYTES if is_chain else _VMAP_BYTES) // largest)
+        fitting = (_CACHE_BYTES if is_chain else _VMAP_BYTES) // largest
+        most = max(1, min(fitting, memory_bytes // bytes_per_model, _MOST_MODELS))
+        #: How many models are evaluated at once.
+        self.step = most if self._shared is None else self._shared.prepare(shares, most=most)
 
     def outputs(self, rows: slice) -> torch.Tensor:
         """Of these of the models, [models, outputs, records]."""

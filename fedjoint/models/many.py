@@ -6,6 +6,7 @@ records. Modules that are no chain of linear layers and activations are run by `
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import torch
@@ -27,7 +28,7 @@ __all__ = [
 #: By name, each [models, *shape].
 Parameters: TypeAlias = dict[str, torch.Tensor]
 
-#: exp of so much, summed over any number of classes there can be, is a normal number of single precision.
+#: exp of so much and of so much below zero are normal numbers of single precision, and far from its ends.
 _SAFE = 60.0
 #: Act on every number for itself, in whatever order they lie.
 ELEMENTWISE = (
@@ -118,9 +119,10 @@ class LossMeter:
     def __init__(self, targets: torch.Tensor, task: Task) -> None:
         self._targets, self._task = targets, task
         self._hits: torch.Tensor | None = None
+        self._exponentials = torch.empty(0)  # memory that is used again
 
     def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
-        """See :func:`mean_losses`; where no gradients are kept, the outputs are overwritten."""
+        """See :func:`mean_losses`."""
         models, width, records = outputs.shape
         if self._task.name != "multiclass":
             rows = outputs.transpose(1, 2).reshape(models * records, width)
@@ -133,19 +135,21 @@ class LossMeter:
             logs = functional.log_softmax(outputs, dim=1)
             return -(logs.reshape(models, width * records) @ self._hits).double() / records
         right = outputs.reshape(models, width * records) @ self._hits
-        return (_log_sums(outputs).double().sum(dim=1) - right.double()) / records
+        return (self._log_sums(outputs).double().sum(dim=1) - right.double()) / records
 
+    def _log_sums(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Log of the sum over classes of exp(outputs), [models, records].
 
-def _log_sums(outputs: torch.Tensor) -> torch.Tensor:
-    """Log of the sum over classes of exp(outputs), [models, records]; the outputs are overwritten.
-
-    Straight, without taking the largest output off first, where that is as exact: where no sum comes near the ends of
-    what the numbers hold.
-    """
-    least, most = outputs.aminmax()
-    if float(least) > -_SAFE and float(most) < _SAFE:  # false also where one is not a number
-        return outputs.exp_().sum(dim=1).log_()
-    return torch.logsumexp(outputs, dim=1)
+        Straight, without taking the largest output off first, where that is as exact: where every sum is well within
+        what the numbers hold, so is its largest part.
+        """
+        if self._exponentials.shape != outputs.shape or self._exponentials.dtype != outputs.dtype:
+            self._exponentials = torch.empty_like(outputs)
+        sums = torch.exp(outputs, out=self._exponentials).sum(dim=1)
+        least, most = sums.aminmax()
+        if float(least) > math.exp(-_SAFE) and float(most) < math.exp(_SAFE):  # false also where one is not a number
+            return sums.log_()
+        return torch.logsumexp(outputs, dim=1)
 
 
 def activation_bytes(module: torch.nn.Module, inputs: torch.Tensor) -> tuple[int, int]:

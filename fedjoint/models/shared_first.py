@@ -2,9 +2,11 @@
 
 The models of a round's coalitions are shares of a few directions (the model before, and each update). A linear or
 convolutional first layer is affine in its parameters, and so its output is the same shares of its outputs along the
-directions: one product ``[k, n + 1] @ [n + 1, records x width]`` for k models. What follows acts on each record by
-itself; linear layers are one batched product with each model's own weights. The bias of a linear layer behind the first
-one travels as a column that is one before the activation, so that no product is followed by a copy.
+directions: one product ``[k, n + 1] @ [n + 1, records x width]`` for k models. Where blocks of models are alike but for
+what a whole block has in common, as all coalitions in the order of their bits are, it is not even that: what the models
+of a block differ in is computed once, and each block adds its own part. What follows acts on each record by itself;
+linear layers are one batched product with each model's own weights. The bias of a linear layer behind the first one
+travels as a column that is one before the activation, so that no product is followed by a copy.
 """
 
 from __future__ import annotations
@@ -78,6 +80,7 @@ class SharedFirst:
             column = weight.new_zeros(weight.shape[:2]) if bias is None else bias / self._one
             along[f"{prefix}weight"] = torch.cat([weight, column[:, :, None]], dim=2)
         self._buffers: dict[str, torch.Tensor] = {}
+        self._block, self._within, self._common = 0, self._table, self._table
         self._shares, self._weights = self._table.new_empty(0, 0), dict[str, torch.Tensor]()
 
     @classmethod
@@ -102,23 +105,39 @@ class SharedFirst:
             return None
         return cls(layers, split(module, directions), inputs)
 
-    def prepare(self, shares: torch.Tensor) -> None:
-        """Take the models that are going to be evaluated, as shares [models, n + 1]; the last share of each is 1.
+    def prepare(self, shares: torch.Tensor, *, most: int) -> int:
+        """Take the models that are going to be evaluated.
 
         The weights of their later layers are made at once where that takes little memory.
+
+        Args:
+            shares: [models, n + 1]; the last share of each is 1.
+            most: So many of them may be asked for at once, at least 1.
+
+        Returns:
+            How many to ask for at once, always from a multiple of it on.
         """
         self._shares, self._weights = shares, {}
+        found = _blocks(shares, most)
+        self._block = found[0].shape[0] if found else 0
+        if found:
+            self._within, self._common = (part @ self._table for part in found)
         for prefix, layer in self._rest:
             for name in _names(layer):
                 along = self._along.get(f"{prefix}{name}")
                 if along is not None and len(shares) * along[0].numel() <= _MOST_NUMBERS:
                     self._weights[f"{prefix}{name}"] = self._mixed(along, shares)
+        return self._block or most
 
     def outputs(self, rows: slice) -> torch.Tensor:
         """Of these of the prepared models: [models, outputs, records]. What it gave before is gone."""
         shares = self._shares[rows]
         models = len(shares)
-        hidden = torch.mm(shares, self._table, out=self._buffer("", models, self._table.shape[1]))
+        hidden = self._buffer("", models, self._table.shape[1])
+        if self._block:
+            torch.add(self._within, self._common[rows.start // self._block], out=hidden)
+        else:
+            torch.mm(shares, self._table, out=hidden)
         hidden = hidden.view(models if self._in_columns else models * self._records, *self._shape)
         for prefix, layer in self._rest:
             if type(layer) is torch.nn.ReLU:
@@ -156,6 +175,25 @@ class SharedFirst:
     @staticmethod
     def _mixed(along: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         return (shares @ along.reshape(len(along), -1)).view(len(shares), *along.shape[1:])
+
+
+def _blocks(shares: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The parts of the shares of models that stand in equal blocks, each of a power of two and as long as allowed.
+
+    Returns:
+        What the models of every block differ in, [block, n], and what those of each block share, [blocks, n]; a model's
+        shares are the sum. None if there are no blocks, or only such as are far shorter than allowed.
+    """
+    longest = 1 << (min(most, len(shares)) or 1).bit_length() - 1
+    block = longest
+    while block > max(1, longest // 4):
+        if len(shares) % block == 0:
+            grid = shares.view(-1, block, shares.shape[1])
+            common = (grid == grid[:, :1]).flatten(0, 1).all(dim=0)
+            if bool(((grid == grid[:1]).flatten(0, 1).all(dim=0) | common).all()):
+                return grid[0] * ~common, grid[:, 0] * common
+        block //= 2
+    return None
 
 
 def _names(layer: torch.nn.Module) -> list[str]:

@@ -6,8 +6,10 @@ from torch import nn
 from fedjoint.errors import InvalidValue
 from fedjoint.models.coalitions import CoalitionReference
 from fedjoint.models.evaluate import loss_gradient, mean_loss
+from fedjoint.models.shared_first import _blocks
 from fedjoint.models.tasks import task_of
 from fedjoint.models.vector import num_parameters
+from fedjoint.valuation.games import all_coalitions
 
 RECORDS, INPUTS = 12, 16
 
@@ -82,6 +84,25 @@ def one_by_one(reference, shares, before, updates):
 def test_all_at_once_is_what_one_by_one_is(module, task, players):
     reference, shares, models = case(module, task, players)
     assert reference.losses(shares, **models) == pytest.approx(one_by_one(reference, shares, **models), rel=1e-12)
+
+
+@pytest.mark.parametrize("kept", [32, 30])  # the second stands in no blocks that are worth it
+@pytest.mark.parametrize("module", ["mlp", "convolution", "passed on"])
+def test_coalitions_in_the_order_of_their_bits_go_block_by_block(module, kept, monkeypatch):
+    monkeypatch.setattr("fedjoint.models.coalitions._MOST_MODELS", 8)
+    told = []
+    reference, _, models = case(module, players=5, progress=told.append)
+    shares = all_coalitions(5)[:kept] * 0.7
+    expected = one_by_one(reference, shares, **models)
+    assert reference.losses(shares, **models) == pytest.approx(expected, rel=1e-12)
+    assert told == [8, 8, 8, kept - 24]
+
+
+def test_blocks_are_what_equal_groups_of_models_differ_in_and_what_each_shares():
+    shares = torch.tensor([[0.0, 2.0, 1.0], [1.0, 2.0, 1.0], [0.0, 5.0, 1.0], [1.0, 5.0, 1.0]])
+    within, common = _blocks(shares, 3)
+    assert within.tolist() == [[0, 0, 0], [1, 0, 0]] and common.tolist() == [[0, 2, 1], [0, 5, 1]]
+    assert _blocks(shares[[0, 1, 3, 2]], 3) is None and _blocks(shares[:3], 2) is None and _blocks(shares, 1) is None
 
 
 @pytest.mark.parametrize("module", MODULES)
