@@ -1,4 +1,4 @@
-"""The one check that all numbers of an agreement go through."""
+"""The one check that all numbers of an agreement go through, and the bound that several of them share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 
 from fedjoint.errors import InvalidValue
 
-__all__ = ["in_range"]
+__all__ = ["MAX_HOLDERS", "in_range"]
+
+#: The most holders that an agreement may have.
+MAX_HOLDERS = 200
 
 
 def in_range(name: str, value: float, low: float, high: float) -> None:

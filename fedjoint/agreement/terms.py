@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fedjoint.agreement.money_terms import MoneyTerms
-from fedjoint.agreement.ranges import in_range
+from fedjoint.agreement.privacy_terms import TAILS_OF_DELTA, PrivacyTerms
+from fedjoint.agreement.ranges import MAX_HOLDERS, in_range
 from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.schema import Schema
+from fedjoint.agreement.training_terms import ModelTerms, TrainingTerms
 from fedjoint.agreement.valuation_terms import ValuationTerms
 from fedjoint.agreement.weights import most_counted
 from fedjoint.errors import InvalidValue
@@ -36,10 +38,7 @@ __all__ = [
     "ValuationTerms",
 ]
 
-MAX_HOLDERS = 200
 _DATASET = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-#: The part of delta that mode ``joint`` keeps for noise beyond what the encryption's fixed point can hold.
-TAILS_OF_DELTA = 1e-3
 #: Coordinates of pure noise that mode ``joint`` adds to an update, for the holder's contribution.
 CONTRIBUTION_NOISES = 2
 
@@ -72,156 +71,6 @@ class DataTerms:
     schema: Schema
     licence: str = ""
     citation: str = ""
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class ModelTerms:
-    """Which model: ``linear`` (logistic, softmax or linear regression by the target's task) or ``mlp``."""
-
-    kind: Literal["linear", "mlp"] = "linear"
-    hidden: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if (self.kind == "mlp") != bool(self.hidden):
-            raise InvalidValue(
-                f"model.hidden = {list(self.hidden)} for kind '{self.kind}'", expected="widths for mlp, none for linear"
-            )
-        for width in self.hidden:
-            in_range("model.hidden", width, 1, 4096)
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class TrainingTerms:
-    """How the model is trained: federated averaging of clipped updates.
-
-    Args:
-        rounds: 1 to 10,000.
-        local_steps: Gradient steps of a holder in a round.
-        sampling_rate: Probability with which each record takes part in a step (Poisson); 1: full batch.
-        learning_rate: Of the holders' SGD, in units of the mean gradient; in mode ``joint`` of the mean clipped
-            gradient over the clip norm, which is at most 1 long.
-        server_learning_rate: Multiplies what the server's optimiser makes of the averaged update.
-        server_optimizer: ``sgd``, ``momentum`` (Polyak) or ``adam`` (FedOpt), fed with each round's averaged update.
-        server_momentum: In [0, 1): what ``momentum`` keeps of its velocity, and ``adam`` of its mean, each round.
-        server_beta2: In [0, 1): what ``adam`` keeps of its mean of squares.
-        server_tau: ``adam``'s adaptivity: added to the root of the mean of squares, which starts at its square.
-        minimum_holders: Below this number of updates a round is not opened and the run ends; at least 2.
-        maximum_update_norm: Longer updates are shortened (L2, unweighted); for ``privacy.mode=none`` only; None: never.
-        maximum_weight: The most that one holder weighs in the average, however many examples it has: a fraction of all
-            weights, at least that of equal weights. 1: certified sizes as they are.
-        seed: Of the model's start and, without privacy, of the sampling.
-    """
-
-    rounds: int = 20
-    local_steps: int = 1
-    sampling_rate: float = 1.0
-    learning_rate: float = 0.5
-    server_learning_rate: float = 1.0
-    server_optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
-    server_momentum: float = 0.9
-    server_beta2: float = 0.99
-    server_tau: float = 1e-3
-    minimum_holders: int = 2
-    maximum_update_norm: float | None = None
-    maximum_weight: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        in_range("training.rounds", self.rounds, 1, 10_000)
-        in_range("training.local_steps", self.local_steps, 1, 10_000)
-        in_range("training.sampling_rate", self.sampling_rate, 1e-6, 1)
-        in_range("training.learning_rate", self.learning_rate, 1e-9, 1e3)
-        in_range("training.server_learning_rate", self.server_learning_rate, 1e-9, 1e3)
-        in_range("training.server_momentum", self.server_momentum, 0, 1 - 1e-6)
-        in_range("training.server_beta2", self.server_beta2, 0, 1 - 1e-6)
-        in_range("training.server_tau", self.server_tau, 1e-9, 1e3)
-        in_range("training.minimum_holders", self.minimum_holders, 2, MAX_HOLDERS)
-        if self.maximum_update_norm is not None:
-            in_range("training.maximum_update_norm", self.maximum_update_norm, 1e-9, 1e9)
-        in_range("training.maximum_weight", self.maximum_weight, 1 / MAX_HOLDERS, 1)
-        in_range("training.seed", self.seed, 0, 2**53 - 1)
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class PrivacyTerms:
-    """How records are protected (add-or-remove adjacency).
-
-    Args:
-        mode: ``local``: each holder adds full noise (DP-SGD); ``joint``: each adds a share, and only the encrypted sum,
-            which carries the noise of all, is opened; ``none``: research baseline.
-        epsilon: The most that a holder may spend in this run, at ``delta``. In mode ``joint`` it covers everything that
-            is opened, contributions included, against whoever holds no key or up to ``colluders`` holders' noise.
-        delta: In (0, 1); below 1 / number of records.
-        clip_norm: Bound on the L2 norm of one unit's gradient.
-        noise_multiplier: Standard deviation of one holder's noise in units of ``clip_norm``; in mode ``joint`` that of
-            its share.
-        colluders: ``joint`` only: holders that may subtract their own shares and yet learn no more than ``epsilon``.
-        epsilon_if_opened: ``joint`` only: the most that a holder would have spent if its own ciphertexts were opened,
-            so that its share alone protected it.
-        contributions_noise_multiplier: ``joint`` only: noise on the opened contributions in units of what one record
-            can change in them.
-        unit: What is protected as a whole: one ``record``, or one ``patient`` with all of its records at a holder,
-            whose gradients are summed before clipping; then examples, samples and weights count patients.
-        insecure_seed: 0 to 2^53 - 1: makes the noise reproducible, and so not private; the report says so in red.
-    """
-
-    mode: Literal["local", "joint", "none"]
-    epsilon: float | None = None
-    delta: float | None = None
-    clip_norm: float | None = None
-    noise_multiplier: float | None = None
-    colluders: int | None = None
-    epsilon_if_opened: float | None = None
-    contributions_noise_multiplier: float | None = None
-    unit: Literal["record", "patient"] = "record"
-    insecure_seed: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.mode == "none" and self.unit != "record":
-            raise InvalidValue(
-                "privacy.unit is set and privacy.mode is none",
-                remedy="Choose privacy=joint, or leave privacy.unit out.",
-            )
-        values = {
-            "epsilon": self.epsilon,
-            "delta": self.delta,
-            "clip_norm": self.clip_norm,
-            "noise_multiplier": self.noise_multiplier,
-        }
-        joint = {
-            "colluders": self.colluders,
-            "epsilon_if_opened": self.epsilon_if_opened,
-            "contributions_noise_multiplier": self.contributions_noise_multiplier,
-        }
-        if self.mode == "joint":
-            values |= joint
-        elif given := [name for name, value in joint.items() if value is not None]:
-            raise InvalidValue(
-                f"privacy.{given[0]} is set and privacy.mode is {self.mode}",
-                remedy="Choose privacy=joint, or remove it.",
-            )
-        if self.insecure_seed is not None:
-            in_range("privacy.insecure_seed", self.insecure_seed, 0, 2**53 - 1)
-        if self.mode == "none":
-            given = [name for name, value in values.items() if value is not None]
-            if given:
-                raise InvalidValue(
-                    f"privacy.{given[0]} is set and privacy.mode is none", remedy="Choose privacy=local, or remove it."
-                )
-            return
-        for name, value in values.items():
-            if value is None:
-                raise InvalidValue(f"privacy.{name} is missing", expected=f"a number, as mode {self.mode} adds noise")
-            low, high = {"delta": (1e-12, 1 - 1e-12), "colluders": (0, MAX_HOLDERS)}.get(name, (1e-6, 1e6))
-            in_range(f"privacy.{name}", value, low, high)
-
-    @property
-    def accounted_delta(self) -> float | None:
-        """The delta at which epsilon is computed: in mode ``joint`` a thousandth is kept for the tails of the noise."""
-        return self.delta * (1 - TAILS_OF_DELTA) if self.mode == "joint" and self.delta is not None else self.delta
 
 
 @strict
