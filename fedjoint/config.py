@@ -98,6 +98,8 @@ class TrainingConfig:
     server_tau: float
     minimum_holders: int | None = None
     maximum_weight: float = 1.0
+    proximal: float = 0.0
+    holders_per_round: int | None = None
     maximum_update_norm: float | None = None
 
 

@@ -151,6 +151,8 @@ class Terms:
                 expected="1: a contribution is an inner product, which needs a word for each value",
                 remedy="Choose valuation=none, or one value a word.",
             )
+        if self.training.holders_per_round is not None:
+            self._check_sampled(self.training.holders_per_round)
         if self.privacy.mode == "joint":
             self._check_joint()
         if self.valuation.keep_updates and self.releases.statistics_noise_multiplier is not None:
@@ -168,6 +170,19 @@ class Terms:
             unit=self.privacy.unit,
             validated_by_holders=self.validated_by_holders,
         )
+
+    def _check_sampled(self, count: int) -> None:
+        if count > len(self.holders):
+            raise InvalidValue(
+                f"training.holders_per_round = {count} and there are {len(self.holders)} holders",
+                expected="at most the number of holders",
+            )
+        if self.privacy.mode == "joint" or self.validated_by_holders:
+            what = "privacy.mode is joint" if self.privacy.mode == "joint" else "valuation.reference is holders"
+            raise InvalidValue(
+                f"training.holders_per_round = {count} and {what}",
+                expected="every holder in every round: each has a part in its noise or its reference",
+            )
 
     def _check_joint(self) -> None:
         if self.valuation.keep_updates:

@@ -49,6 +49,9 @@ class TrainingTerms:
         maximum_update_norm: Longer updates are shortened (L2, unweighted); for ``privacy.mode=none`` only; None: never.
         maximum_weight: The most that one holder weighs in the average, however many examples it has: a fraction of all
             weights, at least that of equal weights. 1: certified sizes as they are.
+        proximal: FedProx: how strongly local steps are pulled back to the round's model: times the distance, added to
+            the mean gradient; 0: FedAvg.
+        holders_per_round: So many holders, drawn anew for each round by the seed, are asked for an update; None: all.
         seed: Of the model's start and, without privacy, of the sampling.
     """
 
@@ -64,6 +67,8 @@ class TrainingTerms:
     minimum_holders: int = 2
     maximum_update_norm: float | None = None
     maximum_weight: float = 1.0
+    proximal: float = 0.0
+    holders_per_round: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -79,4 +84,14 @@ class TrainingTerms:
         if self.maximum_update_norm is not None:
             in_range("training.maximum_update_norm", self.maximum_update_norm, 1e-9, 1e9)
         in_range("training.maximum_weight", self.maximum_weight, 1 / MAX_HOLDERS, 1)
+        in_range(
+            "training.proximal", self.proximal, 0, 1 / self.learning_rate
+        )  # further back than the start is a mistake
+        if self.proximal and self.local_steps == 1:
+            raise InvalidValue(
+                f"training.proximal = {self.proximal:g} and training.local_steps = 1",
+                expected="more local steps: the first one starts where it is pulled to",
+            )
+        if self.holders_per_round is not None:
+            in_range("training.holders_per_round", self.holders_per_round, self.minimum_holders, MAX_HOLDERS)
         in_range("training.seed", self.seed, 0, 2**53 - 1)

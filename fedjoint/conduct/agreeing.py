@@ -129,6 +129,8 @@ def _training(config: SimulationConfig, num_holders: int) -> TrainingTerms:
         minimum_holders=_minimum_holders(config, num_holders),
         maximum_weight=config.training.maximum_weight,
         maximum_update_norm=config.training.maximum_update_norm,
+        proximal=config.training.proximal,
+        holders_per_round=config.training.holders_per_round,
         seed=config.seed,
     )
 

@@ -118,6 +118,10 @@ def _training(terms: Terms, holder_id: str) -> Iterator[str]:
         f"Your machine trains in {counted(training.rounds, 'round')} of {counted(training.local_steps, 'step')}, each "
         f"on {part}, and sends an encrypted update after each; it weighs {percent_text(terms.weight(holder_id))}."
     )
+    if training.holders_per_round is not None:
+        yield f"Each round asks {counted(training.holders_per_round, 'holder')}, drawn by the agreement's seed."
+    if training.proximal:
+        yield f"Its steps are pulled back to the round's model, {training.proximal:g} times the distance (FedProx)."
     yield f"A round counts with the updates of at least {counted(training.minimum_holders, 'holder')}."
     if terms.valuation.method == "none":
         shares = terms.valuation.unmeasured.replace("_", " ")

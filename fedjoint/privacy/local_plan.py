@@ -24,6 +24,8 @@ class LocalPlan:
         sampling_rate: Probability with which each record takes part in a step, in (0, 1]; 1: every record.
         learning_rate: In units of the mean gradient, > 0.
         local_steps: Noisy steps in the round, at least 1.
+        proximal: FedProx: times the distance from the round's model, added to the mean noisy gradient; at least 0.
+            It is computed from what was released, and costs nothing.
         expected_batch_size: What the noisy sum is divided by: sampling rate times the stated number of examples.
 
     Raises:
@@ -40,6 +42,7 @@ class LocalPlan:
     sampling_rate: float = 1.0
     learning_rate: float
     local_steps: int = 1
+    proximal: float = 0.0
     expected_batch_size: float
 
     def __post_init__(self) -> None:
@@ -47,6 +50,8 @@ class LocalPlan:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InvalidValue(f"{name} = {value}", expected="a finite number above 0")
+        if not 0 <= self.proximal * self.learning_rate <= 1:
+            raise InvalidValue(f"proximal = {self.proximal}", expected="0 to 1 / learning_rate")
         if self.local_steps < 1:
             raise InvalidValue(f"local_steps = {self.local_steps}", expected="at least 1")
         self.event  # noqa: B018  (its constructor checks the sampling rate and the noise)

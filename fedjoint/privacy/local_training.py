@@ -77,6 +77,7 @@ def private_update(
     inputs, targets = as_tensor(batch.features, vector.dtype), torch.from_numpy(np.array(batch.targets))
     groups = None if batch.groups is None else torch.from_numpy(np.array(batch.groups))
     before, not_finite = torch.nn.utils.parameters_to_vector(module.parameters()).detach(), 0
+    start = vector.clone()
     for _ in range(plan.local_steps):
         drawn: slice | torch.Tensor = slice(None)
         if plan.sampling_rate < 1:
@@ -89,7 +90,9 @@ def private_update(
         )
         noisy = clipped.total.double()
         noisy += torch.from_numpy(noise.gaussian(len(noisy), sd=plan.noise_multiplier * plan.clip_norm))
+        pull = (plan.learning_rate * plan.proximal) * (vector - start)
         vector -= noisy.mul_(plan.learning_rate / plan.expected_batch_size).to(vector.dtype)
+        vector -= pull  # towards what everybody knows, by what is released already
         not_finite += clipped.not_finite
     update = torch.nn.utils.parameters_to_vector(trained.parameters()).detach() - before
     if not bool(torch.isfinite(update).all()):

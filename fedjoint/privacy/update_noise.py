@@ -14,7 +14,8 @@ def local_noise_sd(training: TrainingTerms, privacy: PrivacyTerms, *, expected_b
     """Standard deviation of the noise in one coordinate of an unweighted update of mode ``local``; without noise 0.
 
     Each of K local steps adds ``learning rate * noise multiplier * clip norm / expected batch`` to the parameters,
-    independently. What a later step makes of the noise of an earlier one is of second order and not counted.
+    independently; FedProx pulls each step's noise back in every later one. What a later step's gradient makes of the
+    noise of an earlier one is of second order and not counted.
 
     Args:
         training: As agreed.
@@ -24,7 +25,9 @@ def local_noise_sd(training: TrainingTerms, privacy: PrivacyTerms, *, expected_b
     if privacy.clip_norm is None or privacy.noise_multiplier is None:
         return 0.0
     per_step = training.learning_rate * privacy.noise_multiplier * privacy.clip_norm
-    return per_step * math.sqrt(training.local_steps) / expected_batch_size
+    left = (1 - training.learning_rate * training.proximal) ** 2  # of its variance, after one more step
+    steps = math.fsum(left**later for later in range(training.local_steps))
+    return per_step * math.sqrt(steps) / expected_batch_size
 
 
 def update_noise_sd(terms: Terms, holder_id: str) -> float:

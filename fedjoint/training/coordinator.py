@@ -15,6 +15,7 @@ from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.strict import plain
 from fedjoint.training.aggregate import Model, apply_sum, model_sha256, state_bytes
+from fedjoint.training.asked import asked_in_round
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.checkpoint import CheckpointStore
 from fedjoint.training.contributions import Contributions, valuation_of
@@ -156,7 +157,7 @@ class Coordinator:
         for number in range(pending.number + 1 if pending else facts.rounds + 1, self._terms.training.rounds + 1):
             if pending is not None and not self._is_confirmed(pending):
                 return
-            current, openings = self._exchange_round(number, sorted(active), pending)
+            current, openings = self._exchange_round(number, asked_in_round(self._terms, number, active), pending)
             active -= {
                 holder for holder, refusal in current.refusals.items() if refusal.code == "privacy.budget_exhausted"
             }

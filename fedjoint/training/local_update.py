@@ -78,6 +78,7 @@ def local_plan(terms: Terms, holder_id: str) -> LocalPlan:
         sampling_rate=training.sampling_rate,
         learning_rate=training.learning_rate,
         local_steps=training.local_steps,
+        proximal=training.proximal,
         expected_batch_size=expected_batch_size(terms, holder_id),
     )
 
@@ -180,6 +181,7 @@ class LocalTrainer:
                 steps=training.local_steps,
                 learning_rate=training.learning_rate,
                 sampling_rate=training.sampling_rate,
+                proximal=training.proximal,
                 expected_batch_size=expected_batch_size(self.terms, self.holder_id),
                 seed=(training.seed, self._place, round_number),
             ),

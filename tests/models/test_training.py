@@ -33,6 +33,15 @@ def test_one_full_step_goes_down_the_closed_form_gradient():
     assert trained == pytest.approx(expected, rel=1e-6)
 
 
+def test_proximal_steps_are_those_of_the_loss_and_half_the_pull_times_the_squared_distance():
+    start, pull = np.array([0.5, 0.0, -0.5, 0.2]), 0.8
+    vector = start
+    for _ in range(5):
+        vector = vector - 0.5 * (loss_gradient(MODULE, vector, **RECORDS) + pull * (vector - start))
+    trained = train_plainly(MODULE, start, **RECORDS, plan=plan_of(steps=5, proximal=pull))
+    assert trained == pytest.approx(vector, rel=1e-5)
+
+
 def test_steps_follow_each_other():
     vector = np.zeros(4)
     for _ in range(5):

@@ -30,6 +30,8 @@ def test_the_event_states_the_sampling_rate_that_is_used_to_the_last_bit():
         ("learning_rate", -1.0),
         ("learning_rate", float("nan")),
         ("local_steps", 0),
+        ("proximal", -0.1),
+        ("proximal", 2.1),
         ("expected_batch_size", 0.0),
         ("expected_batch_size", float("inf")),
     ],

@@ -188,6 +188,19 @@ def test_several_steps_follow_each_other():
     assert result.vector == pytest.approx([0.875], abs=1e-3)
 
 
+def test_proximal_steps_are_pulled_back_to_where_the_round_began():
+    features, targets, weight, bias = np.array([[1.0], [-2.0]]), np.array([3.0, 1.0]), 0.2, -0.1
+    at = np.array([weight, bias])
+    for _ in range(4):
+        residual = features[:, 0] * at[0] + at[1] - targets
+        gradient = np.array([residual @ features[:, 0], residual.sum()]) / 2
+        at = at - 0.1 * (gradient + 3.0 * (at - [weight, bias]))
+    plan = {"clip_norm": 100.0, "learning_rate": 0.1, "local_steps": 4, "expected_batch_size": 2.0, "proximal": 3.0}
+    found = update(linear([weight], bias), features, targets, **plan)
+    assert found.vector == pytest.approx(at - [weight, bias], abs=1e-3)
+    assert found.event == plan_of(**plan | {"proximal": 0.0}).event
+
+
 def test_the_module_is_left_as_it_was_and_can_be_used_again():
     features, targets = some_records(8, 3)
     module = mlp(3).eval()

@@ -31,10 +31,11 @@ DRAWS = 150
     [
         {"privacy": LOCAL},
         {"privacy": LOCAL, "local_steps": 4, "learning_rate": 0.3},
+        {"privacy": LOCAL, "local_steps": 4, "learning_rate": 0.3, "proximal": 1.0},
         {"privacy": LOCAL, "sampling_rate": 0.5},
         {"privacy": JOINT_PRIVACY, "encryption": JOINT_ENCRYPTION},
     ],
-    ids=["local", "several steps", "Poisson samples", "joint"],
+    ids=["local", "several steps", "proximal steps", "Poisson samples", "joint"],
 )
 def test_the_noise_of_an_update_has_the_stated_deviation(agreed):
     """Updates of one holder from one model, drawn again and again: 600 numbers, so 3 % of statistical error."""

@@ -77,6 +77,27 @@ def test_they_do_so_where_the_server_remembers_and_a_holder_is_missing(server):
     assert run.contributions.numbers_opened == 1
 
 
+@pytest.mark.parametrize(
+    "agreed",
+    [
+        {"local_steps": 4, "proximal": 0.5},
+        {"holders_per_round": 2},
+        {"holders_per_round": 3, "server_optimizer": "momentum", "server_momentum": 0.7},
+        {"local_steps": 3, "proximal": 1.0, "privacy": replace(LOCAL_PRIVACY, insecure_seed=2)},
+    ],
+    ids=["proximal", "sampled", "sampled, momentum", "proximal, noise"],
+)
+def test_they_do_so_with_proximal_steps_and_with_holders_drawn_for_each_round(agreed):
+    parties = make_consortium(FOUR, rounds=6, **agreed)
+    run = complete(parties)
+    found, truth = run.contributions.by_holder, exact(parties, run)
+    gained = parties.reference.loss(run.models[0]) - parties.reference.loss(run.models[-1])
+    count = agreed.get("holders_per_round", len(FOUR))
+    assert [len(contributors) for contributors in run.contributors] == [count] * 6
+    assert sum(found.values()) == pytest.approx(gained, rel=5e-3)
+    assert found == pytest.approx(truth, abs=0.03 * abs(gained))
+
+
 def test_each_holders_part_in_a_step_adds_up_to_it():
     parties = make_consortium(rounds=4, server_optimizer="adam", server_learning_rate=0.2)
     run = complete(parties, reachable=gone("bern", when=in_round(2)))
