@@ -2,7 +2,8 @@
 
 The coordinator runs in the process that is asked; holders are forked from it before anything large is made. Updates are
 made up, as training is the model's own business; all that follows is the code of every run: receipts, frames, parts,
-sums, confirmations, openings and the model after them.
+sums, confirmations, openings, the model after them, and where contributions are measured the inner products with each
+update. The coordinator keeps the run on the disk as an exchange does.
 """
 
 import multiprocessing
@@ -31,11 +32,13 @@ from fedjoint.agreement.terms import (
 )
 from fedjoint.data.records import Examples
 from fedjoint.encryption.fixed_point import Update
+from fedjoint.encryption.scratch import product
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
 from fedjoint.training import holder_run
+from fedjoint.training.checkpoint import FolderStore
 from fedjoint.training.coordinator import Coordinator
 from fedjoint.training.holder import Holder
 from fedjoint.training.local_update import agreed_module
@@ -47,7 +50,7 @@ from fedjoint.transport.holder_grid import run_server_app
 from fedjoint.transport.inline import InlineGrid
 from fedjoint.transport.link.codec import from_bytes, to_buffers
 
-VALUE_BITS = {1: 20, 3: 12}
+VALUE_BITS = {1: 10, 3: 12}
 EXAMPLES = Examples(features=np.zeros((8, 3), dtype=np.float32), targets=np.zeros(8, dtype=np.float32))
 ANYTHING = HolderPolicy(modes=("none", "local", "joint"), allow_exact_size=True)
 
@@ -71,16 +74,16 @@ class MadeUp:
         )
 
 
-class Unmeasured:
-    """A reference set of no records."""
+class Bowl:
+    """In the place of a reference set: half the squared length of the model, whose gradient is the model."""
 
     def loss(self, model: Any) -> float:
-        """None."""
-        return 0.0
+        """Piece by piece."""
+        return product(model, model) / 2
 
     def gradient(self, model: Any) -> Any:
-        """Never asked for."""
-        raise NotImplementedError
+        """The model itself."""
+        return model
 
     def metrics(self, model: Any) -> dict[str, float | None]:
         """None."""
@@ -97,6 +100,7 @@ def terms_of(
     *,
     scheme: str,
     values_per_word: int,
+    valued: bool,
     hidden: tuple[int, ...],
     rounds: int,
 ) -> Terms:
@@ -122,7 +126,9 @@ def terms_of(
             value_bits=VALUE_BITS[values_per_word],
             values_per_word=values_per_word,
         ),
-        valuation=ValuationTerms(method="none", reference_sha256="0" * 64, reference_num_examples=1),
+        valuation=ValuationTerms(
+            method="aumann_shapley" if valued else "none", reference_sha256="0" * 64, reference_num_examples=1
+        ),
         money=MoneyTerms(),
     )
 
@@ -150,12 +156,20 @@ def be_holder(link: Connection, holder: Holder, size: int) -> None:
     link.send({"mb": (_status_kb("VmHWM") - before) * 1024 / 1e6, "cpu_s": time.process_time() - start})
 
 
-def round_of(scheme: str, values_per_word: int, hidden: list[int], holders: int, folder: str, rounds: int = 2) -> Any:
-    """A run of two rounds; by how much the coordinator and the first holder grew at their highest."""
+def round_of(
+    scheme: str, values_per_word: int, valued: bool, hidden: list[int], holders: int, folder: str, rounds: int = 2
+) -> Any:
+    """A run of two rounds; by how much the coordinator and the holder that grew most grew at their highest."""
     coordinator = Identity.create("exchange", "Exchange")
     identities = [Identity.create(f"holder-{n}", f"Holder {n}") for n in range(holders)]
     terms = terms_of(
-        coordinator, identities, scheme=scheme, values_per_word=values_per_word, hidden=tuple(hidden), rounds=rounds
+        coordinator,
+        identities,
+        scheme=scheme,
+        values_per_word=values_per_word,
+        valued=valued,
+        hidden=tuple(hidden),
+        rounds=rounds,
     )
     workplace, signatures, links, processes = Workplace(folder=Path(folder)), {}, {}, []
     for identity in identities:
@@ -186,13 +200,20 @@ def round_of(scheme: str, values_per_word: int, hidden: list[int], holders: int,
             session,
             start=start,
             channel=PartedChannel(channel, session, workplace),
-            reference=Unmeasured(),
+            reference=Bowl(),
             log=lambda kind, body: None,
+            store=FolderStore(Path(folder, "kept"), of={"run": session.run_id}),
         )
         conductor.prepare()
         before, cpu, began = reset_peak(), time.process_time(), time.perf_counter()
+        losses = [Bowl().loss(start)]
         for summary in conductor.rounds():
             facts["rounds"] = summary.round
+            losses.append(summary.loss)
+        contributions = conductor.value()
+        if valued:
+            gained = losses[0] - losses[-1]
+            facts["gap"] = abs(sum(contributions.by_holder.values()) / gained - 1)
         facts["coordinator_mb"] = (_status_kb("VmHWM") - before) * 1024 / 1e6
         facts["coordinator_cpu_s"], facts["elapsed_s"] = time.process_time() - cpu, time.perf_counter() - began
         conductor.finish()

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from fedjoint.encryption.ciphertext import Ciphertext, second_polynomials
 from fedjoint.encryption.packing import blocks, spread
-from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, MODULUS, Parameters
+from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, MAX_WEIGHT_NORM, MODULUS, Parameters
+from fedjoint.encryption.scratch import pieces
 from fedjoint.encryption.words import Integers, Words, add_into, correlate, inner, prepare_weights
 from fedjoint.errors import EncryptionError
 
@@ -38,6 +39,7 @@ __all__ = [
     "largest_factor",
     "mask_sample",
     "scale_weights",
+    "squared_norm",
     "unmask",
 ]
 
@@ -79,13 +81,12 @@ class MaskedSample:
             raise EncryptionError("this is no masked sample", expected=f"{DEGREE + 1} words below q")
 
 
-def largest_factor(weights: NDArray[np.float64], parameters: Parameters) -> float:
+def largest_factor(norm: float, parameters: Parameters) -> float:
     """The scale at which weights of this norm in every agreed round just fit one sample.
 
     Raises:
-        EncryptionError: the weights are not finite or all zero, or the parameters leave no room for inner products.
+        EncryptionError: the norm is not finite or zero, or the parameters leave no room for inner products.
     """
-    norm = float(np.linalg.norm(weights))
     # Rounding to integers adds at most 1/2 a coordinate.
     room = parameters.weight_norm_budget / parameters.rounds**0.5 - parameters.num_parameters**0.5 / 2
     if not (np.isfinite(norm) and norm > 0 and room > 0):
@@ -97,15 +98,16 @@ def largest_factor(weights: NDArray[np.float64], parameters: Parameters) -> floa
     return float(room / norm)
 
 
-def scale_weights(weights: NDArray[np.floating], factor: float) -> Integers:
+def scale_weights(weights: NDArray[np.floating], factor: float, *, into: Integers | None = None) -> Integers:
     """Weights to integers: round(factor * weight); the same factor for all rounds of a sample.
 
     Args:
-        weights: float[D].
+        weights: float[D]; may be mapped from a file.
         factor: Positive; dividing an opened number by it (and multiplying by ``step``) undoes it.
+        into: Where they go, int64[D]; a new array if None.
 
     Returns:
-        int64[D].
+        ``into``, or int64[D].
 
     Raises:
         EncryptionError: a weight that is not finite or far too large, by its index.
@@ -114,12 +116,31 @@ def scale_weights(weights: NDArray[np.floating], factor: float) -> Integers:
         >>> scale_weights(np.array([0.26, -1.0]), 10.0).tolist()
         [3, -10]
     """
-    scaled = np.rint(np.asarray(weights, dtype=np.float64) * factor)
-    wrong = ~(np.abs(scaled) < 2.0**53)
-    if wrong.any():
-        index = int(np.argmax(wrong))
-        raise EncryptionError(f"weight {index} times {factor:g} is {scaled[index]:g}", expected="a number below 2^53")
-    return scaled.astype(np.int64)
+    integers = np.empty(weights.size, dtype=np.int64) if into is None else into
+    for piece in pieces(weights.size, weights, integers):
+        scaled = np.rint(weights[piece].astype(np.float64) * factor)
+        wrong = ~(np.abs(scaled) < 2.0**53)
+        if wrong.any():
+            index = int(np.argmax(wrong))
+            raise EncryptionError(
+                f"weight {piece.start + index} times {factor:g} is {scaled[index]:g}", expected="a number below 2^53"
+            )
+        integers[piece] = scaled
+    return integers
+
+
+def squared_norm(weights: Integers) -> int:
+    """Sum of the squares of integer weights, exactly; they may be mapped from a file."""
+    total = 0
+    for piece in pieces(weights.size, weights):
+        part = weights[piece]
+        small = _largest(part) <= MAX_WEIGHT_NORM  # of so many squares at a time the sum stays below 2^63
+        total += int(part @ part) if small else sum(int(weight) ** 2 for weight in part)
+    return total
+
+
+def _largest(weights: Integers) -> int:
+    return max(int(weights.max()), -int(weights.min())) if weights.size else 0
 
 
 def fits(sample: Sample | None, weights: Integers, parameters: Parameters) -> bool:
@@ -133,10 +154,8 @@ def fits(sample: Sample | None, weights: Integers, parameters: Parameters) -> bo
         raise EncryptionError(
             f"weights {weights.dtype}{list(weights.shape)}", expected=f"int64[{parameters.num_parameters}]"
         )
-    if max(int(weights.max()), -int(weights.min())) > budget:
-        return False  # its square need not fit in 64 bits
     spent, terms = (sample.squared_norm, sample.terms) if sample else (0, 0)
-    return terms < parameters.rounds and spent + int(weights @ weights) <= budget**2
+    return terms < parameters.rounds and spent + squared_norm(weights) <= budget**2
 
 
 def dot(ciphertext: Ciphertext, weights: Integers) -> Sample:
@@ -192,10 +211,11 @@ def dots(ciphertexts: Sequence[Ciphertext], weights: Integers) -> list[Sample]:
             c0 = one.c0[block.words]
             b[place] += inner(c0, padded.reshape(-1)[: c0.size])
             add_into(a[place], correlate(second_polynomials(one, block), prepared))
-    offset = parameters.offset * int(weights.sum()) << (60 - parameters.plain_bits)
-    squared_norm = int(weights @ weights)
+    total = sum(int(weights[piece].sum()) for piece in pieces(weights.size, weights))
+    offset = parameters.offset * total << (60 - parameters.plain_bits)
+    squares = squared_norm(weights)
     return [
-        Sample(parameters=parameters, b=(first - offset) % MODULUS, a=second, squared_norm=squared_norm)
+        Sample(parameters=parameters, b=(first - offset) % MODULUS, a=second, squared_norm=squares)
         for first, second in zip(b, a, strict=True)
     ]
 
@@ -209,15 +229,15 @@ def add_samples(samples: Sequence[Sample]) -> Sample:
     if not samples or any(sample.parameters != samples[0].parameters for sample in samples):
         raise EncryptionError(f"a sum of {len(samples)} samples", expected="at least one, all of the same parameters")
     parameters = samples[0].parameters
-    squared_norm = sum(sample.squared_norm for sample in samples)
+    squares = sum(sample.squared_norm for sample in samples)
     terms = sum(sample.terms for sample in samples)
-    if squared_norm > parameters.weight_norm_budget**2 or terms > parameters.rounds:
+    if squares > parameters.weight_norm_budget**2 or terms > parameters.rounds:
         raise _beyond(parameters)
     a = np.zeros(DEGREE, dtype=np.uint64)
     for sample in samples:
         add_into(a, sample.a)
     b = sum(sample.b for sample in samples) % MODULUS
-    return Sample(parameters=parameters, b=b, a=a, squared_norm=squared_norm, terms=terms)
+    return Sample(parameters=parameters, b=b, a=a, squared_norm=squares, terms=terms)
 
 
 def mask_sample(sample: Sample, mask: int) -> MaskedSample:

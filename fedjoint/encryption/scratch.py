@@ -22,7 +22,19 @@ from numpy.typing import DTypeLike, NDArray
 
 from fedjoint.errors import EncryptionError
 
-__all__ = ["SMALL_BYTES", "Bytes", "Scratch", "forget", "forget_maps", "hash_into", "mapped", "pieces", "sha256_of"]
+__all__ = [
+    "IN_MEMORY",
+    "SMALL_BYTES",
+    "Bytes",
+    "Scratch",
+    "forget",
+    "forget_maps",
+    "hash_into",
+    "mapped",
+    "pieces",
+    "product",
+    "sha256_of",
+]
 
 #: The bytes of a frame or a sum, in memory or mapped from a file.
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -74,6 +86,10 @@ class Scratch:
             ) from None
 
 
+#: Where nothing is large.
+IN_MEMORY = Scratch(small_bytes=1 << 62)
+
+
 def mapped(arrays: Sequence[NDArray[Any] | None]) -> list[mmap.mmap]:
     """The files' maps under arrays, but for private ones (mode c), in which what was written would be lost."""
     found = []
@@ -114,6 +130,17 @@ def pieces(size: int, *arrays: NDArray[Any] | None) -> Iterator[slice]:
     for start in range(0, size, _PIECE):
         yield slice(start, min(start + _PIECE, size))
         forget_maps(maps)
+
+
+def product(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Inner product of two vectors of numbers in float64, piece by piece: both may be mapped from files.
+
+    Example:
+        >>> product(np.array([1.0, 2.0], dtype=np.float32), np.array([3.0, 4.0]))
+        11.0
+    """
+    found = pieces(first.size, first, second)
+    return sum(float(first[piece].astype(np.float64) @ second[piece].astype(np.float64)) for piece in found)
 
 
 class Digest(Protocol):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fedjoint.agreement.terms import Terms
 from fedjoint.encryption.fixed_point import dequantise_into
 from fedjoint.encryption.parameters import agreed_parameters
-from fedjoint.encryption.scratch import Bytes, Scratch, pieces, sha256_of
+from fedjoint.encryption.scratch import IN_MEMORY, Bytes, Scratch, pieces, sha256_of
 from fedjoint.errors import EncryptionError, TrainingError
 from fedjoint.training.optimizer import Model, ServerState, num_moments, optimizer_step
 
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 Levels = npt.NDArray[np.uint64]
-_MEMORY = Scratch(small_bytes=1 << 62)
 
 
 def total_weight(terms: Terms, contributors: Iterable[str]) -> float:
@@ -84,7 +83,7 @@ def apply_sum(
     parameters, size, rate = agreed_parameters(terms), terms.num_parameters, mean_rate(terms, contributors)
     if levels.shape != (parameters.num_parameters,):
         raise EncryptionError(f"a sum of {levels.size} numbers", expected=f"{parameters.num_parameters}")
-    after = _room_for_state(terms, scratch or _MEMORY)
+    after = _room_for_state(terms, scratch or IN_MEMORY)
     for piece in pieces(size, levels, state.model, *state.moments, after.model, *after.moments):
         update = np.empty(piece.stop - piece.start)
         dequantise_into(update, levels[piece], len(contributors), parameters)
@@ -117,7 +116,7 @@ def model_sha256(model: Model) -> str:
 def state_bytes(state: ServerState, *, scratch: Scratch | None = None) -> Bytes:
     """A model as :func:`model_bytes` writes it, then the optimiser's moments as little-endian float64."""
     parts = [state.model.astype("<f4", copy=False), *(moment.astype("<f8", copy=False) for moment in state.moments)]
-    room, start = (scratch or _MEMORY).array("u1", sum(part.nbytes for part in parts)), 0
+    room, start = (scratch or IN_MEMORY).array("u1", sum(part.nbytes for part in parts)), 0
     for part in parts:
         data = part.view(np.uint8)
         for piece in pieces(data.size, data, room):

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical, sha256_hex
-from fedjoint.encryption.scratch import SMALL_BYTES, Bytes, hash_into, sha256_of
+from fedjoint.encryption.scratch import SMALL_BYTES, Bytes, hash_into, pieces, sha256_of
 from fedjoint.errors import TrainingError
-from fedjoint.files import replace_file, sync_folder
+from fedjoint.files import replace_file, replace_file_in_parts, sync_folder
 from fedjoint.strict import build, plain, strict
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class CheckpointStore(Protocol):
         """
         ...
 
-    def put(self, *pieces: Piece) -> str:
+    def put(self, *parts: Piece) -> str:
         """Keep a blob until the next commit, and from then on if that names it; gives its name (SHA-256)."""
         ...
 
@@ -168,21 +168,23 @@ class FolderStore:
         self._sizes = {blob.sha256: blob.size for blob in state.blobs.values()}
         return Checkpoint(facts=state.facts, blobs={label: blob.sha256 for label, blob in state.blobs.items()})
 
-    def put(self, *pieces: Piece) -> str:
+    def put(self, *parts: Piece) -> str:
         """See :class:`CheckpointStore`.
 
         Raises:
             TrainingError: the disk is full or cannot be written.
         """
+        arrays = [np.frombuffer(part, dtype=np.uint8) for part in parts]
         digest = hashlib.sha256()
-        for piece in pieces:
-            hash_into(digest, np.frombuffer(piece, dtype=np.uint8))
+        for array in arrays:
+            hash_into(digest, array)
         name = digest.hexdigest()
-        self._sizes[name] = sum(view.nbytes for view in _views(pieces))
+        self._sizes[name] = sum(array.size for array in arrays)
         path = self._blobs / name
         try:
             if not path.exists():
-                replace_file(path, *_views(pieces), mode=0o600)
+                inside = (array[piece].data for array in arrays for piece in pieces(array.size, array))
+                replace_file_in_parts(path, inside, mode=0o600)
         except OSError as problem:
             raise _cannot_write(path, problem) from None
         return name
@@ -249,9 +251,9 @@ class MemoryStore:
         """See :class:`CheckpointStore`."""
         return Checkpoint(facts=json.loads(self._state), blobs=dict(self._names)) if self._state else None
 
-    def put(self, *pieces: Piece) -> str:
+    def put(self, *parts: Piece) -> str:
         """See :class:`CheckpointStore`."""
-        data = b"".join(_views(pieces))
+        data = b"".join(_views(parts))
         self._blobs[sha256_hex(data)] = data
         return sha256_hex(data)
 
@@ -319,11 +321,11 @@ class Kept(Generic[F]):
         """Change facts and blobs; they last from the next :meth:`commit`."""
         self.facts = dataclasses.replace(self.facts, **changes)
         for label, data in (blobs or {}).items():
-            pieces = [data] if isinstance(data, (bytes, memoryview, np.ndarray)) else data
+            parts = [data] if isinstance(data, (bytes, memoryview, np.ndarray)) else data
             if self._store is None:
-                self._here[label] = data if isinstance(data, np.ndarray) else b"".join(_views(pieces))
+                self._here[label] = data if isinstance(data, np.ndarray) else b"".join(_views(parts))
             else:
-                self._names[label] = self._store.put(*pieces)
+                self._names[label] = self._store.put(*parts)
 
     def drop(self, prefix: str) -> None:
         """Name no blob any more whose label begins so, from the next :meth:`commit`."""
@@ -347,8 +349,8 @@ class Kept(Generic[F]):
             self._store.close()
 
 
-def _views(pieces: Sequence[Piece]) -> list[memoryview]:
-    return [piece.data if isinstance(piece, np.ndarray) else memoryview(piece) for piece in pieces]
+def _views(parts: Sequence[Piece]) -> list[memoryview]:
+    return [part.data if isinstance(part, np.ndarray) else memoryview(part) for part in parts]
 
 
 def _cannot_write(path: Path, problem: OSError) -> TrainingError:

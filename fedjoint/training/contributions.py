@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fedjoint.encryption.ciphertext import Ciphertext
-from fedjoint.encryption.frames import pack_frame
-from fedjoint.encryption.opened import MINIMUM_OPENERS
-from fedjoint.errors import FedjointError, TrainingError, ValuationError
-from fedjoint.identity.keys import Identity
+from fedjoint.encryption.scratch import Scratch, pieces
+from fedjoint.errors import TrainingError
 from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.update_noise import update_noise_sd
 from fedjoint.strict import build, strict
-from fedjoint.training.aggregate import ServerState, mean_rate
+from fedjoint.training.aggregate import Model, ServerState, mean_rate
 from fedjoint.training.checkpoint import Piece
-from fedjoint.training.confirming import samples_to_open
+from fedjoint.training.contribution_openers import ContributionOpeners, agreed_values
 from fedjoint.training.coordinator_state import CoordinatorMemory
 from fedjoint.training.guarded import GuardedPath, SavedGuards
 from fedjoint.training.optimizer import linear_step
@@ -32,20 +30,10 @@ from fedjoint.training.path_gradients import (
     Reference,
     SavedNoise,
 )
-from fedjoint.training.plan import (
-    Channel,
-    ContributionsReply,
-    ContributionsTask,
-    Log,
-    Parcel,
-    Refusal,
-    SampleToOpen,
-)
-from fedjoint.training.quorum import confirm
+from fedjoint.training.plan import ContributionsReply
 from fedjoint.training.session import Session
 from fedjoint.valuation.encrypted import (
     EncryptedContributions,
-    MaskedContribution,
     OpenedContribution,
     SavedContributions,
     contribution_of,
@@ -53,6 +41,8 @@ from fedjoint.valuation.encrypted import (
 from fedjoint.valuation.steps import Carried, CarriedWeights
 
 __all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "valuation_of"]
+
+Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +82,7 @@ class Valuation(Protocol):
         """Go on from what is kept, if anything is."""
         ...
 
-    def open(
-        self,
-        channel: Channel,
-        key_id: str,
-        *,
-        coordinator: Identity,
-        holders: Sequence[str],
-        log: Log,
-        memory: CoordinatorMemory,
-    ) -> Contributions:
+    def open(self, openers: ContributionOpeners) -> Contributions:
         """Have the contributions opened, and write them to the run record."""
         ...
 
@@ -126,39 +107,32 @@ class UnmeasuredValuation:
     def restore(self, memory: CoordinatorMemory) -> None:
         """Do nothing."""
 
-    def open(
-        self,
-        channel: Channel,
-        key_id: str,
-        *,
-        coordinator: Identity,
-        holders: Sequence[str],
-        log: Log,
-        memory: CoordinatorMemory,
-    ) -> Contributions:
+    def open(self, openers: ContributionOpeners) -> Contributions:
         """Ask nobody; write down the agreed shares."""
         shares = self._session.terms.unmeasured_shares
         contributions = Contributions(
             by_holder=shares, noise_errors=dict.fromkeys(shares, 0.0), numbers_opened=0, openers=()
         )
-        log("contributions.opened", _facts((), contributions, {}))
+        openers.log("contributions.opened", _facts((), contributions, {}))
         return contributions
 
 
-def valuation_of(session: Session, reference: Reference, *, ask: AskHolders) -> Valuation:
+def valuation_of(session: Session, reference: Reference, *, ask: AskHolders, scratch: Scratch) -> Valuation:
     """The agreed valuation of a run.
 
     Args:
         session: The run.
         reference: The exchange's reference set; not looked at where the agreement measures on holders' records.
         ask: Has the holders' gradient along a round's path released and opened; called only where that is agreed.
+        scratch: Where vectors as long as the model are kept.
     """
     terms = session.terms
     if terms.valuation.method == "none":
         return UnmeasuredValuation(session)
     if terms.validated_by_holders:
-        return PathValuation(session, HolderGradients(terms, ask))
-    return PathValuation(session, ExchangeGradients(reference, points=terms.valuation.quadrature_points))
+        return PathValuation(session, HolderGradients(terms, ask), scratch)
+    gradients = ExchangeGradients(reference, points=terms.valuation.quadrature_points, scratch=scratch)
+    return PathValuation(session, gradients, scratch)
 
 
 @strict
@@ -185,17 +159,20 @@ class PathValuation:
     Args:
         session: The run.
         gradients: Gives the utility's gradient along each round's path.
+        scratch: Where vectors as long as the model are kept.
     """
 
-    def __init__(self, session: Session, gradients: PathGradients) -> None:
-        self._session, self._gradients = session, gradients
+    def __init__(self, session: Session, gradients: PathGradients, scratch: Scratch) -> None:
+        self._session, self._gradients, self._scratch = session, gradients, scratch
         self._gains: list[float] = []
-        self._guards = GuardedPath(session.terms)
+        self._guards = GuardedPath(session.terms, scratch)
         self._plan = JointPlan.of(session.terms) if session.terms.privacy.mode == "joint" else None
         self._encrypted = EncryptedContributions(
-            session.parameters, noise_weight=self._plan.largest_weight_norm if self._plan else None
+            session.parameters,
+            noise_weight=self._plan.largest_weight_norm if self._plan else None,
+            scratch=scratch,
         )
-        self._carried = CarriedWeights[Mapping[str, Ciphertext]]()
+        self._carried = CarriedWeights[Mapping[str, Ciphertext]](scratch=scratch)
 
     def saved(self) -> tuple[object, Mapping[str, Piece | Ciphertext]]:
         """The numbers that add up, and the rounds that later ones still change the weights of."""
@@ -212,9 +189,9 @@ class PathValuation:
         blobs: dict[str, Piece | Ciphertext] = {f"part.{number}": data for number, data in enumerate(polynomials)}
         blobs["last_step"] = last_step
         if self._encrypted.left is not None:
-            blobs["left"] = self._encrypted.left.astype("<f8").tobytes()
+            blobs["left"] = self._encrypted.left.view(np.uint8)
         for number, one in enumerate(carried):
-            blobs[f"weights.{number}"] = one.weights.astype("<f8").tobytes()
+            blobs[f"weights.{number}"] = one.weights.view(np.uint8)
             blobs |= {f"carried.{number}.{holder}": update for holder, update in one.item.items()}
         return facts, blobs
 
@@ -229,130 +206,58 @@ class PathValuation:
         saved = build(_Saved, memory.facts.valuation, error=TrainingError, where="valuation")
         self._gradients.restore(saved.noise)
         self._gains = list(saved.gains)
-        self._guards.restore(saved.guards, bytes(memory.required("valuation.last_step")))
+        self._guards.restore(saved.guards, memory.required("valuation.last_step"))
         if saved.left:
-            self._encrypted.left = np.frombuffer(memory.required("valuation.left"), "<f8").astype(np.float64)
+            self._encrypted.left = np.frombuffer(memory.required("valuation.left"), "<f8")
         parts = range(len(saved.numbers.parts))
         self._encrypted.restore(saved.numbers, [bytes(memory.required(f"valuation.part.{number}")) for number in parts])
-        self._carried = CarriedWeights(
-            Carried(
+        kept = [
+            Carried[Mapping[str, Ciphertext]](
                 item={holder: memory.ciphertext(f"valuation.carried.{number}.{holder}") for holder in one.holders},
-                weights=np.frombuffer(memory.required(f"valuation.weights.{number}"), "<f8").astype(np.float64),
+                weights=self._own(np.frombuffer(memory.required(f"valuation.weights.{number}"), "<f8")),
                 remembered=one.remembered,
             )
             for number, one in enumerate(saved.carried)
-        )
+        ]
+        self._carried = CarriedWeights(kept, scratch=self._scratch)
+
+    def _own(self, kept: Vector) -> Vector:
+        """A copy that may change."""
+        weights = self._scratch.array("<f8", kept.size)
+        for piece in pieces(kept.size, kept, weights):
+            weights[piece] = kept[piece]
+        return weights
 
     def add_round(self, updates: Mapping[str, Ciphertext], before: ServerState, after: ServerState) -> None:
         """Credit a round's updates with what they move along its path, and earlier ones with what is left of them."""
         terms = self._session.terms
         gradient = self._gradients.of_round(len(self._gains) + 1, before, after)
-        self._gains.append(float(gradient @ (after.model.astype(np.float64) - before.model)))
+        self._gains.append(_gain(gradient, before.model, after.model))
         gradient = self._guards.add_round(gradient, list(updates), before, after)
         self._gradients.take_part(sorted(updates), after)
-        self._fold(self._carried.add_round(updates, gradient, linear_step(after, terms.training)))
+        step = linear_step(after, terms.training, scratch=self._scratch)
+        self._fold(self._carried.add_round(updates, gradient, step))
 
-    def _fold(self, final: Iterable[tuple[Mapping[str, Ciphertext], npt.NDArray[np.float64]]]) -> None:
+    def _fold(self, final: Iterable[tuple[Mapping[str, Ciphertext], Vector]]) -> None:
         for updates, weights in final:
             self._encrypted.add_round(updates, weights, rate=mean_rate(self._session.terms, updates))
 
-    def open(
-        self,
-        channel: Channel,
-        key_id: str,
-        *,
-        coordinator: Identity,
-        holders: Sequence[str],
-        log: Log,
-        memory: CoordinatorMemory,
-    ) -> Contributions:
+    def open(self, openers: ContributionOpeners) -> Contributions:
         """Have holders decrypt the masked numbers, compare, and take the masks off.
-
-        Args:
-            channel: How holders are reached.
-            key_id: Of the run's key.
-            coordinator: Signs what holders are asked to open.
-            holders: Who has the key; asked two at a time until two have answered.
-            log: Writes the run record.
-            memory: Where masks are kept before anybody is asked, and answers before they are used.
 
         Raises:
             ValuationError: too few holders confirmed or opened them, or two opened them differently.
         """
         self._fold(self._carried.rest())
+        memory = openers.memory
         masked = self._encrypted.masked(again=memory.lasts)
-        memory.stage_valuation(*self.saved())
+        memory.stage_valuation(*self.saved())  # the masks, before anybody is asked
         memory.commit()
-        replies: Mapping[str, ContributionsReply] = memory.facts.contributions
-        task = self._confirmed(
-            self._task(masked, key_id, coordinator), channel, holders=holders, log=log, memory=memory
-        )
-        if not replies:
-            replies = self._ask(channel, task, holders=holders, log=log)
-            self._agreed(replies)
-            memory.remember(contributions=dict(replies))
-        opened = self._encrypted.opened(masked, self._agreed(replies))
+        replies = openers.open(masked)
+        opened = self._encrypted.opened(masked, agreed_values(replies))
         contributions = self._contributions(opened, tuple(sorted(replies)))
-        log("contributions.opened", _facts(opened, contributions, replies))
+        openers.log("contributions.opened", _facts(opened, contributions, replies))
         return contributions
-
-    def _ask(
-        self, channel: Channel, task: Parcel, *, holders: Sequence[str], log: Log
-    ) -> dict[str, ContributionsReply]:
-        replies: dict[str, ContributionsReply] = {}
-        waiting = list(holders)
-        while len(replies) < MINIMUM_OPENERS and waiting:
-            asked, waiting = waiting[: MINIMUM_OPENERS - len(replies)], waiting[MINIMUM_OPENERS - len(replies) :]
-            for holder, reply in channel.exchange("open_contributions", dict.fromkeys(asked, task)):
-                checked = self._checked(holder, reply, task.body)
-                if isinstance(checked, Refusal):
-                    log("contributions.refused", {"holder": holder, "code": checked.code})
-                else:
-                    replies[holder] = checked
-        return replies
-
-    def _task(self, masked: Sequence[MaskedContribution], key_id: str, coordinator: Identity) -> Parcel:
-        samples = tuple(SampleToOpen(holder=item.holder, part=item.part) for item in masked)
-        frames = [
-            pack_frame(item.sample, header=self._session.frame("sample", number, key_id), sender=coordinator)
-            for number, item in enumerate(masked)
-        ]
-        blobs = {sample.blob: frame for sample, frame in zip(samples, frames, strict=True)}
-        return Parcel(body=ContributionsTask(**self._session.address, samples=samples, confirmations={}), blobs=blobs)
-
-    def _confirmed(
-        self, task: Parcel, channel: Channel, *, holders: Sequence[str], log: Log, memory: CoordinatorMemory
-    ) -> Parcel:
-        """The task with the signatures of a quorum that these are the only samples of the run."""
-        subject = samples_to_open(self._session.terms, task.body.samples, task.blobs)
-        found = confirm(channel, self._session, subject, holders=holders, memory=memory, log=log)
-        if not found.is_quorum:
-            raise ValuationError(f"the contributions were {found.counted}. {found.reasons}")
-        return Parcel(body=replace(task.body, confirmations=found.confirmations), blobs=task.blobs)
-
-    def _checked(self, holder: str, reply: Parcel | Refusal, task: ContributionsTask) -> ContributionsReply | Refusal:
-        """What a holder opened, if it signed for it and it can be what was asked for."""
-        if isinstance(reply, Refusal):
-            return reply
-        opened: ContributionsReply = reply.body
-        facts = {"samples": [sample.blob for sample in task.samples], "values": list(opened.values)}
-        try:
-            self._session.check(holder, "contributions", facts, opened.signature)
-            if len(opened.values) != len(task.samples) or not all(map(_is_number, opened.values)):
-                raise ValuationError(f"'{holder}' opened other than {len(task.samples)} whole numbers")
-        except FedjointError as problem:
-            return Refusal.because(problem)
-        return opened
-
-    def _agreed(self, replies: Mapping[str, ContributionsReply]) -> list[int]:
-        said = {reply.values for reply in replies.values()}
-        if len(replies) < MINIMUM_OPENERS or len(said) > 1:
-            raise ValuationError(
-                f"{len(replies)} holders opened the contributions to {len(said)} different results",
-                expected=f"{MINIMUM_OPENERS} holders and the same result",
-                remedy="Nobody is paid on numbers that holders do not agree on: compare their logs.",
-            )
-        return [int(value) for value in said.pop()]
 
     def _contributions(self, opened: Sequence[OpenedContribution], openers: tuple[str, ...]) -> Contributions:
         modulus = self._session.parameters.plain_modulus
@@ -378,8 +283,10 @@ class PathValuation:
         return math.hypot(of_updates, self._gradients.noise_error(holder))
 
 
-def _is_number(value: str) -> bool:
-    return value.isascii() and value.isdigit() and len(value) <= 20
+def _gain(gradient: Vector, before: Model, after: Model) -> float:
+    """The inner product of a gradient with a step."""
+    found = pieces(gradient.size, gradient, before, after)
+    return sum(float(gradient[piece] @ (after[piece].astype(np.float64) - before[piece])) for piece in found)
 
 
 def _facts(

@@ -18,6 +18,7 @@ from fedjoint.training.aggregate import Model, apply_sum, model_sha256, state_by
 from fedjoint.training.asked import asked_in_round
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.checkpoint import CheckpointStore
+from fedjoint.training.contribution_openers import ContributionOpeners
 from fedjoint.training.contributions import Contributions, valuation_of
 from fedjoint.training.coordinator_state import ClosedFacts, CoordinatorMemory, Logged, Prepared
 from fedjoint.training.opening import Openings
@@ -81,7 +82,7 @@ class Coordinator:
         self._channel, self._workplace, self._reference, self._log = channel, channel.workplace, reference, log
         self._memory = CoordinatorMemory(session, store)
         known = self._memory.facts
-        self._valuation = valuation_of(session, reference, ask=self._ask_for_gradient)
+        self._valuation = valuation_of(session, reference, ask=self._ask_for_gradient, scratch=self._workplace.scratch)
         self._gradients: list[OpenedRelease] = []
         self._valuation.restore(self._memory)
         self._model_round = dict(known.model_round)
@@ -211,14 +212,16 @@ class Coordinator:
         Raises:
             ValuationError: fewer than two holders opened them, or two did differently.
         """
-        return self._valuation.open(
-            self._channel,
-            self.key_id,
+        openers = ContributionOpeners(
+            session=self._session,
+            channel=self._channel,
+            key_id=self.key_id,
             coordinator=self._identity,
             holders=self.holders,
             log=self._log,
             memory=self._memory,
         )
+        return self._valuation.open(openers)
 
     def finish(self) -> None:
         """Tell every holder that the run is over, so that it frees what it has not spent of its reservation."""

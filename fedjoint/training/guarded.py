@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
+from fedjoint.encryption.scratch import IN_MEMORY, Bytes, Scratch, pieces
 from fedjoint.strict import strict
 from fedjoint.training.aggregate import ServerState
 from fedjoint.valuation.guards import entitled, late_joiners, share_known, split_known
@@ -32,10 +33,12 @@ class GuardedPath:
 
     Args:
         terms: The agreement.
+        scratch: Where vectors as long as the model are kept.
     """
 
-    def __init__(self, terms: Terms) -> None:
-        self._terms, self._last = terms, np.zeros(terms.num_parameters)
+    def __init__(self, terms: Terms, scratch: Scratch = IN_MEMORY) -> None:
+        self._terms, self._scratch = terms, scratch
+        self._last: Vector | None = None
         self.known: list[float] = []
         self._contributors: list[tuple[str, ...]] = []
 
@@ -43,11 +46,14 @@ class GuardedPath:
         self, gradient: Vector, contributors: Sequence[str], before: ServerState, after: ServerState
     ) -> Vector:
         """The gradient that a round's holders are valued by, float64 [D]."""
-        step = after.model.astype(np.float64) - before.model
         known = 0.0
         if self._terms.valuation.known_path == "by_size":
-            gradient, known = split_known(gradient, step, self._last)
-        self._last = step
+            step = self._scratch.array("<f8", gradient.size)
+            for piece in pieces(step.size, before.model, after.model, step):
+                step[piece] = after.model[piece].astype(np.float64) - before.model[piece]
+            if self._last is not None:
+                gradient, known = split_known(gradient, step, self._last, scratch=self._scratch)
+            self._last = step
         self.known.append(known)
         self._contributors.append(tuple(sorted(contributors)))
         return gradient
@@ -56,15 +62,15 @@ class GuardedPath:
         """Contributions by what was opened, and by the guards."""
         return guarded(self._terms, valued, self.known, self._contributors)
 
-    def saved(self) -> tuple[SavedGuards, bytes]:
-        """Facts, and the last step."""
+    def saved(self) -> tuple[SavedGuards, Bytes | bytes]:
+        """Facts, and the last step, if a rule needs it."""
         facts = SavedGuards(known=tuple(self.known), contributors=tuple(self._contributors))
-        return facts, self._last.astype("<f8").tobytes()
+        return facts, b"" if self._last is None else self._last.view(np.uint8)
 
-    def restore(self, saved: SavedGuards, last_step: bytes) -> None:
+    def restore(self, saved: SavedGuards, last_step: Bytes | bytes) -> None:
         """Go on from what :meth:`saved` gave."""
         self.known, self._contributors = list(saved.known), list(saved.contributors)
-        self._last = np.frombuffer(last_step, "<f8").astype(np.float64)
+        self._last = np.frombuffer(last_step, "<f8") if len(last_step) else None
 
 
 def guarded(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedjoint.agreement.terms import TrainingTerms
+from fedjoint.encryption.scratch import IN_MEMORY, Scratch, pieces
 from fedjoint.errors import TrainingError
 from fedjoint.valuation.steps import LinearStep
 
@@ -116,12 +117,13 @@ def _direction(
     return (mean, square), mean / (np.sqrt(square) + training.server_tau)
 
 
-def linear_step(after: ServerState, training: TrainingTerms) -> LinearStep:
+def linear_step(after: ServerState, training: TrainingTerms, *, scratch: Scratch = IN_MEMORY) -> LinearStep:
     """How the round that ended in this state made its step of this and the earlier rounds' mean updates.
 
     Args:
         after: What :func:`optimizer_step` returned.
         training: The agreed optimiser and its constants.
+        scratch: Where a vector as long as the model is kept.
 
     Example:
         >>> training = TrainingTerms(server_optimizer="momentum", server_momentum=0.5, server_learning_rate=2.0)
@@ -134,5 +136,8 @@ def linear_step(after: ServerState, training: TrainingTerms) -> LinearStep:
     decay = training.server_momentum
     if training.server_optimizer == "momentum":
         return LinearStep(scale=np.array([rate]), decay=decay)
-    scale: Vector = rate * (1 - decay) / (np.sqrt(after.moments[1]) + training.server_tau)
+    square = after.moments[1]
+    scale: Vector = scratch.array("<f8", square.size)
+    for piece in pieces(square.size, square, scale):
+        scale[piece] = rate * (1 - decay) / (np.sqrt(square[piece]) + training.server_tau)
     return LinearStep(scale=scale, decay=decay)

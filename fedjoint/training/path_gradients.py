@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
+from fedjoint.encryption.scratch import IN_MEMORY, Scratch
 from fedjoint.privacy.update_noise import longest_update
 from fedjoint.privacy.validation_plan import gradient_noise_sd, read_gradient
 from fedjoint.strict import strict
@@ -86,15 +87,16 @@ class ExchangeGradients:
     Args:
         reference: Gives the loss's gradient.
         points: Nodes of the quadrature.
+        scratch: Where vectors as long as the model are kept.
     """
 
-    def __init__(self, reference: Reference, *, points: int) -> None:
-        self._reference, self._points = reference, points
+    def __init__(self, reference: Reference, *, points: int, scratch: Scratch = IN_MEMORY) -> None:
+        self._reference, self._points, self._scratch = reference, points, scratch
 
     def of_round(self, number: int, before: ServerState, after: ServerState) -> Vector:
         """See :class:`PathGradients`."""
-        start, end = before.model.astype(np.float64), after.model.astype(np.float64)
-        return path_gradient(self._reference.gradient, start, end, points=self._points)
+        gradient = self._reference.gradient
+        return path_gradient(gradient, before.model, after.model, points=self._points, scratch=self._scratch)
 
     def take_part(self, contributors: Sequence[str], after: ServerState) -> None:
         """Do nothing."""

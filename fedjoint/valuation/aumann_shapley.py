@@ -10,41 +10,61 @@ Source: Aumann and Shapley (1974), Values of Non-Atomic Games, chapter 3; the di
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fedjoint.encryption.scratch import IN_MEMORY, Scratch, pieces
 from fedjoint.errors import ValuationError
 from fedjoint.valuation.estimate import Estimate, Sampling, exact_estimate
 from fedjoint.valuation.games import DiagonalGame, Game, Vector
 
 __all__ = ["aumann_shapley", "path_gradient", "path_nodes"]
 
+AnyVector: TypeAlias = NDArray[np.floating[Any]]
 
-def path_nodes(before: Vector, after: Vector, *, points: int) -> Iterator[tuple[Vector, float]]:
+
+def path_nodes(
+    before: AnyVector, after: AnyVector, *, points: int, scratch: Scratch = IN_MEMORY
+) -> Iterator[tuple[Vector, float]]:
     """Models along a round's straight path and their weights in the integral over it: Gauss-Legendre quadrature.
 
     Args:
-        before: The model before the round, float64 [D].
-        after: The model after the round, float64 [D].
+        before: The model before the round, float [D].
+        after: The model after the round, float [D].
         points: Nodes, 1 to 32.
+        scratch: Where the models are kept.
 
     Returns:
-        Model and weight, one by one; the weights sum to 1.
+        Model (float64 [D]) and weight, one by one; the weights sum to 1.
     """
     nodes, weights = np.polynomial.legendre.leggauss(points)
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        yield before + node * (after - before), float(weight)
+        model = scratch.array("<f8", before.size)
+        for piece in pieces(before.size, before, after, model):
+            start = before[piece].astype(np.float64)
+            model[piece] = start + node * (after[piece] - start)
+        yield model, float(weight)
 
 
-def path_gradient(loss_gradient: Callable[[Vector], Vector], before: Vector, after: Vector, *, points: int) -> Vector:
+def path_gradient(
+    loss_gradient: Callable[[Vector], Vector],
+    before: AnyVector,
+    after: AnyVector,
+    *,
+    points: int,
+    scratch: Scratch = IN_MEMORY,
+) -> Vector:
     """The vector ``g`` of a round by Gauss-Legendre quadrature along the straight path of the model.
 
     Args:
         loss_gradient: Gradient of the utility's loss at a model, float64 [D] to float64 [D].
-        before: The model before the round, float64 [D].
-        after: The model after the round, float64 [D].
+        before: The model before the round, float [D].
+        after: The model after the round, float [D].
         points: Nodes of the quadrature, 1 to 32; exact for losses that are polynomials of degree up to ``2 * points``
             along the path.
+        scratch: Where vectors as long as the model are kept.
 
     Returns:
         ``g``, float64 [D]: ``<g, d>`` is the contribution of an update ``d``.
@@ -61,10 +81,12 @@ def path_gradient(loss_gradient: Callable[[Vector], Vector], before: Vector, aft
         >>> float(g @ np.array([-2.0, 1.0]))                    # L(before) - L(after) = 2 - 0.5
         1.5
     """
-    total = np.zeros_like(before)
-    for model, weight in path_nodes(before, after, points=points):
-        total -= weight * loss_gradient(model)
-    if not np.isfinite(total).all():
+    total = scratch.array("<f8", before.size)
+    for model, weight in path_nodes(before, after, points=points, scratch=scratch):
+        gradient = loss_gradient(model)
+        for piece in pieces(total.size, total, gradient):
+            total[piece] -= weight * gradient[piece]
+    if not all(np.isfinite(total[piece]).all() for piece in pieces(total.size, total)):
         raise ValuationError("the loss gradient of a round is not finite", remedy="Lower training.learning_rate.")
     return total
 

@@ -36,9 +36,11 @@ from fedjoint.encryption.dot import (
     largest_factor,
     mask_sample,
     scale_weights,
+    squared_norm,
     unmask,
 )
 from fedjoint.encryption.parameters import DEGREE, Parameters
+from fedjoint.encryption.scratch import IN_MEMORY, Scratch, pieces, product
 from fedjoint.errors import ValuationError
 from fedjoint.strict import strict
 
@@ -142,6 +144,7 @@ class EncryptedContributions:
         noise_weight: None, or, where the last two coordinates of every update are noise for its contribution, the most
             that they may weigh (:mod:`fedjoint.privacy.joint_plan`).
         random_below: Gives a uniform integer below its argument; must be unpredictable.
+        scratch: Where vectors as long as the model are kept.
 
     Guarantees:
         Each holder's contribution is one encrypted number for as long as the gradients stay within twice the first
@@ -155,13 +158,20 @@ class EncryptedContributions:
         *,
         noise_weight: int | None = None,
         random_below: Callable[[int], int] = secrets.randbelow,
+        scratch: Scratch = IN_MEMORY,
     ) -> None:
         self._parameters, self._noise_weight, self._random_below = parameters, noise_weight, random_below
+        self._scratch = scratch
         self._parts: list[_Part] = []
         self._masks: dict[tuple[str, int], int] = {}
         self._weights: dict[str, _Weight] = {}
         #: What rounding left of the last round's weights, float64 [D]; None before the first.
         self.left: npt.NDArray[np.float64] | None = None
+
+    @property
+    def _blind(self) -> int:
+        """How many of an update's last coordinates are noise for its contribution."""
+        return 0 if self._noise_weight is None else CONTRIBUTION_NOISES
 
     @property
     def num_parts(self) -> int:
@@ -179,26 +189,31 @@ class EncryptedContributions:
         Raises:
             EncryptionError: the parameters leave no room for inner products.
         """
-        weights = gradient * (rate * self._parameters.step)
-        if not weights.any():
+        weights = self._scratch.array("<f8", gradient.size)
+        nonzero = False
+        for piece in pieces(gradient.size, gradient, self.left, weights):
+            weights[piece] = gradient[piece] * (rate * self._parameters.step)
+            nonzero = nonzero or bool(weights[piece].any())
+            if self.left is not None:
+                weights[piece] += self.left[piece]
+        if not nonzero:
             return
-        if self.left is not None:
-            weights = weights + self.left
-        part = self._part_for(weights, updates)
-        integers = self._integers(weights, part.factor)
-        self.left = weights - integers[: weights.size] / part.factor
-        for holder, product in zip(updates, dots(list(updates.values()), integers), strict=True):
+        part, integers = self._part_for(weights, updates)
+        for holder, sample in zip(updates, dots(list(updates.values()), integers), strict=True):
             before = part.samples.get(holder)
-            part.samples[holder] = add_samples([before, product]) if before else product
-        self._weigh(updates, integers / part.factor)
+            part.samples[holder] = add_samples([before, sample]) if before else sample
+        self._weigh(updates, integers, part.factor)
+        for piece in pieces(weights.size, weights, integers):
+            weights[piece] -= integers[piece] / part.factor
+        self.left = weights
 
-    def _weigh(self, holders: Iterable[str], weights: npt.NDArray[np.float64]) -> None:
-        blind = CONTRIBUTION_NOISES if self._noise_weight is not None else 0
-        squares = weights**2
+    def _weigh(self, holders: Iterable[str], integers: npt.NDArray[np.int64], factor: float) -> None:
+        """Note what the noise in updates weighs in contributions."""
+        update, noise = integers[: integers.size - self._blind], integers[integers.size - self._blind :]
         for holder in holders:
             weight = self._weights.setdefault(holder, _Weight())
-            weight.update += float(squares[: squares.size - blind].sum())
-            weight.noise += float(squares[squares.size - blind :].sum())
+            weight.update += squared_norm(update) / factor**2
+            weight.noise += squared_norm(noise) / factor**2
 
     def noise_error(self, holder: str, *, update_sd: float, noise_sd: float = 0.0) -> float:
         """Standard error of a holder's contribution by the privacy noise that it added, in units of the utility.
@@ -213,41 +228,43 @@ class EncryptedContributions:
         weight = self._weights.get(holder, _Weight())
         return math.sqrt(weight.update * update_sd**2 + weight.noise * noise_sd**2)
 
-    def _part_for(self, weights: npt.NDArray[np.float64], updates: Mapping[str, Ciphertext]) -> _Part:
-        """The part that these weights still fit into, or a new one."""
+    def _part_for(
+        self, weights: npt.NDArray[np.float64], updates: Mapping[str, Ciphertext]
+    ) -> tuple[_Part, npt.NDArray[np.int64]]:
+        """The part that these weights still fit into, or a new one; and the weights as integers of it."""
         if self._parts:
             part = self._parts[-1]
             integers = self._integers(weights, part.factor)
             if self._noise_fits(integers) and all(
                 fits(part.samples.get(holder), integers, self._parameters) for holder in updates
             ):
-                return part
+                return part, integers
         headroom = _HEADROOM[min(len(self._parts), len(_HEADROOM) - 1)]
+        norm = math.sqrt(product(weights, weights))
         if self._noise_weight is None:
-            largest = largest_factor(weights, self._parameters)
+            largest = largest_factor(norm, self._parameters)
         else:
             headroom = max(headroom, _NOISY_HEADROOM)
-            norm = float(np.linalg.norm(weights))
             largest = min(
-                largest_factor(np.append(weights, [norm, 0.0]), self._parameters),
+                largest_factor(math.sqrt(2) * norm, self._parameters),  # the noise weighs as much as the update
                 (self._noise_weight - math.sqrt(weights.size)) / norm,
             )
         self._parts.append(_Part(factor=largest / headroom))
-        return self._parts[-1]
+        return self._parts[-1], self._integers(weights, self._parts[-1].factor)
 
     def _integers(self, weights: npt.NDArray[np.float64], factor: float) -> npt.NDArray[np.int64]:
         """Integer weights; with noise in the last two coordinates, their norm (rounded up) and one for those.
 
         Coordinates between an update and its noise, if any, are zeros that fill up the ciphertext.
         """
-        blind = 0 if self._noise_weight is None else CONTRIBUTION_NOISES
-        scaled = scale_weights(weights, factor)
-        integers = np.zeros(max(scaled.size, self._parameters.num_parameters - blind), dtype=np.int64)
-        integers[: scaled.size] = scaled
-        if self._noise_weight is None:
-            return integers
-        squares = sum(int(weight) ** 2 for weight in scaled)
-        return np.append(integers, [math.isqrt(max(squares - 1, 0)) + (squares > 0), 1]).astype(np.int64)
+        size = max(weights.size + self._blind, self._parameters.num_parameters)
+        integers = self._scratch.array("<i8", size)
+        scaled = scale_weights(weights, factor, into=integers[: weights.size])
+        if self._noise_weight is not None:
+            squares = squared_norm(scaled)
+            norm = math.isqrt(max(squares - 1, 0)) + (squares > 0)
+            integers[-CONTRIBUTION_NOISES:] = min(norm, 1 << 62), 1
+        return integers
 
     def _noise_fits(self, integers: npt.NDArray[np.int64]) -> bool:
         """Whether the noise's own weight is small enough that no residue of it shows."""

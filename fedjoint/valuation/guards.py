@@ -18,10 +18,13 @@ Source: our own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from fedjoint.encryption.scratch import IN_MEMORY, Scratch, pieces, product
 
 __all__ = ["entitled", "late_joiners", "share_known", "split_known"]
 
@@ -31,13 +34,16 @@ Vector = npt.NDArray[np.float64]
 _OWN_PART = 0.05
 
 
-def split_known(gradient: Vector, step: Vector, last_step: Vector) -> tuple[Vector, float]:
+def split_known(
+    gradient: Vector, step: Vector, last_step: Vector, *, scratch: Scratch = IN_MEMORY
+) -> tuple[Vector, float]:
     """Take the direction of the last round's step out of a path gradient.
 
     Args:
         gradient: Of the round, float64 [D].
         step: By which the model moved in it, float64 [D].
         last_step: By which it moved in the round before; zeros before the first.
+        scratch: Where vectors as long as the model are kept.
 
     Returns:
         What holders are valued by, and what the round gained along the last step's direction.
@@ -50,12 +56,14 @@ def split_known(gradient: Vector, step: Vector, last_step: Vector) -> tuple[Vect
         >>> novel.tolist(), known
         ([0.0, 2.0], 3.0)
     """
-    length = float(np.linalg.norm(last_step))
+    length = math.sqrt(product(last_step, last_step))
     if not length:
         return gradient, 0.0
-    direction = last_step / length
-    along = float(gradient @ direction)
-    return gradient - along * direction, along * float(direction @ step)
+    along = product(gradient, last_step) / length
+    novel = scratch.array("<f8", gradient.size)
+    for piece in pieces(gradient.size, gradient, last_step, novel):
+        novel[piece] = gradient[piece] - along * (last_step[piece] / length)
+    return novel, along * product(last_step, step) / length
 
 
 def share_known(

@@ -30,6 +30,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from fedjoint.encryption.scratch import IN_MEMORY, Scratch, pieces
+
 __all__ = ["Carried", "CarriedWeights", "LinearStep"]
 
 T = TypeVar("T")
@@ -74,6 +76,7 @@ class CarriedWeights(Generic[T]):
 
     Args:
         carried: What :attr:`carried` was, when it is taken up again.
+        scratch: Where weights are kept.
 
     Example:
         Momentum 1/2: the first update moves the model in both rounds, the second in its own.
@@ -86,8 +89,8 @@ class CarriedWeights(Generic[T]):
         [('first', array([8.5])), ('second', array([1.]))]
     """
 
-    def __init__(self, carried: Iterable[Carried[T]] = ()) -> None:
-        self._kept = list(carried)
+    def __init__(self, carried: Iterable[Carried[T]] = (), *, scratch: Scratch = IN_MEMORY) -> None:
+        self._kept, self._scratch = list(carried), scratch
 
     @property
     def carried(self) -> tuple[Carried[T], ...]:
@@ -105,10 +108,14 @@ class CarriedWeights(Generic[T]):
         Returns:
             Items whose weights are final, with those weights, oldest first.
         """
-        credit = step.scale * gradient
         for kept in self._kept:
             kept.remembered *= step.decay
-            kept.weights += kept.remembered * credit
+        credit = self._scratch.array("<f8", gradient.size)
+        scale = np.broadcast_to(step.scale, gradient.shape)
+        for piece in pieces(gradient.size, gradient, step.scale, credit, *(kept.weights for kept in self._kept)):
+            credit[piece] = scale[piece] * gradient[piece]
+            for kept in self._kept:
+                kept.weights[piece] += kept.remembered * credit[piece]
         self._kept.append(Carried(item=item, weights=credit, remembered=1.0))
         done = [kept for kept in self._kept if kept.remembered * step.decay < _FORGOTTEN]
         self._kept = self._kept[len(done) :]  # what came first is forgotten first
