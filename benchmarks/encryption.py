@@ -2,13 +2,13 @@
 
     python benchmarks/encryption.py [--quick] [--json FILE] [--chart FILE] [--parameters N ...] [--holders N ...]
 
-Seconds are of processor time. Every scheme runs in a process of its own, and they take turns within each repetition;
-medians are told. ``encrypt`` is from a holder's float32 values to the bytes it sends; ``check`` is what the coordinator
+Seconds are of processor time. Every scheme runs in a process of its own, and they take turns; medians are told, and of
+how many turns. ``encrypt`` is from a holder's float32 values to the bytes it sends; ``check`` is what the coordinator
 checks of all replies (ours: length, signature, every word; the others: nothing); ``sum`` is from those bytes to the sum
 of all holders; ``decrypt`` from the sum's bytes, as a holder gets them, to floats (ours: checks included). Memory is
 the growth of a fresh process: the larger of a holder that encrypts and the coordinator that adds replies as they come.
-NVFlare is installed into .venv-nvflare by this script. All nine cells take about an hour and at most 10 GB; 10 M
-parameters are measured twice, with 20 holders once. The rows are written after each cell.
+NVFlare is installed into .venv-nvflare by this script. At 10 M parameters a turn of a peer takes minutes: it has one,
+and all stand alone, as they do not fit into memory together (10 GB at most). Rows are written after each cell.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from peers import ROOT, Worker, peer_python
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 #: Beside what is built, which no commit takes in.
 CHART = ROOT / "build" / "encryption.svg"
@@ -52,6 +52,7 @@ CONTENDERS = (
     Contender("tenseal_ckks", 1, "he_tenseal.py"),
     Contender("nvflare", 1, "he_nvflare.py"),
 )
+PEERS = ("tenseal_ckks", "nvflare")
 STEPS = ("encrypt_s", "check_s", "sum_s", "addition_s", "decrypt_s", "opening_s", "max_abs_error")
 
 
@@ -60,17 +61,16 @@ def fits(contender: Contender, holders: int) -> bool:
     return not (contender.values_per_word == 4 and holders > 10)
 
 
-def repetitions_of(parameters: int, holders: int) -> int:
-    """How often a cell is measured; the peers need minutes for one turn of the largest."""
+def turns_of(contender: Contender, parameters: int, holders: int) -> int:
+    """How often a contender is measured; those that take turns with each other, alike."""
     if parameters <= 1_000_000:
-        return 9
-    return 2 if parameters * holders <= 100_000_000 else 1
+        return 9 if parameters <= 100_000 or holders == 10 else 3
+    return 1 if contender.scheme in PEERS else 3
 
 
 def measure_cell(parameters: int, holders: int, python: dict[str, Path | None], *, peak: bool) -> list[Row]:
     """All contenders on one size and number of holders."""
     contenders = [one for one in CONTENDERS if fits(one, holders) and (one.scheme != "nvflare" or python)]
-    # At 10 M they do not fit into memory together, so they run one after another.
     groups = [contenders] if parameters <= 1_000_000 else [[one] for one in contenders]
     return [row for group in groups for row in _measure_group(group, parameters, holders, python, peak=peak)]
 
@@ -78,7 +78,6 @@ def measure_cell(parameters: int, holders: int, python: dict[str, Path | None], 
 def _measure_group(
     group: list[Contender], parameters: int, holders: int, python: dict[str, Path | None], *, peak: bool
 ) -> list[Row]:
-    repetitions = repetitions_of(parameters, holders)
     with ExitStack() as stack:
         workers, rows = [], []
         for one in group:
@@ -89,10 +88,11 @@ def _measure_group(
             prepared = worker.ask("prepare", **size, distinct=distinct)
             workers.append(worker)
             rows.append({"scheme": one.scheme, **size, **prepared})
+        repetitions = turns_of(group[0], parameters, holders)
         turns = [[worker.ask("measure") for worker in workers] for _ in range(repetitions)]
         for place, row in enumerate(rows):
             row.update({step: statistics.median(turn[place][step] for turn in turns) for step in STEPS})
-            row["repetitions"] = repetitions
+            row["turns"] = repetitions
             if peak:
                 row.update(_peak(group[place], workers[place], row, python))
     return rows
@@ -115,8 +115,9 @@ def table_of(rows: list[Row]) -> Table:
     """One size and number of holders."""
     first = rows[0]
     table = Table(
-        "scheme",
+        Column("scheme", no_wrap=True),
         *("bytes / parameter", "x fp32", "encrypt ms", "check ms", "sum ms", "decrypt ms", "max error", "peak MB"),
+        "turns",
         title=f"{first['parameters']:,} parameters, {first['holders']} holders",
     )
     for row in rows:
@@ -124,7 +125,9 @@ def table_of(rows: list[Row]) -> Table:
         peak = f"{row['peak_rss_mb']:,.0f}" if "peak_rss_mb" in row else "-"
         times = (f"{1000 * row[step]:,.2f}" for step in ("encrypt_s", "check_s", "sum_s", "decrypt_s"))
         size = row["bytes_per_parameter"]
-        table.add_row(label, f"{size:.2f}", f"{size / 4:.2f}", *times, f"{row['max_abs_error']:.1e}", peak)
+        table.add_row(
+            label, f"{size:.2f}", f"{size / 4:.2f}", *times, f"{row['max_abs_error']:.1e}", peak, str(row["turns"])
+        )
     return table
 
 
