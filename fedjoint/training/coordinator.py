@@ -10,36 +10,26 @@ from typing import Any
 
 from fedjoint.agreement.slots import slot_of
 from fedjoint.encryption.opened import MINIMUM_OPENERS
-from fedjoint.encryption.scratch import Bytes
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.strict import plain
-from fedjoint.training.aggregate import Model, apply_sum, model_sha256, state_bytes
+from fedjoint.training.aggregate import Model, apply_sum, model_sha256
 from fedjoint.training.asked import asked_in_round
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.checkpoint import CheckpointStore
 from fedjoint.training.contribution_openers import ContributionOpeners
 from fedjoint.training.contributions import Contributions, valuation_of
 from fedjoint.training.coordinator_state import ClosedFacts, CoordinatorMemory, Logged, Prepared
+from fedjoint.training.early_end import keep_end, log_end
 from fedjoint.training.opening import Openings
-from fedjoint.training.optimizer import ServerState, start_state
+from fedjoint.training.optimizer import start_state
 from fedjoint.training.parts import PartedChannel
 from fedjoint.training.path_gradients import Reference
-from fedjoint.training.plan import (
-    Blob,
-    Log,
-    OncePurpose,
-    Opening,
-    OpenTask,
-    Parcel,
-    Refusal,
-    RoundReply,
-    RoundTask,
-    Task,
-)
+from fedjoint.training.plan import Log, OncePurpose, Parcel, Refusal, RoundReply, Task
 from fedjoint.training.quorum import confirm
 from fedjoint.training.release_round import OpenedRelease, ReleaseRound
 from fedjoint.training.round import PendingRound, RoundSummary, checked_frame
+from fedjoint.training.round_tasks import RoundTasks, reveals
 from fedjoint.training.session import Session
 from fedjoint.training.summing import SumInProgress
 
@@ -88,7 +78,7 @@ class Coordinator:
         self._model_round = dict(known.model_round)
         self._steps = dict(known.steps)  # noisy steps that each holder has accounted for
         self._state = start_state(start, session.terms.training)
-        self._sent: tuple[ServerState, Bytes] | None = None
+        self._tasks = RoundTasks(session, self._workplace.scratch)
         self._opened: dict[str, Any] = {}  # what the record says of the round closed last
 
     @property
@@ -171,7 +161,7 @@ class Coordinator:
                 self._log("round.opened", self._opened)
                 yield summary
             if pending is None:
-                self._log_early_end(number, current.refusals)
+                log_end(self._memory, self._log, number, current.refusals)
                 return
             self._log("round.summed", pending.summed())
         if pending is not None and self._is_confirmed(pending):
@@ -253,35 +243,14 @@ class Coordinator:
         return current, openings
 
     def _round_task(self, holder: str, number: int, active: list[str], pending: PendingRound | None) -> Parcel:
-        opening, blobs, catch_up = self._opening(holder, active, pending) if pending else (None, {}, False)
-        body = RoundTask(
-            **self._session.address,
-            round=number,
-            opening=opening,
-            catch_up=catch_up,
-        )
-        return Parcel(body=body, blobs=blobs)
+        if pending is None:
+            return self._tasks.to_train(number)
+        reveal, has_model = reveals(holder, active, pending.number), self._has_model(holder, pending)
+        return self._tasks.to_open_and_train(pending, self._state, reveal=reveal, has_model=has_model)
 
-    def _opening(self, holder: str, active: list[str], pending: PendingRound) -> tuple[Opening, dict[str, Blob], bool]:
-        """What a holder needs to open a sum; those that reveal it take turns."""
-        turn = (active.index(holder) - pending.number * MINIMUM_OPENERS) % len(active)
-        opening = Opening(
-            round=pending.number,
-            contributors=pending.contributors,
-            reveal=turn < MINIMUM_OPENERS,
-            confirmations=pending.confirmations,
-        )
-        catch_up = self._model_round[holder] < pending.number - 1
-        blobs: dict[str, Blob] = {"sum": pending.frame}
-        if catch_up:
-            blobs["model"] = self._state_blob()
-        return opening, blobs, catch_up
-
-    def _state_blob(self) -> Bytes:
-        """The state as holders that missed a round are sent it: the same array for all of them."""
-        if self._sent is None or self._sent[0] is not self._state:
-            self._sent = self._state, state_bytes(self._state, scratch=self._workplace.scratch)
-        return self._sent[1]
+    def _has_model(self, holder: str, pending: PendingRound) -> bool:
+        """Whether a holder opened the sum before this one."""
+        return self._model_round[holder] >= pending.number - 1
 
     def _take_reply(self, holder: str, parcel: Parcel, current: PendingRound, openings: Openings) -> None:
         reply: RoundReply = parcel.body
@@ -305,6 +274,11 @@ class Coordinator:
         minimum = self._terms.training.minimum_holders
         self._end(current.number, f"{what} {minimum} holders took part", current.refusals)
         return None
+
+    def _end(self, number: int, what: str, refusals: Mapping[str, Refusal]) -> None:
+        keep_end(self._memory, number, what, refusals)
+        if number > 1:  # without any round there is nothing to go on with: another process may try again
+            self._commit()
 
     def _commit(self) -> None:
         self._memory.remember(model_round=dict(self._model_round), steps=dict(self._steps))
@@ -372,7 +346,7 @@ class Coordinator:
         pending.confirmations = found.confirmations
         if not found.is_quorum:
             self._end(pending.number, f"the sum of round {pending.number} was {found.counted}", found.refusals)
-            self._log_early_end(pending.number, found.refusals)
+            log_end(self._memory, self._log, pending.number, found.refusals)
         return found.is_quorum
 
     def _is_open(self, pending: PendingRound, openings: Openings) -> bool:
@@ -384,16 +358,15 @@ class Coordinator:
             return True
         what = f"the sum of round {pending.number} was opened by {len(openings.replies)} of at least {MINIMUM_OPENERS}"
         self._end(pending.number, f"{what} holders", refusals)
-        self._log_early_end(pending.number, refusals)
+        log_end(self._memory, self._log, pending.number, refusals)
         return False
 
     def _ask_to_open(self, pending: PendingRound, openings: Openings) -> dict[str, Refusal]:
         """Have holders open and reveal a sum outside a round: all, as each needs the model and any may be gone."""
         tasks, refusals = {}, {}
         for holder in sorted(self._model_round):
-            opening, blobs, catch_up = self._opening(holder, [holder], pending)
-            body = OpenTask(**self._session.address, opening=opening, catch_up=catch_up)
-            tasks[holder] = Parcel(body=body, blobs=blobs)
+            has_model = self._has_model(holder, pending)
+            tasks[holder] = self._tasks.to_open(pending, self._state, has_model=has_model)
         for holder, reply in self._channel.exchange("open_sum", tasks):
             if isinstance(reply, Refusal):
                 refusals[holder] = reply
@@ -405,39 +378,6 @@ class Coordinator:
                 refusals[holder] = Refusal.because(problem)
                 self._log("opening.refused", {"holder": holder, "round": pending.number, "code": problem.code})
         return refusals
-
-    def _end(self, number: int, what: str, refusals: Mapping[str, Refusal]) -> None:
-        """Keep that the run ends with the model so far."""
-        reasons = sorted({refusal.code for refusal in refusals.values()})
-        body = {"round": number, "reasons": reasons, "words": _words(refusals)}
-        self._memory.stage_pending(None)
-        self._memory.stage(
-            end=f"{what} ({', '.join(reasons) or 'nobody left'})", ended=Logged(type="run.ended_early", body=body)
-        )
-        if number > 1:  # without any round there is nothing to go on with: another process may try again
-            self._commit()
-
-    def _log_early_end(self, number: int, refusals: Mapping[str, Refusal]) -> None:
-        """Write down an early end, which is an error if there is no model.
-
-        Raises:
-            TrainingError: no round was trained.
-        """
-        ended = self._memory.facts.ended
-        assert ended is not None  # that is why we are here
-        self._log(ended.type, ended.body)
-        if number == 1:
-            exhausted = {refusal.code for refusal in refusals.values()} == {"privacy.budget_exhausted"}
-            raise TrainingError(
-                f"no round could be trained. {_words(refusals)}",
-                remedy="Raise privacy.epsilon or privacy.noise_multiplier, if the holders' lifetime budgets have room."
-                if exhausted
-                else "See each holder's own log.",
-            )
-
-
-def _words(refusals: Mapping[str, Refusal]) -> str:
-    return "; ".join(f"{holder}: {refusal.message}" for holder, refusal in sorted(refusals.items()))
 
 
 def _another_model(number: int) -> TrainingError:

@@ -6,7 +6,7 @@ an encrypted frame). A task names the agreement and the run, so that a holder ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -15,8 +15,16 @@ from fedjoint.encryption.opened import OpenReply, ToOpen
 from fedjoint.encryption.scratch import Bytes
 from fedjoint.errors import FedjointError, InvalidValue
 from fedjoint.privacy.receipts import RoundReceipt
-from fedjoint.privacy.validation_plan import gradient_sha256
 from fedjoint.strict import strict
+from fedjoint.training.release_messages import (
+    OncePurpose,
+    OpenReleaseReply,
+    OpenReleaseTask,
+    ReleaseReply,
+    ReleaseTask,
+    released_facts,
+)
+from fedjoint.training.task import Confirmations, Task
 
 __all__ = [
     "MAX_PARTS",
@@ -57,16 +65,9 @@ __all__ = [
 
 #: So many numbers of one holder leave encryption at most; nearly always it is one.
 MAX_PARTS = 4
-#: More numbers than a sum that is opened outside rounds may have.
-_MAX_VALUES = 1 << 20
-_MAX_DIGITS = 20
 #: Bytes of a message, or an array of them that may be mapped from a file.
 Blob: TypeAlias = bytes | Bytes
 Blobs: TypeAlias = Mapping[str, Blob]
-#: Holder to its signature of what is to be opened.
-Confirmations: TypeAlias = dict[str, str]
-#: What a holder releases by a task of its own: once, or of validation gradients once for each round.
-OncePurpose = Literal["statistics", "validation", "metrics"]
 #: Writes an event (type, body) to the run record.
 Log = Callable[[str, Mapping[str, Any]], object]
 Kind = Literal[
@@ -83,15 +84,6 @@ Kind = Literal[
     "put",
     "get",
 ]
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What every task says: under which agreement, in which run (32 lower-case hex digits)."""
-
-    agreement_sha256: str
-    run_id: str
 
 
 @strict
@@ -245,83 +237,6 @@ class ContributionsReply:
 
 @strict
 @dataclass(frozen=True, kw_only=True)
-class ReleaseTask(Task):
-    """Release noisy sums over the own records, encrypted, once in a run.
-
-    Args:
-        purpose: What for.
-        round: Of a validation gradient: along whose path; else 0.
-    """
-
-    purpose: OncePurpose
-    round: int = 0
-
-    @property
-    def label(self) -> str:
-        """What a holder remembers it by."""
-        return _label(self.purpose, self.round)
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class ReleaseReply:
-    """A holder's signature over purpose and frame. Blob: ``frame`` (its encrypted sums)."""
-
-    signature: str
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class OpenReleaseTask(Task):
-    """Decrypt the sum of a release, once in a run.
-
-    Args:
-        purpose: Of the release.
-        contributors: Ids of the holders whose sums are in it, sorted.
-        round: As in :class:`ReleaseTask`.
-        confirmations: Of a quorum of holders.
-
-    Blob: ``sum`` (frame).
-    """
-
-    purpose: OncePurpose
-    contributors: tuple[str, ...]
-    confirmations: Confirmations
-    round: int = 0
-
-    def __post_init__(self) -> None:
-        if list(self.contributors) != sorted(set(self.contributors)):
-            raise InvalidValue("the contributors of a sum are not sorted and distinct")
-
-    @property
-    def label(self) -> str:
-        """What a holder remembers it by."""
-        return _label(self.purpose, self.round)
-
-    def facts(self, values: tuple[str, ...]) -> dict[str, object]:
-        """What whoever opens it signs for."""
-        return released_facts(self.purpose, self.round, self.contributors, values)
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class OpenReleaseReply:
-    """The opened sum in steps of the release's grid, as decimal strings, signed with purpose and contributors.
-
-    Raises:
-        InvalidValue: too many of them, or one that is no whole number.
-    """
-
-    values: tuple[str, ...]
-    signature: str
-
-    def __post_init__(self) -> None:
-        if len(self.values) > _MAX_VALUES or not all(map(_is_whole, self.values)):
-            raise InvalidValue("an opened release that is not a list of whole numbers")
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
 class PutTask(Task):
     """Keep a part of a blob for the next task. Blob: ``part``.
 
@@ -358,23 +273,6 @@ class PartReply:
     """Which part was taken, or is given out. Blob, of a part that is given out: ``part``."""
 
     start: int
-
-
-def _label(purpose: OncePurpose, number: int) -> str:
-    return f"{purpose} {number}" if number else purpose
-
-
-def released_facts(purpose: str, number: int, contributors: Sequence[str], values: Sequence[str]) -> dict[str, object]:
-    """What whoever opens a release signs for; of a validation gradient, which is as long as the model, its hash."""
-    if purpose == "validation":
-        digest = gradient_sha256(values)
-        return {"purpose": purpose, "round": number, "contributors": list(contributors), "gradient_sha256": digest}
-    return {"purpose": purpose, "contributors": list(contributors), "values": list(values)}
-
-
-def _is_whole(value: str) -> bool:
-    digits = value.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
 
 
 @dataclass(frozen=True, kw_only=True)
