@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedjoint.encryption import scratch
 from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.decryption import open_sample
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.scheme import make_encryptor
+from fedjoint.encryption.scratch import IN_MEMORY, Scratch, mapped
 from fedjoint.errors import EncryptionError, ValuationError
 from fedjoint.training.plan import MAX_PARTS
 from fedjoint.valuation.encrypted import EncryptedContributions, OpenedContribution, contribution_of
@@ -24,11 +26,11 @@ KEY = SecretKey(COEFFICIENTS, PARAMETERS, BINDING)
 class Exchange:
     """Holders who send random updates, and the coordinator's encrypted account of them beside the true one."""
 
-    def __init__(self, holders=("ahus", "bern")):
+    def __init__(self, holders=("ahus", "bern"), room=IN_MEMORY):
         self.rng = np.random.default_rng(1)
         self.encryptors = {holder: make_encryptor(SecretKey(COEFFICIENTS, PARAMETERS, BINDING)) for holder in holders}
         self.drawn = []
-        self.account = EncryptedContributions(PARAMETERS, random_below=self.draw)
+        self.account = EncryptedContributions(PARAMETERS, random_below=self.draw, scratch=room)
         self.truth = dict.fromkeys(holders, 0.0)
         self.sizes = []  # sum of the levels' absolute values, each round
         self.round = 0
@@ -227,6 +229,22 @@ def test_an_account_that_is_taken_up_again_before_every_round_comes_to_the_same_
     ]
     assert sums[0] == sums[1]
     assert cut.account.noise_error("ahus", update_sd=1.0) == whole.account.noise_error("ahus", update_sd=1.0)
+
+
+def test_weights_that_are_mapped_from_files_come_to_the_same_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "_PIECE", 7)
+    accounts = []
+    for room in (Scratch(folder=tmp_path, small_bytes=0), IN_MEMORY):
+        exchange = Exchange(room=room)
+        for number, length in enumerate((0.3, 0.2, 40.0)):  # a second part begins
+            exchange.add_round(gradient(length, number))
+        opened = exchange.open()
+        values = [(part.opened - part.mask) % PARAMETERS.plain_modulus for part in opened]
+        factors = [part.factor for part in opened]
+        accounts.append((values, factors, exchange.account.noise_error("ahus", update_sd=1.0), exchange.account.left))
+    assert mapped([accounts[0][-1]]) and not mapped([accounts[1][-1]])
+    assert accounts[0][:3] == accounts[1][:3]
+    np.testing.assert_array_equal(accounts[0][-1], accounts[1][-1])
 
 
 def test_polynomials_that_are_not_those_of_the_facts_are_refused():
