@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedjoint.cli.pool_session import now, parse_json_file
+from fedjoint.cli.claim_verbs import Standing, decision_body, step_after, verdict_options
+from fedjoint.cli.pool_session import parse_json_file
 
 if TYPE_CHECKING:
-    from fedjoint.pool.claim_step import SignedStep
+    from fedjoint.pool.claim_step import SignedStep, Step
 
-__all__ = ["decision_body", "joined_votes", "vote"]
+__all__ = ["joined_votes", "vote"]
 
 
 @click.command("vote")
 @click.argument("claim_file", type=click.Path(path_type=Path), metavar="CLAIM.json")
-@click.option("--upheld", metavar="AMOUNT", help="What the claimant is due, such as 24000.00.")
-@click.option("--dismissed", is_flag=True)
-@click.option("--reasons", help="In words.")
+@verdict_options
 @click.option("--join", type=click.Path(path_type=Path), help="Sign the decision in another member's vote instead.")
 @click.option("--key", type=click.Path(path_type=Path), required=True, help="Your key file.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Your vote, for claim decide --vote.")
@@ -66,37 +65,18 @@ def _claim(path: Path) -> dict[str, Any]:
 
     shown = parse_json_file(path)
     found = shown[0] if isinstance(shown, list) and len(shown) == 1 else shown
+    if isinstance(found, dict) and isinstance(found.get("claim"), dict):
+        found = found["claim"]  # as a holder's node prints it, with its history
     if not isinstance(found, dict) or not {"filing", "head", "state"} <= set(found):
         raise ConfigError(f"{path} is no claim", expected="what fedjoint claim show ID --json printed")
     return found
 
 
-def _own_step(claim: dict[str, Any], upheld: str | None, dismissed: bool, reasons: str) -> Any:
-    from fedjoint.errors import PoolError
-    from fedjoint.pool.claim_step import Step
-    from fedjoint.strict import build, plain
-
-    body = decision_body(upheld, dismissed=dismissed, reasons=reasons, currency=claim["filing"]["currency"])
-    verb = "decide_final" if claim["state"] == "appealed" else "decide"
-    facts = {"claim": claim["filing"]["id"], "verb": verb, "at": now(), "after": claim["head"], "body": plain(body)}
-    return build(Step, facts, error=PoolError, where="vote")
-
-
-def decision_body(upheld: str | None, *, dismissed: bool, reasons: str, currency: str) -> Any:
-    """What a panel decides.
-
-    Raises:
-        ConfigError: neither upheld nor dismissed, or both.
-        PoolError: no amount, or no reasons.
-    """
-    from fedjoint.errors import ConfigError
-    from fedjoint.pool.claim import Decision
-    from fedjoint.pool.money import parse_minor
-
-    if dismissed == (upheld is not None):
-        raise ConfigError("a decision that is neither or both", expected="--upheld AMOUNT or --dismissed")
-    amount = parse_minor(upheld, currency) if upheld is not None else 0
-    return Decision(upheld=upheld is not None, amount_minor=amount, reasons=reasons)
+def _own_step(claim: dict[str, Any], upheld: str | None, dismissed: bool, reasons: str) -> Step:
+    currency = claim["filing"]["currency"]
+    body = decision_body(upheld, dismissed=dismissed, reasons=reasons, currency=currency)
+    standing = Standing(state=claim["state"], head=claim["head"], currency=currency)
+    return step_after(claim["filing"]["id"], "decide", standing, body)
 
 
 def _read(path: Path) -> SignedStep:

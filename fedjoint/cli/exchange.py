@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from typing import Any
 import click
 
 from fedjoint.cli.exchange_agreements import agreements, propose, run, show
+from fedjoint.cli.exchange_claim import command as claim
+from fedjoint.cli.exchange_register import command as register
 from fedjoint.cli.exchange_session import ExchangeSession, at, exchange_command, now
 
 __all__ = ["command"]
@@ -32,7 +35,7 @@ def command() -> None:
     """
 
 
-for one in (propose, agreements, show, run):
+for one in (propose, agreements, show, run, claim, register):
     command.add_command(one)
 
 
@@ -72,7 +75,13 @@ def init(folder: Path, *, name: str, party: str, host: str, database_url: str | 
 @click.argument(
     "folder", type=click.Path(path_type=Path, file_okay=False), envvar="FEDJOINT_EXCHANGE_HOME", default=Path()
 )
-def start(folder: Path) -> None:
+@click.option(
+    "--door",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="SOCKET",
+    help="Runs go through a stock Flower federation, which asks at this Unix socket; its folder must be yours alone.",
+)
+def start(folder: Path, door: Path | None) -> None:
     """Serve holders on one port until SIGTERM, SIGINT or `fedjoint exchange stop`.
 
     A run that is on is left as it is, and goes on at the next start. The log is JSON lines on standard error.
@@ -80,12 +89,16 @@ def start(folder: Path) -> None:
     \b
     Example:
       fedjoint exchange start exchange
+      fedjoint exchange start exchange --door /run/fedjoint/exchange.sock
     """
     from fedjoint.exchange.process import Serving, serve
     from fedjoint.logs import log_to
 
     session = ExchangeSession.of(folder)
-    log_to(level=session.settings.log_level)
+    settings = session.settings
+    if door is not None:
+        settings = dataclasses.replace(settings, door=str(door.absolute()))
+    log_to(level=settings.log_level)
     stop = threading.Event()
 
     def told(number: int, frame: FrameType | None = None) -> None:
@@ -97,8 +110,10 @@ def start(folder: Path) -> None:
 
     def ready(serving: Serving) -> None:
         click.echo(f"Serving on port {serving.port} (process {os.getpid()})")
+        if settings.door is not None:
+            click.echo(f"Runs go through the door {session.home.folder / settings.door}")
 
-    serve(session.home, session.settings, stop=stop, now=now, on_ready=ready)
+    serve(session.home, settings, stop=stop, now=now, on_ready=ready)
 
 
 @command.command("stop")

@@ -52,12 +52,12 @@ class Session:
     @contextmanager
     def store(self) -> Iterator[PoolStore]:
         """The pool's database."""
-        from fedjoint.pool.engine_store_sql import database_url
+        from fedjoint.pool.engine_store_sql import POOL_FILE, database_url
         from fedjoint.pool.record_store_sql import PoolStore
 
         if self.url is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-        default = f"sqlite:///{(self.folder / 'pool.sqlite').resolve()}"
+        default = f"sqlite:///{(self.folder / POOL_FILE).resolve()}"
         with PoolStore.open(database_url(self.url, os.environ, default=default)) as store:
             yield store
 
@@ -72,29 +72,37 @@ class Session:
         Raises:
             PoolError: the step is refused, or the books moved between question and answer.
         """
+        with self.store() as store:
+            return self.act_in(store, decide)
+
+    def act_in(self, store: PoolStore, decide: Decide) -> Change:
+        """The same in a pool that is open already.
+
+        Raises:
+            PoolError: as :meth:`act`.
+        """
         from fedjoint.errors import PoolError
 
-        with self.store() as store:
-            shown = decide(store.state(), store.ledger)
-            if not shown.events:
-                self.say(shown, "nothing was changed: it was done before")
-                return shown
-            if shown.entries and not self.as_json:
-                for line in _in_words(shown.entries):
-                    click.echo(line)
-            if self.dry_run:
-                self.say(shown, "nothing was changed (dry run)")
-                return shown
-            if shown.entries and not self.yes:
-                click.confirm("Post exactly this?", abort=True, err=True)
+        shown = decide(store.state(), store.ledger)
+        if not shown.events:
+            self.say(shown, "nothing was changed: it was done before")
+            return shown
+        if shown.entries and not self.as_json:
+            for line in _in_words(shown.entries):
+                click.echo(line)
+        if self.dry_run:
+            self.say(shown, "nothing was changed (dry run)")
+            return shown
+        if shown.entries and not self.yes:
+            click.confirm("Post exactly this?", abort=True, err=True)
 
-            def again(inside: Any) -> Change:
-                change = decide(inside.state(), inside)
-                if change.entries != shown.entries:
-                    raise PoolError("the books moved since you were asked", remedy="Repeat the command.")
-                return change
+        def again(inside: Any) -> Change:
+            change = decide(inside.state(), inside)
+            if change.entries != shown.entries:
+                raise PoolError("the books moved since you were asked", remedy="Repeat the command.")
+            return change
 
-            done = store.act(again)
+        done = store.act(again)
         self.say(done, "done")
         return done
 

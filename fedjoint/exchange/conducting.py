@@ -33,9 +33,8 @@ from fedjoint.runs.report import DataReport, Report, read_report
 from fedjoint.training.checkpoint import FolderStore
 from fedjoint.training.coordinator import RoundSummary
 from fedjoint.training.session import Session
-from fedjoint.transport.grpc_grid import GrpcGrid
+from fedjoint.transport.grpc_grid import Carrier, GrpcGrid
 from fedjoint.transport.link.gathering import Gathered
-from fedjoint.transport.link.server import LinkServer
 
 __all__ = ["Conductor", "Switchboard"]
 
@@ -55,7 +54,7 @@ class Switchboard:
         if grid is not None:
             grid.on_reply(holder, key, data)
 
-    def connect(self, server: LinkServer, holders: tuple[str, ...]) -> GrpcGrid:
+    def connect(self, server: Carrier, holders: tuple[str, ...]) -> GrpcGrid:
         """A grid to these holders, through which replies come from now on."""
         grid = GrpcGrid(holders)
         grid.serve_through(server)
@@ -97,12 +96,12 @@ class Conductor:
     metrics: ExchangeMetrics
     now: Now
 
-    def conduct(self, run: RunEntry, server: LinkServer) -> None:
+    def conduct(self, run: RunEntry, server: Carrier) -> None:
         """Conduct a run to its end, and note that; nothing that happens to a run ends the exchange.
 
         Args:
             run: Of the queue.
-            server: The links.
+            server: The links, or the door to a Flower federation.
         """
         facts = {"run": run.run_id, "agreement": run.agreement}
         try:
@@ -121,7 +120,7 @@ class Conductor:
         finally:
             self.board.disconnect()
 
-    def _conduct(self, run: RunEntry, server: LinkServer) -> None:
+    def _conduct(self, run: RunEntry, server: Carrier) -> None:
         agreement = self.store.agreements.get(run.agreement).agreement
         agreement.require_all_signatures()
         self.store.runs.begin(run.run_id, at=self._timestamp())

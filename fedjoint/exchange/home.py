@@ -12,6 +12,7 @@ from fedjoint.exchange.settings import TEMPLATE, ExchangeSettings
 from fedjoint.files import read_secret, replace_file, write_new_secret
 from fedjoint.identity.certificates import Authority, NodeKey, check_certificate, issue_certificate, make_authority
 from fedjoint.identity.keys import Identity
+from fedjoint.pool.engine_store_sql import POOL_FILE
 from fedjoint.transport.link.server import ServerCredentials
 
 __all__ = ["ExchangeHome", "create_home", "open_home", "renew_certificate"]
@@ -126,9 +127,25 @@ class ExchangeHome:
             IdentityError: the file that holds the URL is missing or readable by others.
         """
         if settings.database_url_file is not None:
-            path = self.folder / settings.database_url_file
-            return read_secret(path, most_bytes=_MAX_URL_BYTES).decode(errors="replace").strip()
+            return self._secret_url(settings.database_url_file)
         return settings.database_url or f"sqlite:///{self.database.resolve()}"
+
+    def pool_url(self, settings: ExchangeSettings) -> str | None:
+        """The database of the pool that the exchange keeps; None: it keeps none.
+
+        Raises:
+            IdentityError: the file that holds the URL is missing or readable by others.
+        """
+        if settings.pool_url_file is not None:
+            return self._secret_url(settings.pool_url_file)
+        return None if settings.pool is None else f"sqlite:///{self.pool_file(settings).resolve()}"
+
+    def pool_file(self, settings: ExchangeSettings) -> Path:
+        """Where that database is, if it is a file; ``settings.pool`` names its folder."""
+        return self.folder / (settings.pool or "pool") / POOL_FILE
+
+    def _secret_url(self, name: str) -> str:
+        return read_secret(self.folder / name, most_bytes=_MAX_URL_BYTES).decode(errors="replace").strip()
 
 
 def create_home(

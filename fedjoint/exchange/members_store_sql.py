@@ -243,6 +243,21 @@ class Members:
         with self._database.read() as connection:
             return self._require_member(connection, party)
 
+    def certificate(self, party: str) -> bytes:
+        """The newest certificate of a member that is good, PEM.
+
+        Raises:
+            IdentityError: it is no member, or has none.
+        """
+        good = (CERTIFICATES.c.party == party) & CERTIFICATES.c.revoked_at.is_(None)
+        newest = sa.select(CERTIFICATES.c.pem).where(good).order_by(CERTIFICATES.c.issued_at.desc()).limit(1)
+        with self._database.read() as connection:
+            self._require_member(connection, party)
+            pem = connection.execute(newest).scalar()
+        if pem is None:
+            raise IdentityError(f"'{party}' has no certificate that is good", remedy="Invite it again.")
+        return str(pem).encode()
+
     def register(self, entry: DatasetEntry) -> None:
         """Note what records a member has; the same name again replaces it.
 

@@ -8,20 +8,24 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from fedjoint.errors import TransportError
 from fedjoint.exchange.certification import Gate, Now, timestamp
+from fedjoint.exchange.claims import ClaimDesk
 from fedjoint.exchange.conducting import Conductor, Switchboard
+from fedjoint.exchange.door import MembersDoor
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.metrics import ExchangeMetrics
+from fedjoint.exchange.pool import open_pool
 from fedjoint.exchange.service import ExchangeService
 from fedjoint.exchange.settings import ExchangeSettings
 from fedjoint.exchange.store_sql import ExchangeStore
 from fedjoint.exchange.witnessing import WitnessDesk
 from fedjoint.files import replace_file
 from fedjoint.strict import plain
+from fedjoint.transport.grpc_grid import Carrier
 from fedjoint.transport.link.server import LinkServer
 from fedjoint.transport.link.settings import LinkSettings
 from fedjoint.transport.services.server import ExchangeServices
@@ -67,15 +71,24 @@ def serve(
 
     Raises:
         TransportError: another process serves this folder, or the port is taken.
-        FedjointError: a key or the database cannot be read.
+        FedjointError: a key, the database or the pool cannot be read, or the pool is another exchange's.
     """
-    with _alone(home), ExchangeStore.open(home.database_url(settings)) as store:
+    with ExitStack() as stack:
+        stack.enter_context(_alone(home))
+        store = stack.enter_context(ExchangeStore.open(home.database_url(settings)))
         store.wishes.take(STOP)  # one that was made while nothing served is old
         metrics, board = ExchangeMetrics(), Switchboard()
         desk = WitnessDesk(timeout_s=settings.witness_timeout_s)
         gate = Gate(home.load_authority(), store.members, settings=settings, now=now)
-        service = ExchangeService(home.load_identity().public, store, gate=gate, desk=desk, now=now)
+        pool = open_pool(home, settings)
+        claims = None
+        if pool is not None:
+            claims = ClaimDesk(stack.enter_context(pool), store.claim_signatures, now=now)
+        service = ExchangeService(home.load_identity().public, store, gate=gate, desk=desk, claims=claims, now=now)
         services = ExchangeServices(service, gate.admit)
+        door = (
+            None if settings.door is None else MembersDoor(home.folder / settings.door, store.members, board.on_reply)
+        )
         conductor = Conductor(
             home=home, store=store, settings=settings, desk=desk, board=board, metrics=metrics, now=now
         )
@@ -92,8 +105,9 @@ def serve(
                 metrics_port = None if settings.metrics_port is None else metrics.serve(settings.metrics_port)
                 serving = Serving(port=server.port, metrics_port=metrics_port)
                 _log.info("serving", extra={"facts": plain(serving)})
+                carrier = server if door is None else stack.enter_context(door)
                 on_ready(serving)
-                _Watch(conductor, server).until(stop)
+                _Watch(conductor, server, carrier).until(stop)
         finally:
             services.close()
             home.status.unlink(missing_ok=True)
@@ -103,8 +117,8 @@ def serve(
 class _Watch:
     """Looks at the database again and again: who was revoked, what is to be run, whether to stop."""
 
-    def __init__(self, conductor: Conductor, server: LinkServer) -> None:
-        self._conductor, self._server = conductor, server
+    def __init__(self, conductor: Conductor, server: LinkServer, carrier: Carrier) -> None:
+        self._conductor, self._server, self._carrier = conductor, server, carrier
         self._home, self._store = conductor.home, conductor.store
         self._metrics, self._now = conductor.metrics, conductor.now
         self._known: dict[str, str] = {}
@@ -142,7 +156,7 @@ class _Watch:
         run = self._store.runs.next()
         if run is not None:
             self._running = threading.Thread(
-                target=self._conductor.conduct, args=(run, self._server), name=f"fedjoint-run-{run.run_id[:8]}"
+                target=self._conductor.conduct, args=(run, self._carrier), name=f"fedjoint-run-{run.run_id[:8]}"
             )
             self._running.start()
 

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
-from fedjoint.agreement.canonical import parse_canonical
+from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
 from fedjoint.agreement.schema import Schema
 from fedjoint.errors import DataError, PoolError, RecordError
 from fedjoint.exchange.certification import Gate, Now, timestamp
+from fedjoint.exchange.claims import ClaimDesk
 from fedjoint.exchange.members_store_sql import DatasetEntry
 from fedjoint.exchange.runs_store_sql import RunEntry
 from fedjoint.exchange.store_sql import ExchangeStore
 from fedjoint.exchange.witnessing import WitnessDesk
 from fedjoint.identity.certificates import Certificate
 from fedjoint.identity.keys import PublicIdentity
+from fedjoint.pool.claim_step import Step
 from fedjoint.strict import build
 from fedjoint.transport.services import exchange_pb2 as api
 from fedjoint.transport.services.handler import party_of, to_party
 
 __all__ = ["ExchangeService"]
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _UNITS = ("record", "patient")
 _MAX_EXAMPLES = 10**9
+#: The largest step has 100 hashes and 2,000 letters, each of at most 12 bytes when escaped.
+_MAX_STEP_BYTES = 64 << 10
 #: How soon a holder asks for checkpoints again: soon while a run is on, else rarely.
 _SOON_MS, _LATER_MS = 250, 5_000
 
@@ -35,6 +41,7 @@ class ExchangeService:
         store: Its database.
         gate: Issues certificates.
         desk: Where checkpoints wait.
+        claims: Where claims are filed and decided; None: this exchange keeps no pool.
         now: The present.
     """
 
@@ -46,9 +53,10 @@ class ExchangeService:
         gate: Gate,
         desk: WitnessDesk,
         now: Now,
+        claims: ClaimDesk | None = None,
     ) -> None:
         self._identity, self._store, self._gate, self._desk = identity, store, gate, desk
-        self._now = now
+        self._now, self._claims = now, claims
 
     def enrol(self, caller: Certificate, request: api.EnrolRequest) -> api.EnrolReply:
         """Take a party in by its invitation."""
@@ -155,16 +163,31 @@ class ExchangeService:
             remedy="List them: fedjoint holder statements",
         )
 
-    def file_claim(self, caller: Certificate, request: api.FileClaimRequest) -> api.FileClaimReply:
-        """Refuse: this exchange takes claims at its desk, where they are signed and confirmed."""
-        raise PoolError(
-            "this exchange takes no claims over the network",
-            remedy="File it with its operator, who uses `fedjoint claim file`.",
+    def claims(self, caller: Certificate, request: api.ClaimsRequest) -> api.ClaimsReply:
+        """The claims that the caller may see."""
+        found = self._claim_desk().claims(caller.party, request.claim)
+        return api.ClaimsReply(claims=[canonical_bytes(claim) for claim in found])
+
+    def sign_claim_step(self, caller: Certificate, request: api.SignClaimStepRequest) -> api.SignClaimStepReply:
+        """Add the caller's signature to a step of a claim, and take the step if there are enough."""
+        desk = self._claim_desk()
+        if len(request.step) > _MAX_STEP_BYTES:
+            raise PoolError(f"a step of {len(request.step)} bytes", expected=f"at most {_MAX_STEP_BYTES}")
+        value = parse_canonical(request.step, error=PoolError, where="step")
+        step = build(Step, value, error=PoolError, where="step")
+        taken = desk.sign(caller.party, step, request.signature)
+        _log.info("claim step signed", extra={"facts": {"claim": step.claim, "verb": step.verb, "by": caller.party}})
+        return api.SignClaimStepReply(
+            claim=canonical_bytes(taken.claim), taken=not taken.missing, missing=taken.missing
         )
 
-    def claims(self, caller: Certificate, request: api.ClaimsRequest) -> api.ClaimsReply:
-        """None: they are kept by the pool's own commands."""
-        return api.ClaimsReply()
+    def _claim_desk(self) -> ClaimDesk:
+        if self._claims is None:
+            raise PoolError(
+                "this exchange keeps no pool, so it takes no claims",
+                remedy="Its operator opens one (fedjoint pool open) and names it in exchange.yaml (pool).",
+            )
+        return self._claims
 
     def checkpoints(self, caller: Certificate, request: api.CheckpointsRequest) -> api.CheckpointsReply:
         """The checkpoints that wait for the caller's countersignature."""

@@ -30,6 +30,13 @@ hosts: []
 # SQLAlchemy URL; null: exchange.sqlite in this folder. With a password, name a file by database_url_file instead.
 database_url: {database_url}
 database_url_file: null
+# The compensation pool that this exchange keeps (fedjoint pool open): its folder, or a file of mode 0600 with the URL
+# of its database. Holders file and decide claims against it over the network; null: none are taken.
+pool: null
+pool_url_file: null
+# A Unix socket through which runs go to a stock Flower federation instead of to connected nodes, such as
+# door/exchange.sock (deploy/superlink/README.md); null: nodes connect here.
+door: null
 # Days that certificates last, and hours that an invitation does.
 certificate_days: 365
 invitation_hours: 72
@@ -61,6 +68,9 @@ class ExchangeSettings:
     hosts: tuple[str, ...] = ()
     database_url: str | None = None
     database_url_file: str | None = None
+    pool: str | None = None
+    pool_url_file: str | None = None
+    door: str | None = None
     certificate_days: int = 365
     invitation_hours: float = 72.0
     task_timeout_s: float = 600.0
@@ -87,6 +97,8 @@ class ExchangeSettings:
                 raise InvalidValue(f"{name} = '{getattr(self, name)}'", expected="host:port")
         if self.database_url is not None and self.database_url_file is not None:
             raise InvalidValue("database_url and database_url_file are both given", remedy="Leave one of them null.")
+        if self.pool is not None and self.pool_url_file is not None:
+            raise InvalidValue("pool and pool_url_file are both given", remedy="Leave one of them null.")
 
     @property
     def certificate_hosts(self) -> tuple[str, ...]:

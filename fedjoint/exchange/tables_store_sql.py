@@ -7,6 +7,7 @@ import sqlalchemy as sa
 __all__ = [
     "AGREEMENTS",
     "CERTIFICATES",
+    "CLAIM_SIGNATURES",
     "DATASETS",
     "INVITATIONS",
     "METADATA",
@@ -136,6 +137,18 @@ STATEMENTS = sa.Table(
     _time("at"),
     sa.Column("document", sa.Text, nullable=False),
     sa.UniqueConstraint("run_id", "party"),
+)
+#: Signatures of a claim's next step while there are too few of them, by the step's hash.
+CLAIM_SIGNATURES = sa.Table(
+    "claim_signatures",
+    METADATA,
+    sa.Column("step_sha256", sa.String(64), primary_key=True),
+    sa.Column("party", sa.String(63), primary_key=True),
+    sa.Column("claim", sa.String(41), nullable=False),
+    _sha256("after"),
+    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("signature", sa.String(128), nullable=False),
+    _time("at"),
 )
 #: What an operator asked of the process that serves, such as to stop.
 WISHES = sa.Table("wishes", METADATA, sa.Column("name", sa.String(20), primary_key=True), _time("at"))

@@ -35,6 +35,7 @@ __all__ = [
     "make_authority",
     "read_certificate",
     "requested_key_sha256",
+    "sha256_of",
 ]
 
 #: ``invited`` is who holds an invitation and may do nothing but enrol with it.
@@ -259,8 +260,17 @@ def check_certificate(pem: bytes, authority_pem: bytes, *, now: datetime) -> Cer
 
 def fingerprint_of(pem: bytes) -> str:
     """Twenty hex digits of a certificate's SHA-256 in groups of four, to compare by telephone."""
-    digest = hashlib.sha256(_parse(pem).public_bytes(serialization.Encoding.DER)).hexdigest()
+    digest = sha256_of(pem)
     return "-".join(digest[i : i + 4] for i in range(0, 20, 4))
+
+
+def sha256_of(pem: bytes) -> str:
+    """SHA-256 of a certificate (its DER form), 64 lower-case hex digits.
+
+    Raises:
+        IdentityError: it is none.
+    """
+    return hashlib.sha256(_parse(pem).public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
 def _parse(pem: bytes) -> x509.Certificate:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
@@ -19,7 +20,8 @@ from fedjoint.node.serving import NodeHolders
 from fedjoint.node.settings import NodeSettings
 from fedjoint.node.witnessing import Watch
 from fedjoint.transport.grpc_grid import serve_app
-from fedjoint.transport.link.client import HolderLink
+from fedjoint.transport.link.client import Answer, HolderLink
+from fedjoint.transport.link.door import HolderDoor
 from fedjoint.transport.link.settings import LinkSettings
 
 __all__ = ["run_node"]
@@ -34,9 +36,11 @@ _PAUSE_AFTER_FAILURE_S = 10.0
 def run_node(home: Home, settings: NodeSettings) -> None:
     """Take part in runs until told to stop by SIGTERM or SIGINT. All connections go outward.
 
+    With ``settings.door`` tasks come through that door alone; certificate and records are looked after as always.
+
     Raises:
         IdentityError: the holder has joined no exchange, or its certificate is not accepted any more.
-        TransportError: the exchange speaks another version of the protocol.
+        TransportError: the exchange speaks another version of the protocol, or the door cannot be opened.
 
     Guarantees:
         A task that is being done when the signal comes is done to its end, or is done again after the next start.
@@ -52,10 +56,11 @@ async def _run(home: Home, settings: NodeSettings, holders: NodeHolders) -> None
     stop = asyncio.Event()
     _on_signals(stop)
     identity, membership = home.load_identity(), home.load_membership()
+    answer = serve_app(make_client_app(lambda _: holders), identity.id)
     link = HolderLink(
         membership.target,
         credentials_of(home, membership, settings),
-        answer=serve_app(make_client_app(lambda _: holders), identity.id),
+        answer=answer,
         settings=LinkSettings(backoff_s=settings.backoff_s),
         proxy=settings.proxy,
     )
@@ -67,13 +72,23 @@ async def _run(home: Home, settings: NodeSettings, holders: NodeHolders) -> None
         asyncio.create_task(_keep_watching(home, settings, watch)),
     ]
     try:
-        await link.run(stop)
+        if settings.door is None:
+            await link.run(stop)
+        else:
+            await _behind_a_door(home.folder / settings.door, answer, stop)
     finally:
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         await asyncio.to_thread(link.wait_idle)
     _log.info("stopped", extra={"facts": facts})
+
+
+async def _behind_a_door(path: Path, answer: Answer, stop: asyncio.Event) -> None:
+    """Answer what a SuperNode on this machine hands on, until told to stop."""
+    with HolderDoor(path, answer):
+        _log.info("behind a door", extra={"facts": {"door": str(path)}})
+        await stop.wait()
 
 
 def _on_signals(stop: asyncio.Event) -> None:

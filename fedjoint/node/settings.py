@@ -25,6 +25,9 @@ TEMPLATE = """\
 proxy: null
 # The name in the exchange's certificate, where you reach it by another.
 server_name: null
+# A Unix socket through which tasks come from a Flower SuperNode on this machine instead of from the exchange, such as
+# door/holder.sock (deploy/superlink/README.md); null: this node connects to the exchange for them.
+door: null
 # A certificate is renewed when less than this part of its life is left.
 renew_at: 0.34
 # Seconds of a broken connection before the next try, at most.
@@ -42,6 +45,7 @@ class NodeSettings:
     Args:
         proxy: ``http://host:port``; None: what the environment says.
         server_name: Name in the exchange's certificate, where it differs from the one connected to.
+        door: Socket for a SuperNode, relative to the holder's folder; None: tasks come from the exchange.
         renew_at: The part of a certificate's life that is left when it is renewed, in (0, 1).
         backoff_s: Longest wait before connecting again, 0.05 to 3600.
         log_level: From which level on events are logged.
@@ -52,6 +56,7 @@ class NodeSettings:
 
     proxy: str | None = None
     server_name: str | None = None
+    door: str | None = None
     renew_at: float = 0.34
     backoff_s: float = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -210,6 +210,7 @@ class Debt:
     amount_minor: int
 
 
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A claim as its transitions have made it.

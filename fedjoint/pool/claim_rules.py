@@ -25,12 +25,13 @@ from fedjoint.pool.claim_step import (
     STEPS,
     SignedStep,
     Step,
+    Verb,
     may_follow,
     moment_of,
 )
 from fedjoint.strict import build
 
-__all__ = ["Docket", "advance"]
+__all__ = ["Docket", "advance", "check_step", "clerks_of", "may_sign"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +66,28 @@ def advance(claim: Claim | None, signed: SignedStep, docket: Docket) -> Claim:
     Guarantees:
         No state is reached but by :data:`STEPS`; no money is thought of here.
     """
-    step = signed.step
+    step, (_, target) = signed.step, STEPS[signed.step.verb]
+    changed = check_step(claim, step, docket)
+    _require_signers(changed, signed, docket)
+    return dataclasses.replace(changed, state=target, head=signed.sha256, count=changed.count + 1, moved_at=step.at)
+
+
+def check_step(claim: Claim | None, step: Step, docket: Docket) -> Claim:
+    """Refuse a step that does not follow from a claim, whoever may sign it.
+
+    Args:
+        claim: Before; None for the step that files it.
+        step: Not signed yet, or not by enough.
+        docket: Rules and parties.
+
+    Returns:
+        The claim with what the step's content changes; its state is still the one before.
+
+    Raises:
+        PoolError: as :func:`advance`, signatures apart.
+    """
     state: State = claim.state if claim is not None else "draft"
-    sources, target = STEPS[step.verb]
+    sources, _ = STEPS[step.verb]
     if state not in sources:
         then = ", ".join(may_follow(state)) or "nothing: it has ended"
         raise PoolError(f"'{step.verb}' of claim '{step.claim}', which is {state}", expected=then)
@@ -81,9 +101,7 @@ def advance(claim: Claim | None, signed: SignedStep, docket: Docket) -> Claim:
     if moment_of(step.at) < moment_of(claim.moved_at):
         raise PoolError(f"'{step.verb}' at {step.at}", expected=f"after the step before, {claim.moved_at}")
     body = build(BODIES[step.verb], step.body, error=PoolError, where=step.verb)
-    changed = _apply(claim, step, body, docket)
-    _require_signers(claim, signed, docket)
-    return dataclasses.replace(changed, state=target, head=signed.sha256, count=claim.count + 1, moved_at=step.at)
+    return _apply(claim, step, body, docket)
 
 
 def _draft(step: Step) -> Claim:
@@ -171,19 +189,31 @@ def _checked_panel(claim: Claim, panel: tuple[str, ...], docket: Docket) -> tupl
     return panel
 
 
-def _require_signers(claim: Claim, signed: SignedStep, docket: Docket) -> None:
-    """The right parties signed, enough of them, and nobody else."""
-    verb, filing, signers = signed.step.verb, claim.filing, set(signed.signatures)
-    parties = {filing.claimant, filing.respondent}
-    allowed, minimum = {
-        "file": ({filing.claimant}, 1),
-        "withdraw": ({filing.claimant}, 1),
+def may_sign(claim: Claim, verb: Verb, docket: Docket) -> tuple[frozenset[str], int]:
+    """Who may sign a step of a claim, and how many of them must.
+
+    Args:
+        claim: Before the step.
+        verb: The step's.
+        docket: Rules and parties.
+    """
+    filing = claim.filing
+    parties = frozenset({filing.claimant, filing.respondent})
+    return {
+        "file": (frozenset({filing.claimant}), 1),
+        "withdraw": (frozenset({filing.claimant}), 1),
         "evidence": (parties, 1),
         "appeal": (parties, 1),
         "settle": (parties, 2),
-        "decide": (set(claim.panel), MAJORITY),
-        "decide_final": (set(claim.appeal_panel), MAJORITY),
-    }.get(verb, (_clerks(claim, docket), 1))
+        "decide": (frozenset(claim.panel), MAJORITY),
+        "decide_final": (frozenset(claim.appeal_panel), MAJORITY),
+    }.get(verb, (clerks_of(filing, docket), 1))
+
+
+def _require_signers(claim: Claim, signed: SignedStep, docket: Docket) -> None:
+    """The right parties signed, enough of them, and nobody else."""
+    verb, filing, signers = signed.step.verb, claim.filing, set(signed.signatures)
+    allowed, minimum = may_sign(claim, verb, docket)
     if not signers <= allowed or len(signers) < minimum:
         raise PoolError(
             f"'{verb}' of claim '{filing.id}' is signed by {', '.join(sorted(signers)) or 'nobody'}",
@@ -198,12 +228,12 @@ def _require_signers(claim: Claim, signed: SignedStep, docket: Docket) -> None:
             raise PoolError(str(problem)) from None
 
 
-def _clerks(claim: Claim, docket: Docket) -> set[str]:
-    """Who keeps the docket: the exchange; where it is a party itself, any party without an interest."""
-    parties = {claim.filing.claimant, claim.filing.respondent}
+def clerks_of(filing: Filing, docket: Docket) -> frozenset[str]:
+    """Who keeps a claim's docket: the exchange; where it is a party itself, any party without an interest."""
+    parties = {filing.claimant, filing.respondent}
     if docket.exchange not in parties:
-        return {docket.exchange}
-    return set(docket.parties) - parties - docket.interested
+        return frozenset({docket.exchange})
+    return frozenset(docket.parties) - parties - docket.interested
 
 
 def _require_party(party: str, docket: Docket) -> None:

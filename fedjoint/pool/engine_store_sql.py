@@ -14,10 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fedjoint.errors import PoolError
 
-__all__ = ["Database", "database_url", "name_of"]
+__all__ = ["POOL_FILE", "Database", "database_url", "name_of"]
 
 T = TypeVar("T")
 
+#: A pool's SQLite database in its folder.
+POOL_FILE = "pool.sqlite"
 #: The environment variable that names the database where no option does.
 URL_VARIABLE = "FEDJOINT_DATABASE_URL"
 _BUSY_S = 30

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedjoint.config import SimulationConfig
 from fedjoint.errors import ConfigError
+from fedjoint.pool.engine_store_sql import POOL_FILE
 from fedjoint.pool.gate import require_datasets_allowed
 from fedjoint.pool.record_store_sql import PoolStore
 
@@ -35,7 +36,7 @@ def require_registered(config: SimulationConfig, holders: Sequence[str], *, day:
     if strangers:
         raise ConfigError(f"run.datasets names '{strangers[0]}'", expected=", ".join(holders))
     if "://" not in url:
-        path = Path(url).expanduser() / "pool.sqlite"
+        path = Path(url).expanduser() / POOL_FILE
         if not path.is_file():
             raise ConfigError(f"run.registry = {url}: there is no pool", remedy="Open it first: fedjoint pool open.")
         url = f"sqlite:///{path.resolve()}"

@@ -121,13 +121,14 @@ class ExchangeClient:
         reply = self._call("GetStatement", api.GetStatementRequest(id=identifier), api.GetStatementReply)
         return bytes(reply.statement)
 
-    def file_claim(self, request: api.FileClaimRequest) -> api.FileClaimReply:
-        """File a claim."""
-        return self._call("FileClaim", request, api.FileClaimReply)
+    def claims(self, claim: str = "") -> tuple[bytes, ...]:
+        """The claims that name this holder, or one of them, each as a document."""
+        return tuple(map(bytes, self._call("Claims", api.ClaimsRequest(claim=claim), api.ClaimsReply).claims))
 
-    def claims(self) -> api.ClaimsReply:
-        """The claims that name this holder."""
-        return self._call("Claims", api.ClaimsRequest(), api.ClaimsReply)
+    def sign_claim_step(self, step: bytes, signature: str) -> api.SignClaimStepReply:
+        """Sign a claim's next step."""
+        request = api.SignClaimStepRequest(step=step, signature=signature)
+        return self._call("SignClaimStep", request, api.SignClaimStepReply)
 
     def checkpoints(self, request: api.CheckpointsRequest) -> api.CheckpointsReply:
         """The checkpoints that wait for this holder's countersignature."""

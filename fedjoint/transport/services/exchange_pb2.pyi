@@ -240,43 +240,35 @@ class GetStatementReply(_message.Message):
     statement: bytes
     def __init__(self, statement: _Optional[bytes] = ...) -> None: ...
 
-class FileClaimRequest(_message.Message):
-    __slots__ = ("filing", "signature")
-    FILING_FIELD_NUMBER: _ClassVar[int]
-    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
-    filing: bytes
-    signature: str
-    def __init__(self, filing: _Optional[bytes] = ..., signature: _Optional[str] = ...) -> None: ...
-
-class FileClaimReply(_message.Message):
+class ClaimsRequest(_message.Message):
     __slots__ = ("claim",)
     CLAIM_FIELD_NUMBER: _ClassVar[int]
     claim: str
     def __init__(self, claim: _Optional[str] = ...) -> None: ...
 
-class ClaimsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
 class ClaimsReply(_message.Message):
     __slots__ = ("claims",)
     CLAIMS_FIELD_NUMBER: _ClassVar[int]
-    claims: _containers.RepeatedCompositeFieldContainer[ClaimSummary]
-    def __init__(self, claims: _Optional[_Iterable[_Union[ClaimSummary, _Mapping]]] = ...) -> None: ...
+    claims: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, claims: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
-class ClaimSummary(_message.Message):
-    __slots__ = ("id", "state", "claimant", "filed_at", "words")
-    ID_FIELD_NUMBER: _ClassVar[int]
-    STATE_FIELD_NUMBER: _ClassVar[int]
-    CLAIMANT_FIELD_NUMBER: _ClassVar[int]
-    FILED_AT_FIELD_NUMBER: _ClassVar[int]
-    WORDS_FIELD_NUMBER: _ClassVar[int]
-    id: str
-    state: str
-    claimant: str
-    filed_at: str
-    words: str
-    def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., claimant: _Optional[str] = ..., filed_at: _Optional[str] = ..., words: _Optional[str] = ...) -> None: ...
+class SignClaimStepRequest(_message.Message):
+    __slots__ = ("step", "signature")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    step: bytes
+    signature: str
+    def __init__(self, step: _Optional[bytes] = ..., signature: _Optional[str] = ...) -> None: ...
+
+class SignClaimStepReply(_message.Message):
+    __slots__ = ("claim", "taken", "missing")
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    claim: bytes
+    taken: bool
+    missing: int
+    def __init__(self, claim: _Optional[bytes] = ..., taken: _Optional[bool] = ..., missing: _Optional[int] = ...) -> None: ...
 
 class Seen(_message.Message):
     __slots__ = ("origin", "size")

@@ -94,15 +94,15 @@ class ExchangeStub:
                 request_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.GetStatementRequest.SerializeToString,
                 response_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.GetStatementReply.FromString,
                 _registered_method=True)
-        self.FileClaim = channel.unary_unary(
-                '/fedjoint.exchange.v1.Exchange/FileClaim',
-                request_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.FileClaimRequest.SerializeToString,
-                response_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.FileClaimReply.FromString,
-                _registered_method=True)
         self.Claims = channel.unary_unary(
                 '/fedjoint.exchange.v1.Exchange/Claims',
                 request_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.ClaimsRequest.SerializeToString,
                 response_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.ClaimsReply.FromString,
+                _registered_method=True)
+        self.SignClaimStep = channel.unary_unary(
+                '/fedjoint.exchange.v1.Exchange/SignClaimStep',
+                request_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.SignClaimStepRequest.SerializeToString,
+                response_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.SignClaimStepReply.FromString,
                 _registered_method=True)
         self.Checkpoints = channel.unary_unary(
                 '/fedjoint.exchange.v1.Exchange/Checkpoints',
@@ -194,13 +194,13 @@ class ExchangeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def FileClaim(self, request, context):
+    def Claims(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Claims(self, request, context):
+    def SignClaimStep(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -281,15 +281,15 @@ def add_ExchangeServicer_to_server(servicer, server):
                     request_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.GetStatementRequest.FromString,
                     response_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.GetStatementReply.SerializeToString,
             ),
-            'FileClaim': grpc.unary_unary_rpc_method_handler(
-                    servicer.FileClaim,
-                    request_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.FileClaimRequest.FromString,
-                    response_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.FileClaimReply.SerializeToString,
-            ),
             'Claims': grpc.unary_unary_rpc_method_handler(
                     servicer.Claims,
                     request_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.ClaimsRequest.FromString,
                     response_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.ClaimsReply.SerializeToString,
+            ),
+            'SignClaimStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignClaimStep,
+                    request_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.SignClaimStepRequest.FromString,
+                    response_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.SignClaimStepReply.SerializeToString,
             ),
             'Checkpoints': grpc.unary_unary_rpc_method_handler(
                     servicer.Checkpoints,
@@ -637,33 +637,6 @@ class Exchange:
             _registered_method=True)
 
     @staticmethod
-    def FileClaim(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/fedjoint.exchange.v1.Exchange/FileClaim',
-            fedjoint_dot_transport_dot_services_dot_exchange__pb2.FileClaimRequest.SerializeToString,
-            fedjoint_dot_transport_dot_services_dot_exchange__pb2.FileClaimReply.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
     def Claims(request,
             target,
             options=(),
@@ -680,6 +653,33 @@ class Exchange:
             '/fedjoint.exchange.v1.Exchange/Claims',
             fedjoint_dot_transport_dot_services_dot_exchange__pb2.ClaimsRequest.SerializeToString,
             fedjoint_dot_transport_dot_services_dot_exchange__pb2.ClaimsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignClaimStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fedjoint.exchange.v1.Exchange/SignClaimStep',
+            fedjoint_dot_transport_dot_services_dot_exchange__pb2.SignClaimStepRequest.SerializeToString,
+            fedjoint_dot_transport_dot_services_dot_exchange__pb2.SignClaimStepReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,12 +64,12 @@ class Handler(Protocol):
         """One of them as a document."""
         ...
 
-    def file_claim(self, caller: Certificate, request: api.FileClaimRequest) -> api.FileClaimReply:
-        """Take in a claim."""
-        ...
-
     def claims(self, caller: Certificate, request: api.ClaimsRequest) -> api.ClaimsReply:
         """The claims that name the caller."""
+        ...
+
+    def sign_claim_step(self, caller: Certificate, request: api.SignClaimStepRequest) -> api.SignClaimStepReply:
+        """Add the caller's signature to a claim's next step, and take the step once enough have signed it."""
         ...
 
     def checkpoints(self, caller: Certificate, request: api.CheckpointsRequest) -> api.CheckpointsReply:

@@ -30,8 +30,8 @@ ROLES: Mapping[str, tuple[Role, ...]] = {
     "RunStatus": _HOLDERS,
     "Statements": _HOLDERS,
     "GetStatement": _HOLDERS,
-    "FileClaim": _HOLDERS,
     "Claims": _HOLDERS,
+    "SignClaimStep": _HOLDERS,
     "Checkpoints": _HOLDERS,
     "Witness": _HOLDERS,
 }
