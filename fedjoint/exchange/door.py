@@ -10,6 +10,7 @@ from fedjoint.errors import IdentityError
 from fedjoint.exchange.members_store_sql import Members
 from fedjoint.transport.link.buffers import Buffers
 from fedjoint.transport.link.door import ExchangeDoor
+from fedjoint.transport.link.gathering import Gathered
 from fedjoint.transport.link.server import OnReply
 
 __all__ = ["MembersDoor"]
@@ -53,7 +54,7 @@ class MembersDoor:
         """Expect no reply to a task any more."""
         self._door.withdraw(holder, key)
 
-    def _take(self, holder: str, key: str, data: bytes | bytearray) -> None:
+    def _take(self, holder: str, key: str, data: Gathered) -> None:
         if self._is_member(holder):
             self._on_reply(holder, key, data)
 
