@@ -122,7 +122,10 @@ def _training(terms: Terms, holder_id: str) -> Iterator[str]:
         yield f"Each round asks {counted(training.holders_per_round, 'holder')}, drawn by the agreement's seed."
     if training.proximal:
         yield f"Its steps are pulled back to the round's model, {training.proximal:g} times the distance (FedProx)."
-    yield f"A round counts with the updates of at least {counted(training.minimum_holders, 'holder')}."
+    yield (
+        f"A round counts with the updates of at least {counted(training.minimum_holders, 'holder')}; nothing is opened "
+        f"before {terms.quorum} of the {len(terms.holders)} have confirmed it, and the run ends if fewer can be reached."
+    )
     if terms.valuation.method == "none":
         shares = terms.valuation.unmeasured.replace("_", " ")
         yield f"What each holder adds is not measured; shares are agreed {shares}."

@@ -17,6 +17,8 @@ from tests.fakes import SIZES
 from tests.transport.link.test_link import Gate, gate
 
 _CHUNK = 16 << 20
+#: Whoever holds all of a secret holds so many first bytes of it; of numbers from -1 to 1 as many numbers.
+_ENOUGH = 64
 
 
 class Recorder(Gate):
@@ -118,16 +120,22 @@ def test_memory_disk_and_wire_hold_no_update_and_no_key(tmp_path):
         with nodes(exchange, homes, wrap=spying):
             start_run(exchange, sha256)
             exchange.until(lambda: exchange.store.runs.all()[0].round >= 2)
-            secrets["secret key"] = spying.nodes["ahus"].key(sha256).pack()
+            key = spying.nodes["ahus"].key(sha256)
+            secrets["secret key"] = key.pack()[:_ENOUGH]
+            secrets["secret key as numbers"] = key.coefficients().astype("<i8").tobytes()[: 8 * _ENOUGH]
+            for home in homes:
+                own = home.load_identity()
+                secrets[f"signing key of {own.id}"] = own._signing.private_bytes_raw()
+                secrets[f"sealing key of {own.id}"] = own._sealing.private_bytes_raw()
             during = found_in(memory_of(pid), dict(secrets))
             on_disk = {path: path.read_bytes() for path in exchange.home.folder.rglob("*") if path.is_file()}
             assert exchange.ended().state == "finished"
             after = found_in(memory_of(pid), {**secrets, "agreement": sha256.encode()})
         on_disk |= {path: path.read_bytes() for path in exchange.home.folder.rglob("*") if path.is_file()}
-    assert len(secrets) == 1 + 2 * 4 * len(SIZES)
+    assert len(secrets) == 2 + (2 + 2 * 4) * len(SIZES)
     assert after == {"agreement"}, "the search finds what is there, and nothing else"
     assert during == set()
-    assert found_in(on_disk.values(), secrets) == set()
+    assert found_in(on_disk.values(), {**secrets, "agreement": sha256.encode()}) == {"agreement"}
     assert len(wire.heard) > 10_000 and found_in([bytes(wire.heard), exchange.log.encode()], secrets) == set()
     assert sha256.encode() not in bytes(wire.heard)
     exchange.store.close()

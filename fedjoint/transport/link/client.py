@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ import grpc.aio
 import tenacity
 
 from fedjoint.errors import IdentityError, TransportError
+from fedjoint.identity.certificates import check_certificate
 from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link.buffers import Buffers
 from fedjoint.transport.link.endpoint import Arrived, Endpoint
@@ -58,6 +60,14 @@ class ClientCredentials:
     def secure(self) -> Any:
         """What gRPC connects with."""
         return grpc.ssl_channel_credentials(self.authority_pem, self.key_pem, self.certificate_pem)
+
+    def require_current(self) -> None:
+        """Say why an exchange hangs up before a word is spoken: TLS tells it the exchange, and not the node.
+
+        Raises:
+            IdentityError: the certificate has expired, is not valid yet, or is another authority's.
+        """
+        check_certificate(self.certificate_pem, self.authority_pem, now=datetime.now(UTC))
 
 
 def connection_options(
@@ -115,7 +125,7 @@ class HolderLink:
         """Stay connected and answer, until told to stop; a broken connection is made anew, after a growing pause.
 
         Raises:
-            IdentityError: the exchange does not accept this node's certificate.
+            IdentityError: the exchange does not accept this node's certificate, or it has expired.
             TransportError: the exchange speaks another version of the protocol, or one side breaks its rules.
         """
         stopped = asyncio.ensure_future(stop.wait())
@@ -167,6 +177,7 @@ class HolderLink:
                 code, words = await call.code(), await call.details() or ""
                 _raise_if_final(code, words)
                 if self.connections == before:
+                    self._credentials.require_current()
                     raise _Unreachable(f"{self._target} cannot be reached ({code.name}: {words[:300]})") from None
                 _log.info("the connection to %s broke (%s)", self._target, code.name)
             finally:

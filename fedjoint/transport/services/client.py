@@ -34,6 +34,7 @@ class ExchangeClient:
         proxy: ``http://host:port`` of a proxy to go through by HTTP CONNECT; None takes the environment's.
 
     Raises:
+        IdentityError: of every call: there was no answer, and this node's certificate has expired.
         TransportError: of every call: no answer (:class:`~.refusals.Unreachable`), or another version of the protocol.
         FedjointError: of every call: what the exchange raised.
     """
@@ -48,6 +49,7 @@ class ExchangeClient:
         proxy: str | None = None,
     ) -> None:
         self._target, self._answer_s, self._patience_s = target, answer_s, patience_s
+        self._credentials = credentials
         limit = "grpc.max_receive_message_length"
         options = [one for one in connection_options(LinkSettings(), credentials, proxy) if one[0] != limit]
         self._channel = grpc.secure_channel(
@@ -155,7 +157,10 @@ class ExchangeClient:
             try:
                 return call(request, timeout=self._answer_s)
             except grpc.RpcError as problem:
-                raise refusal_of(problem, self._target) from None
+                refusal = refusal_of(problem, self._target)
+                if isinstance(refusal, Unreachable):
+                    self._credentials.require_current()
+                raise refusal from None
 
         again = tenacity.Retrying(
             wait=tenacity.wait_random_exponential(_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),

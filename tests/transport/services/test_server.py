@@ -225,10 +225,14 @@ def test_a_revocation_works_between_two_calls_of_one_connection(network, server)
         {"authority": make_authority("Somebody else", now=now())},
         {"now": now() - timedelta(days=60), "days": 30},
     ],
-    ids=["of another authority", "expired"],
+    ids=["was not signed by this exchange", "expired on"],
 )
-def test_a_certificate_that_is_not_valid_does_not_get_through_tls(network, server, handler, how):
-    assert isinstance(refused(server, network.credentials("bern", **how)), Unreachable)
+def test_a_certificate_that_is_not_valid_does_not_get_through_tls_and_the_node_says_why(
+    network, server, handler, how, request
+):
+    problem = refused(server, network.credentials("bern", **how))
+    assert isinstance(problem, IdentityError)
+    assert request.node.callspec.id in str(problem)
     assert handler.calls == []
 
 
