@@ -124,7 +124,7 @@ def _training(terms: Terms, holder_id: str) -> Iterator[str]:
         yield f"Its steps are pulled back to the round's model, {training.proximal:g} times the distance (FedProx)."
     yield (
         f"A round counts with the updates of at least {counted(training.minimum_holders, 'holder')}; nothing is opened "
-        f"before {terms.quorum} of the {len(terms.holders)} have confirmed it, and the run ends if fewer can be reached."
+        f"before {terms.quorum} of the {len(terms.holders)} have confirmed it, and the run ends if fewer are there."
     )
     if terms.valuation.method == "none":
         shares = terms.valuation.unmeasured.replace("_", " ")
