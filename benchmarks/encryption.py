@@ -207,7 +207,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.parameters, arguments.holders = [100_000], [3]
-    console = Console(width=max(Console().width, 110))
+    console = Console(width=max(Console().width, 128))
     nvflare = peer_python("nvflare", requirements=NVFLARE, install=not arguments.quick)
     if nvflare is None:
         console.print("NVFlare is left out: it is not installed here. Without --quick this script installs it.")

@@ -33,6 +33,7 @@ __all__ = [
     "MaskedSample",
     "Sample",
     "add_samples",
+    "canary_sample",
     "dot",
     "dots",
     "fits",
@@ -218,6 +219,25 @@ def dots(ciphertexts: Sequence[Ciphertext], weights: Integers) -> list[Sample]:
         Sample(parameters=parameters, b=(first - offset) % MODULUS, a=second, squared_norm=squares)
         for first, second in zip(b, a, strict=True)
     ]
+
+
+def canary_sample(ciphertexts: Sequence[Ciphertext]) -> Sample:
+    """The first canaries of several holders' updates, added up: a sample that opens to their number.
+
+    It says beforehand what must come out. Where the updates were made, or the sample is opened, with another key or
+    other parameters, something else does, but for a chance of 1 in 2^plain_bits.
+
+    Args:
+        ciphertexts: Each of one holder, one value a word, all of the same parameters; at least one.
+    """
+    parameters, unit = ciphertexts[0].parameters, np.zeros((1, DEGREE), dtype=np.int64)
+    unit[0, 0] = 1  # the canary is the first word
+    prepared, a = prepare_weights(unit), np.zeros(DEGREE, dtype=np.uint64)
+    first = next(blocks(parameters))
+    for one in ciphertexts:
+        add_into(a, correlate(second_polynomials(one, first)[:1], prepared))
+    b = sum(int(one.c0[0]) for one in ciphertexts) % MODULUS
+    return Sample(parameters=parameters, b=b, a=a, squared_norm=len(ciphertexts))
 
 
 def add_samples(samples: Sequence[Sample]) -> Sample:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["MINIMUM_OPENERS", "ConfirmedOpening", "OpenReply", "ToOpen"]
+__all__ = ["CANARY", "MINIMUM_OPENERS", "ConfirmedOpening", "OpenReply", "ToOpen"]
 
 #: So many holders must have decrypted a sum, or the contributions, alike before they are used.
 MINIMUM_OPENERS = 2
-
+#: In the place of a holder's id, which never begins so: the sample of whose content everybody is sure beforehand.
+CANARY = "_canary"
 
 #: More places than any run has.
 _MAX_SLOT = 1 << 20

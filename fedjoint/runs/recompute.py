@@ -11,7 +11,7 @@ import numpy as np
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.signing import SignedAgreement, statement_bytes
 from fedjoint.agreement.slots import contributions_slot, slot_of
-from fedjoint.encryption.opened import MINIMUM_OPENERS
+from fedjoint.encryption.opened import CANARY, MINIMUM_OPENERS
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import IdentityError, PrivacyError, RecordError
 from fedjoint.privacy.receipts import check_releases
@@ -92,7 +92,7 @@ def check_confirmations(run: RecordedRun, agreement: SignedAgreement) -> str:
     opened |= {slot_of(terms, one.purpose): one.contributors for one in run.released}
     opened |= {slot_of(terms, "validation", one.round): one.contributors for one in run.gradients}
     if terms.valuation.method != "none":
-        opened[contributions_slot(terms)] = tuple(sorted({part.holder for part in run.valued.parts}))
+        opened[contributions_slot(terms)] = tuple(sorted({part.holder for part in run.valued.parts} - {CANARY}))
     for slot, contributors in sorted(opened.items()):
         confirmed = run.confirmed.get(slot)
         if confirmed is None or confirmed.subject.contributors != contributors:
@@ -158,6 +158,9 @@ def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
     if len(run.valued.openers) < MINIMUM_OPENERS:
         raise RecordError(f"the contributions were opened by {len(run.valued.openers)} holders", expected="two")
     modulus = agreed_parameters(agreement.terms).plain_modulus
+    canaries = [_number(part) for part in parts if part.holder == CANARY]
+    if parts and [contribution_of([canary], plain_modulus=modulus) for canary in canaries] != [1]:
+        raise RecordError("the canary of the contributions does not come to the number of its updates")
     valued = {
         holder: contribution_of([_number(part) for part in parts if part.holder == holder], plain_modulus=modulus)
         for holder in run.contributions
@@ -165,7 +168,8 @@ def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
     for holder, found in guarded(agreement.terms, valued, _known(run, agreement), run.contributors).items():
         if found != run.contributions[holder]:
             raise RecordError(f"the contribution of '{holder}' is not what was opened and agreed")
-    return f"{len(parts)} opened numbers, signed by {len(run.valued.openers)} holders, give the contributions"
+    numbers = len(parts) - len(canaries)
+    return f"{numbers} opened numbers, signed by {len(run.valued.openers)} holders, give the contributions"
 
 
 def _known(run: RecordedRun, agreement: SignedAgreement) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
 from fedjoint.agreement.slots import contributions_slot
 from fedjoint.agreement.terms import Terms
-from fedjoint.encryption.opened import ToOpen
+from fedjoint.encryption.opened import CANARY, ToOpen
 from fedjoint.encryption.scratch import sha256_of
 from fedjoint.errors import IdentityError, InvalidValue, QuorumMissing
 from fedjoint.training.plan import Blobs, Confirmations, SampleToOpen
@@ -59,6 +59,6 @@ def samples_to_open(terms: Terms, samples: Sequence[SampleToOpen], blobs: Blobs)
         blobs: Their frames; a missing one counts as empty.
     """
     frames = [[sample.blob, sha256_of(blobs.get(sample.blob, b""))] for sample in samples]
-    contributors = tuple(sorted({sample.holder for sample in samples}))
+    contributors = tuple(sorted({sample.holder for sample in samples} - {CANARY}))
     digest = sha256_hex(canonical_bytes(frames))
     return ToOpen(slot=contributions_slot(terms), contributors=contributors, sha256=digest)

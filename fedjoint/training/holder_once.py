@@ -12,7 +12,7 @@ from fedjoint.agreement.slots import contributions_slot, slot_of
 from fedjoint.encryption.decryption import open_sample
 from fedjoint.encryption.fixed_point import Steps
 from fedjoint.encryption.frames import parse_sample_frame
-from fedjoint.encryption.opened import ToOpen
+from fedjoint.encryption.opened import CANARY, ToOpen
 from fedjoint.encryption.scratch import Bytes, sha256_of
 from fedjoint.errors import EncryptionError, Equivocation, TrainingError
 from fedjoint.training.charges import RunCharges, charged_before
@@ -135,7 +135,7 @@ class OnceReleases:
         """See :meth:`fedjoint.training.holder_run.HolderRun.open_contributions`."""
         if self._terms.valuation.method == "none":
             raise EncryptionError("the agreement has no contributions measured", remedy="Nothing of them is opened.")
-        if {sample.holder for sample in task.samples} - set(self._terms.holder_ids):
+        if {sample.holder for sample in task.samples} - {*self._terms.holder_ids, CANARY}:
             raise EncryptionError("a contribution of somebody who is no holder of this agreement")
         names = [sample.blob for sample in task.samples]
         subject = samples_to_open(self._terms, task.samples, blobs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
-from fedjoint.encryption.opened import OpenReply, ToOpen
+from fedjoint.encryption.opened import CANARY, OpenReply, ToOpen
 from fedjoint.encryption.scratch import Bytes
 from fedjoint.errors import FedjointError, InvalidValue
 from fedjoint.privacy.receipts import RoundReceipt
@@ -196,7 +196,7 @@ class SampleToOpen:
     """One masked, encrypted contribution; its frame is the blob ``<holder>.<part>``.
 
     Args:
-        holder: Whose contribution it is.
+        holder: Whose contribution it is; ``CANARY``: nobody's (:func:`fedjoint.encryption.dot.canary_sample`).
         part: 0 to 3; more than one only if the encryption's precision had to be set anew during the run.
     """
 
@@ -204,8 +204,9 @@ class SampleToOpen:
     part: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.part < MAX_PARTS:
-            raise InvalidValue(f"part {self.part} of a contribution", expected=f"0 to {MAX_PARTS - 1}")
+        most = 1 if self.holder == CANARY else MAX_PARTS
+        if not 0 <= self.part < most:
+            raise InvalidValue(f"part {self.part} of a contribution", expected=f"0 to {most - 1}")
 
     @property
     def blob(self) -> str:

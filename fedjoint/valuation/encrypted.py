@@ -31,6 +31,7 @@ from fedjoint.encryption.dot import (
     MaskedSample,
     Sample,
     add_samples,
+    canary_sample,
     dots,
     fits,
     largest_factor,
@@ -39,6 +40,7 @@ from fedjoint.encryption.dot import (
     squared_norm,
     unmask,
 )
+from fedjoint.encryption.opened import CANARY
 from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.scratch import IN_MEMORY, Scratch, pieces, product
 from fedjoint.errors import ValuationError
@@ -61,7 +63,7 @@ _NOISY_HEADROOM = 4.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MaskedContribution:
-    """What holders are given to open: one part of one holder's contribution."""
+    """What holders are given to open: one part of one holder's contribution, or the canary (``CANARY`` as holder)."""
 
     holder: str
     part: int
@@ -73,7 +75,7 @@ class OpenedContribution:
     """One part of a contribution as holders opened it, with all that is needed to compute it again.
 
     Args:
-        holder: Whose it is.
+        holder: Whose it is; ``CANARY``: the number of updates of the first round, whose contribution is 1.
         part: From 0.
         opened: What the holders returned, in [0, t).
         mask: What the coordinator had added, in [0, t).
@@ -202,6 +204,8 @@ class EncryptedContributions:
         for holder, sample in zip(updates, dots(list(updates.values()), integers), strict=True):
             before = part.samples.get(holder)
             part.samples[holder] = add_samples([before, sample]) if before else sample
+        if not any(CANARY in one.samples for one in self._parts):
+            part.samples[CANARY] = canary_sample(list(updates.values()))
         self._weigh(updates, integers, part.factor)
         for piece in pieces(weights.size, weights, integers):
             weights[piece] -= integers[piece] / part.factor
@@ -345,7 +349,7 @@ class EncryptedContributions:
         """Put together what the holders returned for :meth:`masked`.
 
         Raises:
-            ValuationError: another number of values.
+            ValuationError: another number of values, or a canary that is not the number of updates.
             EncryptionError: a value out of range.
         """
         if len(values) != len(masked):
@@ -353,9 +357,17 @@ class EncryptedContributions:
         result = []
         for item, value in zip(masked, values, strict=True):
             part, mask = self._parts[item.part], self._masks[item.holder, item.part]
-            unmask(value, mask=mask, sample=part.samples[item.holder])  # refuses what is out of range
+            sample = part.samples[item.holder]
+            number = unmask(value, mask=mask, sample=sample)  # refuses what is out of range
+            count = sample.squared_norm  # of a canary's updates, each of weight 1
+            if item.holder == CANARY and number != count:
+                raise ValuationError(
+                    "the contributions do not decrypt to those of these updates under this key",
+                    remedy="Nobody is paid on them: the holders that opened them have another key or another version.",
+                )
+            factor = float(count) if item.holder == CANARY else part.factor
             result.append(
-                OpenedContribution(holder=item.holder, part=item.part, opened=value, mask=mask, factor=part.factor)
+                OpenedContribution(holder=item.holder, part=item.part, opened=value, mask=mask, factor=factor)
             )
         return tuple(result)
 

@@ -4,6 +4,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from fedjoint.agreement.terms import EncryptionTerms
+from fedjoint.encryption.opened import CANARY
 from fedjoint.errors import EncryptionError, ValuationError
 from fedjoint.simulation.exact import exact_contributions, holder_steps
 from fedjoint.training.plan import ContributionsTask, Parcel
@@ -129,7 +130,9 @@ def test_one_number_for_each_holder_leaves_encryption_once(parties):
     run = train(parties, channel)
     open_contributions(parties, run, channel)
     (facts,) = run.facts("contributions.opened")
-    assert [(part["holder"], part["part"]) for part in facts["parts"]] == [("ahus", 0), ("bern", 0), ("cork", 0)]
+    assert [(part["holder"], part["part"]) for part in facts["parts"]] == [
+        (name, 0) for name in (CANARY, *parties.holders)
+    ]
     assert [holder for kind, holder in channel.asked if kind == "open_contributions"] == ["ahus", "bern"]
     with pytest.raises(ValuationError, match="masked before"):
         open_contributions(parties, run, channel)
@@ -142,7 +145,7 @@ def test_what_openers_see_is_hidden_by_the_masks(parties):
         opened, mask = int(part["opened"]), int(part["mask"])
         hidden = (opened - mask) % modulus
         assert hidden not in (opened, mask) and mask > 0
-    assert len({part["mask"] for part in run.facts("contributions.opened")[0]["parts"]}) == 3
+    assert len({part["mask"] for part in run.facts("contributions.opened")[0]["parts"]}) == 4
 
 
 def test_the_record_lets_anybody_check_who_opened_what(parties):
@@ -164,7 +167,7 @@ def opening(parties, holder, values):
         if (kind, sender) != ("open_contributions", holder):
             return reply
         false = tuple(values(reply.body.values))
-        samples = [f"{name}.0" for name in parties.holders]
+        samples = [f"{name}.0" for name in (CANARY, *parties.holders)]
         facts = {"samples": samples, "values": list(false)}
         signature = parties.session.sign(parties.identities[holder], "contributions", facts)
         return changed(reply, values=false, signature=signature)

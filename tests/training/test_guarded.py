@@ -75,6 +75,15 @@ def test_a_known_path_that_was_not_agreed_is_found():
             check_contributions(record, parties.agreement)
 
 
+def test_a_canary_that_does_not_come_to_its_updates_is_found():
+    parties = make_consortium()
+    record = stated(parties, complete(parties))
+    canary = record.valued.parts[0]
+    canary.mask = str(int(canary.mask) + 1)
+    with pytest.raises(RecordError, match="the canary of the contributions"):
+        check_contributions(record, parties.agreement)
+
+
 def test_a_longer_update_than_agreed_is_shortened():
     parties = make_consortium(maximum_update_norm=0.01)
     run = complete(parties)

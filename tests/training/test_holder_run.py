@@ -386,7 +386,7 @@ def test_a_missing_altered_or_misplaced_sample_is_refused_and_may_be_sent_again(
             trained.open_contributions(trained.samples_task(task.body.samples, blobs))
         with pytest.raises(QuorumMissing):
             trained.open_contributions(Parcel(body=task.body, blobs=blobs))
-    assert len(trained.open_contributions(task).body.values) == 3
+    assert len(trained.open_contributions(task).body.values) == 4
 
 
 def test_an_update_is_not_opened_as_a_contribution(trained):

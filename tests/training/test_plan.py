@@ -1,5 +1,6 @@
 import pytest
 
+from fedjoint.encryption.opened import CANARY
 from fedjoint.errors import BudgetExhausted, InvalidValue
 from fedjoint.training.plan import MAX_PARTS, REPLIES, TASKS, ContributionsTask, Opening, Refusal, SampleToOpen
 
@@ -20,6 +21,12 @@ def test_contributors_are_sorted_and_distinct(contributors):
 def test_more_numbers_of_a_holder_than_the_limit_cannot_be_asked_for(part):
     with pytest.raises(InvalidValue, match="expected 0 to 3"):
         SampleToOpen(holder="ahus", part=part)
+
+
+def test_there_is_one_canary():
+    assert SampleToOpen(holder=CANARY, part=0).blob == "_canary.0"
+    with pytest.raises(InvalidValue, match="expected 0 to 0"):
+        SampleToOpen(holder=CANARY, part=1)
 
 
 def test_the_same_number_cannot_be_asked_for_twice():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from fedjoint.encryption import scratch
 from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.decryption import open_sample
 from fedjoint.encryption.keys import SecretKey
+from fedjoint.encryption.opened import CANARY
 from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.scheme import make_encryptor
 from fedjoint.encryption.scratch import IN_MEMORY, Scratch, mapped
@@ -51,9 +53,11 @@ class Exchange:
             self.sizes.append(np.abs(signed).sum())
         self.account.add_round(updates, gradient, rate=rate)
 
-    def open(self):
+    def open(self, key=KEY):
+        """What is opened of holders, without the canary."""
         masked = self.account.masked()
-        return self.account.opened(masked, [open_sample(KEY, item.sample) for item in masked])
+        opened = self.account.opened(masked, [open_sample(key, item.sample) for item in masked])
+        return tuple(part for part in opened if part.holder != CANARY)
 
     def contributions(self):
         opened = self.open()
@@ -142,9 +146,9 @@ def test_each_number_has_a_fresh_mask_below_the_plaintext_modulus():
     exchange.add_round(gradient(0.001))
     exchange.add_round(gradient(1.0))
     opened = exchange.open()
-    assert [below for below, _ in exchange.drawn] == [PARAMETERS.plain_modulus] * 4
-    assert [part.mask for part in opened] == [mask for _, mask in exchange.drawn]
-    assert len(set(exchange.drawn)) == 4
+    assert [below for below, _ in exchange.drawn] == [PARAMETERS.plain_modulus] * 5
+    assert [part.mask for part in opened] == [mask for _, mask in exchange.drawn[1:]]  # the canary's comes first
+    assert len(set(exchange.drawn)) == 5
 
 
 def test_masks_come_from_the_operating_system_unless_a_test_says_otherwise():
@@ -155,8 +159,7 @@ def test_masks_come_from_the_operating_system_unless_a_test_says_otherwise():
 def test_what_a_holder_opens_depends_on_the_mask_alone():
     exchange = Exchange(holders=("ahus",))
     exchange.add_round(gradient(0.3))
-    (masked,) = exchange.account.masked()
-    (part,) = exchange.account.opened([masked], [open_sample(KEY, masked.sample)])
+    (part,) = exchange.open()
     hidden = round(contribution_of([part], plain_modulus=PARAMETERS.plain_modulus) * part.factor)
     assert part.opened == (hidden + part.mask) % PARAMETERS.plain_modulus != hidden
 
@@ -174,14 +177,38 @@ def test_a_number_out_of_range_is_refused(value):
     exchange = Exchange(holders=("ahus",))
     exchange.add_round(gradient(0.3))
     with pytest.raises(EncryptionError, match="out of range"):
-        exchange.account.opened(exchange.account.masked(), [value])
+        exchange.account.opened(exchange.account.masked(), [value, 1])
 
 
-@pytest.mark.parametrize("values", [[], [1, 2]])
+@pytest.mark.parametrize("scheme", ["seeded", "seal"])
+def test_the_canary_comes_to_the_number_of_updates_of_the_first_round(scheme):
+    agreed = replace(PARAMETERS, scheme=scheme)
+    account, updates = EncryptedContributions(agreed), {}
+    for place, holder in enumerate(("ahus", "bern", "cork")):
+        encryptor = make_encryptor(SecretKey(COEFFICIENTS, agreed, BINDING))
+        updates[holder] = encryptor.encrypt(np.zeros(SIZE, np.uint64), round_number=1, place=place)
+    account.add_round(updates, gradient(0.3), rate=1.0)
+    masked = account.masked()
+    key = SecretKey(COEFFICIENTS, agreed, BINDING)
+    opened = account.opened(masked, [open_sample(key, item.sample) for item in masked])
+    (canary,) = [part for part in opened if part.holder == CANARY]
+    assert (canary.part, canary.factor) == (0, 3.0)
+    assert contribution_of([canary], plain_modulus=agreed.plain_modulus) == 1.0
+
+
+def test_what_another_key_opens_is_refused_by_the_canary():
+    exchange = Exchange()
+    exchange.add_round(gradient(0.3))
+    other = SecretKey(np.roll(COEFFICIENTS, 1), PARAMETERS, BINDING)
+    with pytest.raises(ValuationError, match="do not decrypt to those of these updates under this key"):
+        exchange.open(other)
+
+
+@pytest.mark.parametrize("values", [[], [1], [1, 2, 3]])
 def test_another_number_of_numbers_is_refused(values):
     exchange = Exchange(holders=("ahus",))
     exchange.add_round(gradient(0.3))
-    with pytest.raises(ValuationError, match="opened numbers; expected 1"):
+    with pytest.raises(ValuationError, match="opened numbers; expected 2"):
         exchange.account.opened(exchange.account.masked(), values)
 
 
