@@ -11,6 +11,7 @@ __all__ = ["command"]
 _VERBS: Verbs = {
     "budget": ("fedjoint.cli.holder_budget", "A lifetime privacy budget: spent, reserved, left; or make one."),
     "claim": ("fedjoint.cli.holder_claim", "Claims: file, evidence, decide, appeal, each step signed here."),
+    "contributions": ("fedjoint.cli.holder_contributions", "What your data added to a run: by round, by class."),
     "data": ("fedjoint.cli.holder_data", "The records that may take part: add, check, list."),
     "decline": ("fedjoint.cli.holder_decline", "Say that you will not sign an agreement."),
     "init": ("fedjoint.cli.holder_init", "Make a holder's folder: keys, policy, settings."),

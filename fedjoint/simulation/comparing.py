@@ -6,21 +6,27 @@ import numpy as np
 
 from fedjoint.agreement.terms import Terms
 from fedjoint.conduct.reference import ReferenceSet
-from fedjoint.conduct.reporting import Comparison, is_measured
+from fedjoint.conduct.reporting import Comparison
 from fedjoint.conduct.training import TrainedRun
 from fedjoint.data.datasets.dataset import Dataset
 from fedjoint.data.division import Division, standardised
 from fedjoint.runs.report import DataReport, LeftOutReport
 from fedjoint.simulation.baselines import train_baselines
 from fedjoint.simulation.exact import UpdateLog, exact_contributions
-from fedjoint.simulation.sampling import path_influences
+from fedjoint.simulation.own import Apart
 from fedjoint.valuation.uncertainty import sampling_covariance
 
 __all__ = ["compare", "describe_data"]
 
 
 def compare(
-    trained: TrainedRun, reference: ReferenceSet, *, division: Division, terms: Terms, updates: UpdateLog
+    trained: TrainedRun,
+    reference: ReferenceSet,
+    *,
+    division: Division,
+    terms: Terms,
+    updates: UpdateLog,
+    apart: Apart | None,
 ) -> Comparison:
     """Train what the joint model is measured against, and value the run exactly where that is possible.
 
@@ -30,6 +36,7 @@ def compare(
         division: Everybody's records.
         terms: The agreement.
         updates: Every update in the clear.
+        apart: The contributions, taken apart; None where they are not measured on the exchange's records.
     """
     if trained.standardisation is not None:
         division = standardised(division, trained.standardisation, terms.data.schema)
@@ -47,9 +54,7 @@ def compare(
         exact=None
         if terms.validated_by_holders
         else exact_contributions(updates, models, contributors, reference, terms),
-        sampling=sampling_covariance(path_influences(updates, models, contributors, reference, terms))
-        if is_measured(terms) and not terms.validated_by_holders
-        else None,
+        sampling=sampling_covariance(apart.influences) if apart is not None else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fedjoint.agreement.signing import read_agreement
 from fedjoint.agreement.terms import Terms
+from fedjoint.conduct.path_parts import PathParts
 from fedjoint.conduct.reference import ReferenceSet
 from fedjoint.conduct.reference_file import read_reference
 from fedjoint.errors import RecordError, ValuationError
@@ -21,7 +22,6 @@ from fedjoint.runs.recorded import RecordedRun, read_recorded_run
 from fedjoint.runs.verify import verify_run
 from fedjoint.simulation.exact import UpdateLog, holder_steps
 from fedjoint.simulation.kept_updates import REFERENCE, read_updates
-from fedjoint.valuation.aumann_shapley import path_nodes
 from fedjoint.valuation.estimate import Estimate, Sampling
 from fedjoint.valuation.methods import METHODS, RunGames, value_run
 from fedjoint.valuation.round_games import RenormalisedGame, RoundGame
@@ -163,27 +163,9 @@ def _games(run: KeptRun) -> RunGames:
 
 def _path_parts(run: KeptRun) -> tuple[dict[str, Vector], dict[str, dict[str, float]]]:
     """Path contributions round by round, and on the records of each class."""
-    reference, holders = run.reference, run.terms.holder_ids
-    per_record = {holder: np.zeros(len(reference.examples)) for holder in holders}
-    by_round = {holder: np.zeros(len(run.steps)) for holder in holders}
-    points = run.terms.valuation.quadrature_points
+    parts = PathParts(run.reference, run.terms, run.terms.holder_ids)
+    by_round = {holder: np.zeros(len(run.steps)) for holder in run.terms.holder_ids}
     for number, steps in enumerate(run.steps):
-        directions = np.stack(list(steps.values()))
-        for model, weight in path_nodes(run.models[number], run.models[number + 1], points=points):
-            gains = -weight * (directions @ reference.gradient(model))
-            influences = weight * reference.influences(model, directions)
-            for holder, gain, influence in zip(steps, gains, influences, strict=True):
-                by_round[holder][number] += gain
-                per_record[holder] += influence + gain / len(reference.examples)
-    return by_round, _classes(run, per_record)
-
-
-def _classes(run: KeptRun, per_record: Mapping[str, Vector]) -> dict[str, dict[str, float]]:
-    target, found = run.terms.data.schema.target, run.reference.examples.targets
-    names: Sequence[str] = target.classes
-    if run.terms.valuation.utility != "negative_loss" or not names:
-        return {}
-    return {
-        str(name): {holder: float(values[found == place].sum()) for holder, values in per_record.items()}
-        for place, name in enumerate(names)
-    }
+        for holder, gain in parts.add_round(run.models[number], run.models[number + 1], steps).items():
+            by_round[holder][number] = gain
+    return by_round, parts.by_class()

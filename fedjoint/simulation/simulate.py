@@ -15,7 +15,7 @@ from fedjoint.agreement.terms import Terms
 from fedjoint.conduct.conducting import Commission, ConductedRun, conduct_run
 from fedjoint.conduct.naming import run_name
 from fedjoint.conduct.reference import ReferenceSet
-from fedjoint.conduct.reporting import Comparison
+from fedjoint.conduct.reporting import Comparison, is_measured
 from fedjoint.conduct.stopwatch import Stopwatch
 from fedjoint.conduct.training import Conditions, TrainedRun
 from fedjoint.config import SimulationConfig
@@ -37,6 +37,7 @@ from fedjoint.simulation.comparing import compare, describe_data
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.gate import require_registered
 from fedjoint.simulation.kept_updates import keep_updates
+from fedjoint.simulation.own import Apart, take_apart, write_own_files
 from fedjoint.simulation.policies import policies_of
 from fedjoint.simulation.running import grid_of, reference_of
 from fedjoint.simulation.sizes import released_sizes
@@ -147,7 +148,8 @@ def simulate(
         reachable: (holder id, message type) to whether a message arrives, to try out what happens when one vanishes.
 
     Returns:
-        The folder ``<run.folder>/<run.name>`` and the report in it.
+        The folder ``<run.folder>/<run.name>`` and the report in it. Beside it ``<run.name>.own`` has a file for each
+        holder: its contribution by round and by class, for its own eyes.
 
     Raises:
         FedjointError: whatever stands against the run, in words; no folder is left then.
@@ -179,15 +181,19 @@ def simulate(
     rounds, workplace = agreement.terms.training.rounds, Workplace(hears=hears.work)
     for holder in prepared.parties.holders:
         holder.work_at(workplace)
+    insight = _Everything(prepared)
     with closing(prepared.parties):
-        return conduct_run(
+        run = conduct_run(
             commission,
             grid_of(prepared.parties, reachable=reachable),
             conditions=Conditions(
                 on_round=lambda summary: hears.round(summary, rounds), stopwatch=stopwatch, workplace=workplace
             ),
-            insight=_Everything(prepared),
+            insight=insight,
         )
+    if insight.apart is not None:
+        write_own_files(run, insight.apart, agreement.terms)
+    return run
 
 
 class _Everything:
@@ -195,11 +201,14 @@ class _Everything:
 
     def __init__(self, prepared: Prepared) -> None:
         self._of = prepared
+        self.apart: Apart | None = None
 
     def compare(self, trained: TrainedRun, reference: ReferenceSet) -> Comparison:
         """Train on pooled records and on each holder's own, and value exactly."""
         of = self._of
-        return compare(trained, reference, division=of.division, terms=of.terms, updates=of.updates)
+        if is_measured(of.terms) and not of.terms.validated_by_holders:
+            self.apart = take_apart(trained, reference, of.terms, of.updates)
+        return compare(trained, reference, division=of.division, terms=of.terms, updates=of.updates, apart=self.apart)
 
     def keep(self, folder: Path) -> None:
         """Keep updates in the clear, where everybody has consented."""

@@ -15,8 +15,10 @@ from fedjoint.encryption.frames import parse_sample_frame
 from fedjoint.encryption.opened import CANARY, ToOpen
 from fedjoint.encryption.scratch import Bytes, sha256_of
 from fedjoint.errors import EncryptionError, Equivocation, TrainingError
+from fedjoint.privacy.validation_plan import read_gradient
 from fedjoint.training.charges import RunCharges, charged_before
 from fedjoint.training.confirming import CONFIRM, require_quorum, samples_to_open
+from fedjoint.training.diary import Diary
 from fedjoint.training.holder_key import HolderKey
 from fedjoint.training.holder_release import HolderRecords, plan_of, standardisation_from
 from fedjoint.training.holder_state import OpenedOnce, RunMemory
@@ -51,6 +53,7 @@ class OnceReleases:
         key: The run's key.
         charges: Its account.
         records: Its records.
+        diary: What it keeps for its own eyes, if anything.
     """
 
     def __init__(
@@ -62,8 +65,9 @@ class OnceReleases:
         key: HolderKey,
         charges: RunCharges,
         records: HolderRecords,
+        diary: Diary | None = None,
     ) -> None:
-        self._session, self._sign = session, sign
+        self._session, self._sign, self._diary = session, sign, diary
         self._terms, self._parameters = session.terms, session.parameters
         self._memory, self._key, self._charges, self._records = memory, key, charges, records
         if statistics := memory.facts.opened.get("statistics"):
@@ -113,6 +117,8 @@ class OnceReleases:
             values = tuple(str(int(step)) for step in steps)
             if task.purpose == "statistics":
                 self._standardise(values, task.contributors)
+            if task.purpose == "validation" and self._diary is not None:
+                self._diary.gradient(task.round, read_gradient(self._terms, steps.tolist(), task.contributors))
             opened = OpenedOnce(
                 asked_sha256=asked,
                 values=values,
@@ -129,7 +135,10 @@ class OnceReleases:
         return not task.round and (known.model_round > 0 if task.purpose == "metrics" else not known.trained_round)
 
     def _standardise(self, values: tuple[str, ...], contributors: tuple[str, ...]) -> None:
-        self._records.standardise(standardisation_from(self._terms, [int(value) for value in values], contributors))
+        found = standardisation_from(self._terms, [int(value) for value in values], contributors)
+        self._records.standardise(found)
+        if self._diary is not None:
+            self._diary.standardised(found)
 
     def open_contributions(self, task: ContributionsTask, blobs: Blobs) -> Parcel:
         """See :meth:`fedjoint.training.holder_run.HolderRun.open_contributions`."""

@@ -27,6 +27,7 @@ from fedjoint.training.aggregate import (
     state_from_bytes,
 )
 from fedjoint.training.charges import RunCharges, charged_before
+from fedjoint.training.diary import diary_of
 from fedjoint.training.holder_key import HolderKey
 from fedjoint.training.holder_once import OnceReleases
 from fedjoint.training.holder_release import HolderRecords
@@ -93,6 +94,7 @@ class HolderRun:
         workplace: Workplace | None = None,
     ) -> None:
         self._identity, self._session, self._observer = identity, session, observer
+        self._diary = diary_of(store.diary, session.agreement) if store else None
         self._terms, self._parameters = session.terms, session.parameters
         self._memory = RunMemory(store.checkpoints if store else None)
         known, terms = self._memory.facts, session.terms
@@ -123,6 +125,7 @@ class HolderRun:
             key=self._key,
             charges=self._charges,
             records=self._records,
+            diary=self._diary,
         )
         if self._memory.lasts and self._memory.blob("held_out") is None:
             self._memory.remember({"held_out": self._records.held_out})
@@ -297,10 +300,13 @@ class HolderRun:
 
     def _encrypted_update(self, round_number: int) -> Bytes:
         source = self._trainer.source(self._state.model, round_number)
-        if self._observer is not None:
+        if self._observer is not None or self._diary is not None:
             source = Levels(values=levels_of(source), parameters=self._parameters)
-            values = dequantise_sum(source.values, 1, self._parameters)
-            self._observer(self._identity.id, round_number, values[: self._terms.num_parameters])
+            update = dequantise_sum(source.values, 1, self._parameters)[: self._terms.num_parameters]
+            if self._observer is not None:
+                self._observer(self._identity.id, round_number, update)
+            if self._diary is not None:
+                self._diary.sent(round_number, update)
         return self._key.encrypted(source, slot_of(self._terms, "training", round_number))
 
     @property
@@ -347,6 +353,8 @@ class HolderRun:
         scratch = self._workplace.scratch
         self._before = before.model
         self._state = apply_sum(before, plain_sum.view("<u8"), opening.contributors, self._terms, scratch=scratch)
+        if self._diary is not None:
+            self._diary.moved(opening.round, opening.contributors, before=before, after=self._state)
         facts: dict[str, Any] = {
             "round": opening.round,
             "sum_sha256": sha256_of(plain_sum),

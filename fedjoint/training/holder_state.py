@@ -210,10 +210,11 @@ class KeyFile:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStore:
-    """Where one run's state is kept: facts and blobs, and the key."""
+    """Where one run's state is kept: facts and blobs, the key, and the folder of the diary if there is to be one."""
 
     checkpoints: CheckpointStore
     key: KeyStore
+    diary: Path | None = None
 
 
 @strict
@@ -352,4 +353,9 @@ class HolderFolder:
         """
         place = self._folder / "runs" / binding.run_id
         of = {"holder": self._holder, "agreement_sha256": binding.agreement_sha256, "run_id": binding.run_id}
-        return RunStore(checkpoints=FolderStore(place, of=of), key=KeyFile(place / "key"))
+        diary = self.diary(binding.run_id)
+        return RunStore(checkpoints=FolderStore(place, of=of), key=KeyFile(place / "key"), diary=diary)
+
+    def diary(self, run_id: str) -> Path:
+        """What the holder keeps of a run for its own eyes (:mod:`fedjoint.training.diary`)."""
+        return self._folder / "diaries" / run_id

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from fedjoint.conduct.reference import ReferenceSet
-from fedjoint.errors import AgreementError, ConfigError, DataError, IdentityError
+from fedjoint.conduct.reference_file import write_reference
+from fedjoint.errors import AgreementError, ConfigError, DataError, FedjointError, IdentityError
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.node.credentials import credentials_of
@@ -92,6 +93,41 @@ def test_three_holders_join_add_review_sign_and_train_as_in_one_process(exchange
     alone = complete(make_consortium())
     assert [model.tobytes() for model in found.models] == [model.tobytes() for model in alone.models]
     assert found.contributions.by_holder == pytest.approx(alone.contributions.by_holder, rel=1e-9)
+    shown = {home: own_contribution_of(home, "--reference", reference_file(home)) for home in homes}
+    for home, own in shown.items():
+        assert sum(own["by_round"]) == pytest.approx(found.contributions.by_holder[home.folder.name], rel=1e-3)
+        assert own["stated"] is None and own["num_reference"] == 60
+
+
+def reference_file(home):
+    path = home.folder / "reference.safetensors"
+    write_reference(path, examples(60, seed=99))
+    return path
+
+
+def own_contribution_of(home, *arguments):
+    page = home.folder / "own.html"
+    said = fedjoint("contributions", *arguments, "--json", "--page", page, "--home", home.folder)
+    (kept,) = home.statements.glob("*.contributions.json")
+    for secret in (kept, page, *next(home.runs.glob("*/diaries/*")).iterdir()):
+        assert secret.stat().st_mode & 0o777 == 0o600
+    assert "Round by round" in page.read_text()
+    return json.loads(said)
+
+
+def test_what_a_holder_added_is_not_told_without_the_very_reference_records(exchange, homes, tmp_path):
+    sha256, _ = propose(exchange, homes)
+    for home in homes:
+        sign(home, sha256)
+    run(exchange, homes, exchange.documents[sha256])
+    write_reference(tmp_path / "other", examples(60, seed=98))
+    for arguments, words in (
+        ((), "hash is in the agreement"),
+        (("--reference", tmp_path / "other"), "not the reference set"),
+        (("ffff",), "runs that begin with 'ffff': 0"),
+    ):
+        with pytest.raises(FedjointError, match=words):
+            fedjoint("contributions", *arguments, "--home", homes[0].folder)
 
 
 def test_joining_shows_fingerprints_to_compare_and_keeps_every_secret_to_itself(tmp_path, exchange):

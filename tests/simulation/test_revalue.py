@@ -5,6 +5,7 @@ import pytest
 
 from fedjoint.config import load_config
 from fedjoint.errors import RecordError, ValuationError
+from fedjoint.runs.own import read_own
 from fedjoint.runs.valued import render_valued_run
 from fedjoint.runs.verify import verify_run
 from fedjoint.simulation.revalue import read_kept_run, revalue
@@ -54,6 +55,18 @@ def test_the_path_value_in_the_clear_is_the_one_opened(kept, read):
         by_class = sum(of_class[holder] for of_class in again.by_class.values())
         assert by_class == pytest.approx(parts.sum(), abs=1e-9)
     assert len(again.by_class) == 2
+
+
+def test_every_holder_has_a_file_of_its_own_beside_the_run(kept, read):
+    again = revalue(read, "path", Sampling())
+    files = sorted((kept.folder.parent / "kept.own").iterdir())
+    assert [path.stem for path in files] == sorted(again.by_round)
+    for path in files:
+        own = read_own(path)
+        assert path.stat().st_mode & 0o777 == 0o600 and own.holder == path.stem
+        assert own.by_round == pytest.approx(again.by_round[own.holder], abs=1e-6)
+        assert own.by_class == pytest.approx({name: by[own.holder] for name, by in again.by_class.items()}, abs=1e-6)
+        assert own.stated == again.recorded[own.holder]
 
 
 def test_the_page_shows_method_beside_method_by_round_and_by_class(kept, read):
