@@ -52,6 +52,11 @@ class Namespaces:
             self.close()
             raise
 
+    @property
+    def parties(self) -> list[str]:
+        """The exchange, and the holders."""
+        return list(self._names)
+
     def exchange_port(self) -> int:
         """Any: the exchange is alone in its namespace."""
         return 8443
