@@ -31,8 +31,15 @@ def now():
 class Exchange:
     """An exchange's folder and, while it serves, its port."""
 
-    def __init__(self, folder, **settings):
-        self.home = create_home(folder, name="Test exchange", party="exchange", address="localhost:1", now=now())
+    def __init__(self, folder, *, database_url=None, **settings):
+        self.home = create_home(
+            folder,
+            name="Test exchange",
+            party="exchange",
+            address="localhost:1",
+            now=now(),
+            database_url=database_url,
+        )
         self.settings = dataclasses.replace(load_settings(self.home.settings_file, {}), **{**QUICK, **settings})
         self.store = ExchangeStore.open(self.home.database_url(self.settings))
         self.gate = Gate(self.home.load_authority(), self.store.members, settings=self.settings, now=now)

@@ -25,6 +25,7 @@ from tests.exchange.conftest import Exchange, joined, nodes, now, settings
 from tests.fakes import SIZES, examples
 from tests.network import node
 from tests.node.conftest import add_data, fedjoint, join, make_home
+from tests.pool.conftest import postgres, postgres_url, url  # noqa: F401
 
 
 def command(exchange, verb, *arguments):
@@ -122,8 +123,8 @@ def test_a_hung_a_crashed_and_a_rubbish_holder_end_no_run_and_spoil_no_sum(excha
     assert "bern missed" in command(exchange, "status")
 
 
-def test_a_run_goes_on_where_the_exchange_was_stopped(tmp_path):
-    exchange = Exchange(tmp_path / "exchange")
+def test_a_run_goes_on_where_the_exchange_was_stopped_on_either_database(tmp_path, url):  # noqa: F811
+    exchange = Exchange(tmp_path / "exchange", database_url=url)
     with ExitStack() as later:
         with exchange.serving():
             exchange.settings = dataclasses.replace(exchange.settings, listen=f"127.0.0.1:{exchange.port}")
@@ -136,6 +137,8 @@ def test_a_run_goes_on_where_the_exchange_was_stopped(tmp_path):
         assert stopped.state == "running" and stopped.round < 8
         with exchange.serving():
             run = exchange.ended()
+            (statement,) = json.loads(fedjoint("statements", "--json", "--home", homes[0].folder))
+    assert statement["run_id"] == run.run_id
     assert (run.state, run.round, run.started_at) == ("finished", 8, stopped.started_at)
     folder = exchange.home.runs / run.name
     assert {check.outcome for check in verify_run(folder)} == {"passed"}

@@ -34,7 +34,7 @@ __all__ = ["AddServices", "Admit", "HolderState", "LinkServer", "OnReply", "Serv
 
 _log = logging.getLogger(__name__)
 _EPOCH_BYTES = 16
-_START_S = 30.0
+_START_S, _GRACE_S = 30.0, 1.0
 
 #: Who a client certificate (PEM) belongs to; raises :class:`IdentityError` for one that may not connect.
 Admit = Callable[[bytes], str]
@@ -195,7 +195,10 @@ class LinkServer:
             return
         self._started.set()
         await self._stop.wait()
-        await server.stop(grace=1.0)
+        stopping = asyncio.ensure_future(server.stop(grace=_GRACE_S))
+        for holder in self._links:
+            self._disconnect(holder)  # or gRPC breaks it off, and says so at length
+        await stopping
 
     def _link(self, holder: str) -> _Link:
         if holder not in self._links:
