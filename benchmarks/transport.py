@@ -2,9 +2,10 @@
 
     python benchmarks/transport.py [--quick] [--json FILE]
 
-Measures: the time of a trivial round with four holders, each a process of its own; memory of the exchange and the 99th
-percentile of a beat's way there and back with 200 connected holders; the rate at which four holders' updates of 100 MB
-come up, beside four plain TLS sockets in turns. `--quick`: 20 holders, 20 MB, no SuperLink.
+Measures: the time of a trivial round with four holders, each a process of its own; the memory of an exchange's process
+with all its services and 200 connected holders that make their nodes' calls, and the 99th percentile of a beat's way
+there and back; the rate at which four holders' updates of 100 MB come up, beside four plain TLS sockets in turns (their
+bytes are thrown away, ours are kept). `--quick`: 20 holders, 20 MB, no SuperLink.
 """
 
 import argparse
@@ -18,13 +19,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flwr.app import Message, RecordDict
 from rich.console import Console
 from rich.table import Table
+from workers.full_exchange import full_exchange
 
 from fedjoint.identity.certificates import NodeKey, check_certificate, issue_certificate, make_authority
 from fedjoint.transport.grpc_grid import GrpcGrid
@@ -64,18 +66,23 @@ class Exchange:
         """Whose certificate it is."""
         return check_certificate(pem, self.authority.pem, now=_now()).party
 
-    @contextmanager
-    def nodes(self, port: int, holders: list[str], *, reply_bytes: int = 0) -> Iterator[subprocess.Popen[str]]:
+    def nodes(
+        self, port: int, holders: list[str], *, reply_bytes: int = 0
+    ) -> AbstractContextManager[subprocess.Popen[str]]:
         """One process with the nodes of some holders."""
-        command = [sys.executable, str(WORKERS / "link_nodes.py"), str(self.folder), str(port), str(reply_bytes)]
-        process = subprocess.Popen(
-            [*command, *holders], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.communicate("stop\n", timeout=60)
+        return worker("link_nodes.py", self.folder, port, reply_bytes, *holders)
+
+
+@contextmanager
+def worker(script: str, *words: object) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends when it is told to."""
+    command = [sys.executable, str(WORKERS / script), *map(str, words)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment())
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.communicate("stop\n", timeout=60)
 
 
 def _now() -> datetime:
@@ -112,22 +119,25 @@ def trivial_rounds(exchange: Exchange, rounds: int) -> list[float]:
     return seconds
 
 
-def many_holders(exchange: Exchange, count: int) -> tuple[float, float]:
-    """Megabytes that this process has while so many holders are connected, and the p99 of a beat in seconds."""
-    with exchange.server(lambda *reply: None, LinkSettings(beat_s=BEAT_S)) as server:
-        command = exchange.nodes(server.port, exchange.holders[:count])
-        with command as process:
-            wait_for(server, count)
-            time.sleep(BEAT_S * BEATS)
-            memory_mb = _resident_mb()
-            output, _ = process.communicate("stop\n", timeout=120)
-    latencies = json.loads(output.splitlines()[-1])
+def many_holders(folder: Path, count: int) -> tuple[float, float]:
+    """Megabytes of an exchange's process with all its services and so many holders, and the p99 of a beat in seconds.
+
+    The holders' nodes are in one process; another makes the calls that each node makes beside its link.
+    """
+    holders = [f"h{number}" for number in range(count)]
+    with full_exchange(folder, holders, {"BEAT_S": BEAT_S}) as exchange, ExitStack() as stack:
+        nodes = stack.enter_context(worker("link_nodes.py", folder, exchange.port, 0, *holders))
+        calls = stack.enter_context(worker("service_calls.py", folder, exchange.port, *holders))
+        end = time.monotonic() + 180
+        while exchange.connected() < count:
+            assert time.monotonic() < end, "not all nodes connected"
+            time.sleep(0.5)
+        time.sleep(BEAT_S * BEATS)
+        memory_mb = exchange.resident_mb()
+        assert exchange.connected() == count
+        assert int(calls.communicate("stop\n", timeout=120)[0].splitlines()[-1]) > 0
+        latencies = json.loads(nodes.communicate("stop\n", timeout=120)[0].splitlines()[-1])
     return memory_mb, statistics.quantiles(latencies, n=100)[98]
-
-
-def _resident_mb() -> float:
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024
 
 
 @contextmanager
@@ -254,14 +264,16 @@ def _free_port() -> int:
 
 def measure(folder: Path, *, quick: bool) -> list[Row]:
     """All rows."""
-    many = 20 if quick else MANY
-    exchange = Exchange(folder, [f"h{number}" for number in range(many)])
+    many, places = 20 if quick else MANY, (folder / "links", folder / "exchange", folder / "superlink")
+    for place in places:
+        place.mkdir()
+    exchange = Exchange(places[0], [f"h{number}" for number in range(HOLDERS)])
 
     def row(transport: str, name: str, value: float) -> Row:
         return {"transport": transport, "measure": name, "value": value}
 
     rounds = trivial_rounds(exchange, ROUNDS)
-    memory_mb, p99 = many_holders(exchange, many)
+    memory_mb, p99 = many_holders(places[1], many)
     links, sockets = throughput(exchange, (20 << 20) if quick else UPDATE_BYTES, REPEATS)
     rows = [
         row("grpc", "round_s", statistics.median(rounds)),
@@ -272,7 +284,7 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
         row("grpc", "rate_over_tls_socket", links / sockets),
     ]
     if not quick:
-        rows.append(row("superlink", "round_s", statistics.median(superlink_rounds(folder))))
+        rows.append(row("superlink", "round_s", statistics.median(superlink_rounds(places[2]))))
     return rows
 
 
