@@ -1,7 +1,8 @@
-"""Encryption of an update under either scheme.
+"""Keys and encryption under either scheme.
 
-A scheme is a source of fresh encryptions of zero; the message is added to their words. All else (sums, inner products,
-decryption, frames) works on words and does not know which scheme runs.
+A scheme is a source of fresh encryptions of zero, :class:`Zeros`; the message is added to their words. All else (sums,
+inner products, decryption, frames) works on words and does not know which scheme runs, nor does anybody outside this
+package.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from fedjoint.encryption.binding import Binding
 from fedjoint.encryption.ciphertext import Body, Ciphertext
 from fedjoint.encryption.fixed_point import Levels, Source
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.packing import Progress, blocks, encode, pack_block
-from fedjoint.encryption.parameters import CHECK_WORDS
+from fedjoint.encryption.parameters import CHECK_WORDS, Parameters
 from fedjoint.encryption.tags import Contributors, Tagger
 from fedjoint.encryption.words import Words, add_into
 from fedjoint.errors import EncryptionError
 
-__all__ = ["Encryptor", "Zeros", "make_encryptor"]
+__all__ = ["Encryptor", "Zeros", "make_encryptor", "make_key"]
 
 
 class Zeros(Protocol):
@@ -94,6 +96,18 @@ class Encryptor:
             if body.c1 is not None and second is not None:
                 body.c1[block.polynomials] = second
         return Ciphertext(parameters=parameters, count=1, c0=body.c0, c1=body.c1, seeds=zeros.seeds)
+
+
+def make_key(parameters: Parameters, binding: Binding) -> SecretKey:
+    """Make a new key for one run, of either scheme: by SEAL, from the operating system's randomness.
+
+    Args:
+        parameters: The run's.
+        binding: The run.
+    """
+    from fedjoint.encryption.tenseal_scheme import create_key
+
+    return create_key(parameters, binding)
 
 
 def make_encryptor(key: SecretKey, *, entropy: Callable[[int], bytes] = os.urandom) -> Encryptor:

@@ -8,10 +8,9 @@ from fedjoint.encryption.fixed_point import Source
 from fedjoint.encryption.frames import FrameWriter, frame_bytes, parse_frame
 from fedjoint.encryption.keys import SecretKey
 from fedjoint.encryption.opened import ToOpen
-from fedjoint.encryption.scheme import Encryptor, make_encryptor
+from fedjoint.encryption.scheme import Encryptor, make_encryptor, make_key
 from fedjoint.encryption.scratch import Bytes
 from fedjoint.encryption.tags import Contributors
-from fedjoint.encryption.tenseal_scheme import create_key
 from fedjoint.encryption.words import Words
 from fedjoint.errors import EncryptionError
 from fedjoint.identity.keys import Identity
@@ -57,7 +56,7 @@ class HolderKey:
             EncryptionError: it has a key that another made.
         """
         if not (again and self.secret is not None):
-            self._take(create_key(self._parameters, self._session.binding))
+            self._take(make_key(self._parameters, self._session.binding))
         key = self.require()
         others = [holder.identity for holder in self._terms.holders if holder.identity.id != self._identity.id]
         offers = make_offers(key, maker=self._identity, recipients=others)

@@ -15,9 +15,8 @@ from fedjoint.encryption.decryption import decrypt_sum
 from fedjoint.encryption.frames import frame_bytes
 from fedjoint.encryption.parameters import Parameters, agreed_parameters
 from fedjoint.encryption.precision import Precision
-from fedjoint.encryption.scheme import make_encryptor
+from fedjoint.encryption.scheme import make_encryptor, make_key
 from fedjoint.encryption.tags import Contributors
-from fedjoint.encryption.tenseal_scheme import create_key
 from fedjoint.privacy.accounting import epsilon_of, rounds_affordable
 from fedjoint.privacy.events import costs
 from fedjoint.privacy.releases import Cost, epsilon_if_opened, itemised, once_released, round_release, worst_case
@@ -122,7 +121,7 @@ def _measure(parameters: Parameters) -> tuple[float, float, float, int]:
     small = dataclasses.replace(parameters, num_parameters=measured, rounds=max(_REPEATS, parameters.rounds))
     scale = parameters.num_parameters / measured
     binding = Binding(agreement_sha256="0" * 64, run_id="0" * 32)
-    key = create_key(small, binding)
+    key = make_key(small, binding)
     levels = np.random.default_rng(0).integers(small.levels, size=measured, dtype=np.uint64)
     encryptor, seconds = make_encryptor(key), np.empty((_REPEATS, 3))
     for number in range(_REPEATS):
