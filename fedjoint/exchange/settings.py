@@ -35,7 +35,7 @@ database_url_file: null
 pool: null
 pool_url_file: null
 # A Unix socket through which runs go to a stock Flower federation instead of to connected nodes, such as
-# door/exchange.sock (deploy/superlink/README.md); null: nodes connect here.
+# exchange.sock in this folder (deploy/superlink/README.md); null: nodes connect here.
 door: null
 # Days that certificates last, and hours that an invitation does.
 certificate_days: 365

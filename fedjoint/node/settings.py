@@ -26,7 +26,7 @@ proxy: null
 # The name in the exchange's certificate, where you reach it by another.
 server_name: null
 # A Unix socket through which tasks come from a Flower SuperNode on this machine instead of from the exchange, such as
-# door/holder.sock (deploy/superlink/README.md); null: this node connects to the exchange for them.
+# holder.sock in this folder (deploy/superlink/README.md); null: this node connects to the exchange for them.
 door: null
 # A certificate is renewed when less than this part of its life is left.
 renew_at: 0.34

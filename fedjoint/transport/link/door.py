@@ -208,7 +208,9 @@ def _require_private(path: Path) -> None:
             expected=f"at most {_MAX_PATH_BYTES}",
             remedy="Choose a shorter folder.",
         )
-    if not path.parent.is_dir() or path.parent.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if not path.parent.is_dir():
+        raise TransportError(f"there is no folder {path.parent} for a door", remedy=f"mkdir -m 700 {path.parent}")
+    if path.parent.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise TransportError(
-            f"the folder {path.parent} is missing, or open to others than its owner", remedy=f"chmod 700 {path.parent}"
+            f"the folder {path.parent} of a door is open to others than its owner", remedy=f"chmod 700 {path.parent}"
         )
