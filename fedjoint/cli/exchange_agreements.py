@@ -81,6 +81,8 @@ def agreements(session: ExchangeSession, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
+    if not found:
+        click.echo("No agreement was proposed yet: fedjoint exchange propose")
     for one in found:
         missing = f"; unsigned by {', '.join(one['unsigned_by'])}" if one["unsigned_by"] else ""
         declined = "".join(f"; declined by {holder}: {why}" for holder, why in one["declined_by"].items())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from fedjoint.cli.holder_home import home_option, opened, say
 from fedjoint.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _BAR_CELLS = 50
 
 
 @click.command("budget")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
 @click.option("--json", "as_json", is_flag=True, help="Print the account as JSON.")
 @click.option("--create", is_flag=True, help="Make a new ledger, once for these people's records.")
 @click.option("--epsilon", type=float, metavar="E", help="With --create: the most that all runs together may cost.")
@@ -45,11 +46,17 @@ _BAR_CELLS = 50
     help="With --create: gdp fits the most full-batch runs, rdp sampled ones, either does for both (default).",
 )
 @click.option("--give-back", "reservation", metavar="ID", help="End a reservation that an ended run left open.")
-def command(file: Path, as_json: bool, create: bool, reservation: str | None, **settings: Any) -> None:
+@home_option
+def command(
+    file: Path | None, as_json: bool, create: bool, reservation: str | None, folder: Path, **settings: Any
+) -> None:
     """Show a lifetime privacy budget: spent, reserved, left, by agreement; or make one, or end a reservation.
+
+    Without FILE it shows those of all data sets in the holder's folder.
 
     \b
     Examples:
+      fedjoint holder budget --home bern
       fedjoint holder budget patients.ledger --create --epsilon 8 --delta 1e-5 --cohort "heart clinic"
       fedjoint holder budget patients.ledger
       fedjoint holder budget patients.ledger --give-back 3f0c9a417be2d851
@@ -63,6 +70,11 @@ def command(file: Path, as_json: bool, create: bool, reservation: str | None, **
         )
     from fedjoint.privacy.ledger_file import LifetimeLedger
 
+    if file is None:
+        if create or reservation:
+            raise ConfigError("a ledger that is not named", expected="FILE with --create or --give-back")
+        _show_all(folder, as_json=as_json)
+        return
     if create:
         create_budget(file, **settings)
     ledger = LifetimeLedger(file, now=_now)
@@ -75,6 +87,32 @@ def command(file: Path, as_json: bool, create: bool, reservation: str | None, **
     from rich.console import Console
 
     _show(account, head, Console())
+
+
+def _show_all(folder: Path, *, as_json: bool) -> None:
+    """The budget of each data set in a holder's folder, or that it has none."""
+    from rich.console import Console
+
+    from fedjoint.node.datasets import datasets, ledger_path, lifetime_of
+
+    home, _ = opened(folder)
+    notes = datasets(home)
+    ledgers = {note.name: lifetime_of(home, note, now=_now) for note in notes}
+    books = {name: None if one is None else one.account_and_head() for name, one in ledgers.items()}
+    if as_json:
+        figures = [{"data": name, "budget": None if one is None else _figures(*one)} for name, one in books.items()]
+        click.echo(json.dumps(figures, indent=2))
+        return
+    for name, one in books.items():
+        say(f"Data set '{name}'", "bold")
+        if one is not None:
+            _show(*one, Console())
+            continue
+        path = ledger_path(home, name)
+        say("  No lifetime budget: each run may spend what its own agreement says. To make one:")
+        say(f"  fedjoint holder budget {path} --create --epsilon E --delta D --cohort NAME")
+    if not books:
+        say("There is no data set: fedjoint holder data add FILE --schema FILE")
 
 
 def create_budget(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fedjoint.node.datasets import DatasetNote, Source
     from fedjoint.node.home import Home
 
-__all__ = ["command"]
+__all__ = ["command", "source_of"]
 
 
 @click.command("add")
@@ -67,10 +67,11 @@ def command(
     from fedjoint.cli.quality_table import quality_table
     from fedjoint.data.schema_file import load_schema
     from fedjoint.node.credentials import connect
-    from fedjoint.node.datasets import DatasetNote, add_dataset, registration
+    from fedjoint.node.datasets import DatasetNote, add_dataset, datasets, registration
+    from fedjoint.runs.sentences import counted
 
     home, settings = opened(folder)
-    place = _source(source, url_file)
+    place = source_of(source, url_file)
     note = DatasetNote(
         name=named["name"] or _slug(source, place),
         source=place,
@@ -79,22 +80,30 @@ def command(
         size_noise=size_noise or None,
         added_at=now(),
     )
+    before = [one.name for one in datasets(home)]
     report = add_dataset(home, note, make_ledger=_ledger_maker(home, note, epsilon, delta))
     Console().print(quality_table(report))
     if not report.fits:
         say("Nothing was added: correct the records or the schema.", "bold red")
         return 1
-    say(f"Added '{note.name}'.", "bold")
+    say(f"'{note.name}' was added before." if note.name in before else f"Added '{note.name}'.", "bold")
     if home.joined.exists():
         with connect(home, settings) as client:
-            known_as = client.register_dataset(registration(home, note, now=now)).dataset
-        say(f"The exchange knows it as '{known_as}'.")
+            told = registration(home, note, now=now)
+            known_as = client.register_dataset(told).dataset
+        exactly = "about " if note.size_noise is not None else ""
+        noisy = ", a number with noise" if note.size_noise is not None else ""
+        say(
+            f"The exchange knows it as '{known_as}': what its columns mean, that the records fit, and that there are "
+            f"{exactly}{counted(told.num_examples, note.unit)}{noisy}. Nothing else left."
+        )
     else:
         say("The exchange hears of it when you join.")
     return 0
 
 
-def _source(source: str, url_file: Path | None) -> Source:
+def source_of(source: str, url_file: Path | None) -> Source:
+    """Where records are: a file, or with the file of a database's URL a table."""
     from fedjoint.node.datasets import Source
 
     if url_file is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedjoint.cli.holder_data_add import source_of
+from fedjoint.cli.holder_home import home_option, opened
 from fedjoint.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,59 +17,90 @@ if TYPE_CHECKING:
     from fedjoint.data.quality import QualityReport
     from fedjoint.data.records import Table
 
-__all__ = ["checked", "command"]
+__all__ = ["command"]
 
 
 @click.command("check")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("source", required=False, metavar="[FILE|TABLE]")
 @click.option("--schema", type=click.Path(path_type=Path), metavar="SCHEMA", help="What the columns mean, as agreed.")
 @click.option("--target", metavar="COLUMN", help="Instead of --schema: infer the columns, and predict this one.")
+@click.option(
+    "--url-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The source is a table: a file of mode 0600 with the SQLAlchemy URL of its database, which is only read.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON: exact, for your eyes alone.")
 @click.option(
     "--share", type=click.Path(path_type=Path), metavar="OUT", help="Write what may leave: noisy, without small cells."
 )
 @click.option("--noise", type=float, metavar="M", help="With --share: in units of what one record can change.")
 @click.option("--budget", type=click.Path(path_type=Path), metavar="LEDGER", help="With --share: what is charged.")
-def command(
-    file: Path,
-    schema: Path | None,
-    target: str | None,
-    as_json: bool,
-    share: Path | None,
-    noise: float | None,
-    budget: Path | None,
-) -> int:
+@home_option
+def command(source: str | None, *, as_json: bool, folder: Path, **how: Any) -> int:
     """Check records against a schema: columns that are not there, missing and wrong values, ranges, small counts.
 
-    The report is exact and costs no privacy as long as it stays here. What is to leave is written by --share: counts
-    with noise, charged to the lifetime budget first; counts below 10, and ranges, are withheld. Exits with 1 if a run
-    could not take the records.
+    Without FILE or TABLE every data set that was added is checked against its own schema. The report is exact and costs
+    no privacy as long as it stays here. What is to leave is written by --share: counts with noise, charged to the
+    lifetime budget first; counts below 10, and ranges, are withheld. Exits with 1 if a run could not take the records.
 
     \b
     Examples:
+      fedjoint holder data check --home bern
       fedjoint holder data check patients.csv --schema schema.yaml
-      fedjoint holder data check patients.csv --target died
+      fedjoint holder data check clinic.patients --url-file clinic.url --target died
       fedjoint holder data check patients.csv --schema schema.yaml --share out.json --noise 20 --budget patients.ledger
     """
-    if len({share is None, noise is None, budget is None}) > 1:
+    sharing = [how.pop(name) for name in ("share", "noise", "budget")]
+    if len({value is None for value in sharing}) > 1:
         raise ConfigError("--share, --noise and --budget go together", expected="all three or none")
+    if source is None:
+        if any(value is not None for value in (*how.values(), *sharing)):
+            raise ConfigError("options for records that are not named", expected="FILE or TABLE, or --home alone")
+        return _show(_all_checked(folder), as_json=as_json)
+    schema_found, report = _checked(source, **how)
+    code = _show({"": report}, as_json=as_json)
+    share, noise, budget = sharing
+    if share is not None:
+        _share(share, report, schema_found, noise_multiplier=noise, budget=budget)
+    return code
+
+
+def _show(reports: dict[str, QualityReport], *, as_json: bool) -> int:
+    """Print reports, by data set; 1 if one does not fit."""
     from fedjoint.strict import plain
 
-    schema_found, report = checked(file, schema, target=target)
     if as_json:
-        click.echo(json.dumps(plain(report) | {"fits": report.fits}, indent=2))
+        facts = [{"name": name, **plain(one), "fits": one.fits} for name, one in reports.items()]
+        unnamed = "" in reports
+        click.echo(json.dumps({k: v for k, v in facts[0].items() if k != "name"} if unnamed else facts, indent=2))
     else:
         from rich.console import Console
 
         from fedjoint.cli.quality_table import quality_table
 
-        Console().print(quality_table(report))
-    if share is not None and noise is not None and budget is not None:
-        _share(share, report, schema_found, noise_multiplier=noise, budget=budget)
-    return 0 if report.fits else 1
+        for name, report in reports.items():
+            Console().print(quality_table(report, name=name))
+    return 0 if all(report.fits for report in reports.values()) else 1
 
 
-def checked(file: Path, schema: Path | None, *, target: str | None = None) -> tuple[Schema, QualityReport]:
+def _all_checked(folder: Path) -> dict[str, QualityReport]:
+    """Every data set of a holder's folder, by name."""
+    from fedjoint.data.quality import check_quality
+    from fedjoint.node.datasets import datasets
+
+    home, _ = opened(folder)
+    notes = datasets(home)
+    if not notes:
+        raise ConfigError(
+            f"'{folder}' has no data set", remedy="Name a file to check, or add one: fedjoint holder data add FILE"
+        )
+    return {note.name: check_quality(note.source.read(), note.schema) for note in notes}
+
+
+def _checked(
+    source: str, *, schema: Path | None, target: str | None, url_file: Path | None
+) -> tuple[Schema, QualityReport]:
     """Read records and compare them with a schema, or with what can be inferred of them.
 
     Raises:
@@ -75,12 +108,12 @@ def checked(file: Path, schema: Path | None, *, target: str | None = None) -> tu
         DataError: the records or the schema cannot be read.
     """
     if (schema is None) == (target is None):
-        raise ConfigError("--schema and --target", expected="one of them")
+        which = "neither" if schema is None else "both"
+        raise ConfigError(f"{which} of --schema and --target", expected="one of them")
     from fedjoint.data.quality import check_quality
     from fedjoint.data.schema_file import load_schema
-    from fedjoint.data.sources import read_table
 
-    table = read_table(file.expanduser())
+    table = source_of(source, url_file).read()
     found = load_schema(schema) if schema is not None else _inferred(table, target or "")
     return found, check_quality(table, found)
 

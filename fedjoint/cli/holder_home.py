@@ -64,13 +64,17 @@ def now() -> str:
 
 
 def say(words: str, style: str = "") -> None:
-    """Print a line that may hold foreign text, never read for markup."""
+    """Print a line that may hold foreign text, never read for markup; two blanks and more stay, to align and indent."""
+    import re
+
     from rich.console import Console
     from rich.text import Text
 
     from fedjoint.runs.notation import plain_text
 
-    Console().print(Text(plain_text(words), style=style), soft_wrap=True)
+    parts = re.split(r"( {2,})", words)
+    line = "".join(part if part.isspace() else plain_text(part) for part in parts)
+    Console().print(Text(line, style=style), soft_wrap=True)
 
 
 def proposal(home: Home, client: ExchangeClient, start: str) -> tuple[SignedAgreement, Page]:

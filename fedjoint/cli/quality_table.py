@@ -14,13 +14,16 @@ __all__ = ["quality_table"]
 _MOST_CATEGORIES = 6
 
 
-def quality_table(report: QualityReport) -> Table:
+def quality_table(report: QualityReport, *, name: str = "") -> Table:
     """One row a column: whether it fits, what is missing or wrong, its range or counts, and how many counts are small.
 
     A count below 10, of missing values or of a category, points at persons: it does not leave.
     It shows exact counts and single values: print it where the records are, and nowhere else.
     """
-    title = f"{report.num_records:,} records: {'fit the schema' if report.fits else 'do not fit the schema'}"
+    title = (
+        f"{plain_text(name)}: " * bool(name)
+        + f"{report.num_records:,} records: {'fit the schema' if report.fits else 'do not fit the schema'}"
+    )
     table = Table(title=title, box=None, pad_edge=False, header_style="bold")
     for heading in ("column", "fits", "missing", "wrong", "first wrong record", "range or counts", "small counts"):
         table.add_column(heading, overflow="fold")

@@ -55,12 +55,16 @@ def find(client: ExchangeClient, start: str) -> str:
     Raises:
         AgreementError: none does, or several do.
     """
+    listed = "List them: fedjoint holder status"
+    if len(start) < _LEAST_LETTERS:
+        raise AgreementError(f"'{start}' is too short", expected=f"{_LEAST_LETTERS} letters or more", remedy=listed)
     found = [one.sha256 for one in client.agreements().agreements if one.sha256.startswith(start.lower())]
-    if len(start) < _LEAST_LETTERS or len(found) != 1:
+    if len(found) != 1:
         raise AgreementError(
-            f"'{start}' names {len(found)} agreements of this holder",
-            expected=f"at least the first {_LEAST_LETTERS} letters of one",
-            remedy="List them: fedjoint holder review --pending",
+            f"{len(found) or 'no'} agreement{'s' * (len(found) > 1)} of this holder begin{'s' * (len(found) < 2)} with "
+            f"'{start}'",
+            expected="the beginning of one",
+            remedy=listed,
         )
     return str(found[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import secrets
 from collections.abc import Callable
@@ -34,6 +35,7 @@ __all__ = [
     "dataset",
     "datasets",
     "examples_of",
+    "ledger_path",
     "lifetime_of",
     "registration",
     "size_of",
@@ -117,23 +119,30 @@ class DatasetNote:
 def add_dataset(home: Home, note: DatasetNote, *, make_ledger: Callable[[Path], None] | None = None) -> QualityReport:
     """Add records that fit their schema; a report that says otherwise is given back, and nothing is kept.
 
+    The same again adds nothing and gives the report: an exchange that could not be told of it can be told now.
+
     Args:
         home: The holder's folder.
         note: The data set.
         make_ledger: Makes its lifetime ledger at the path given; None: it has none.
 
     Raises:
-        DataError: there is a data set of that name, or the records cannot be read.
+        DataError: there is another data set of that name, or the records cannot be read.
         PrivacyError: the ledger cannot be made.
     """
     path = _path(home, note.name)
-    if path.exists():
-        raise DataError(f"there is a data set '{note.name}'", remedy="Choose another name.")
+    known = path.exists()
+    if known and (make_ledger is not None or dataclasses.replace(_read(path), added_at=note.added_at) != note):
+        raise DataError(
+            f"there is a data set '{note.name}' already, of other records or with other options",
+            remedy="Choose another name (--name); or, to tell the exchange of that one again, leave all as it was and "
+            "--epsilon out.",
+        )
     report = check_quality(note.source.read(), note.schema)
-    if report.fits:
+    if report.fits and not known:
         examples_of(note, note.schema)  # whatever stands against using them is said now
         if make_ledger is not None:
-            make_ledger(_ledger(home, note.name))
+            make_ledger(ledger_path(home, note.name))
         replace_file(path, canonical_bytes(note), mode=0o600)
     return report
 
@@ -179,7 +188,7 @@ def examples_of(note: DatasetNote, schema: Schema) -> Examples:
 
 def lifetime_of(home: Home, note: DatasetNote, *, now: Callable[[], str]) -> LifetimeLedger | None:
     """The data set's lifetime ledger, if it has one."""
-    path = _ledger(home, note.name)
+    path = ledger_path(home, note.name)
     return LifetimeLedger(path, now=now) if path.exists() else None
 
 
@@ -238,7 +247,8 @@ def _path(home: Home, name: str) -> Path:
     return home.data / f"{name}.json"
 
 
-def _ledger(home: Home, name: str) -> Path:
+def ledger_path(home: Home, name: str) -> Path:
+    """Where a data set's lifetime ledger is, if it has one."""
     return home.data / f"{name}.ledger"
 
 

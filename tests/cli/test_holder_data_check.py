@@ -69,9 +69,9 @@ def test_records_that_do_not_fit_end_with_one(records):
 
 def test_without_a_schema_it_is_inferred_for_a_target(records):
     assert "fit the schema" in check(records, "--target", "ill")
-    for neither_or_both in ([], [*schema_of(records), "--target", "ill"]):
-        with pytest.raises(ConfigError, match="--schema and --target"):
-            check(records, *neither_or_both)
+    for which, options in (("neither", []), ("both", [*schema_of(records), "--target", "ill"])):
+        with pytest.raises(ConfigError, match=f"{which} of --schema and --target"):
+            check(records, *options)
 
 
 def test_what_leaves_is_noisy_withholds_small_counts_and_is_charged(records):

@@ -201,8 +201,9 @@ def test_a_lifetime_budget_is_made_with_the_data(tmp_path):
     assert (figures["cohort"], figures["epsilon"], figures["delta"]) == ("bern of bern", 8.0, 1e-5)
     with pytest.raises(ConfigError, match="both --epsilon and --delta"):
         add_data(home, "--name", "again", "--epsilon", "8")
-    with pytest.raises(DataError, match="there is a data set 'bern'"):
-        add_data(home)
+    assert "'bern' was added before." in add_data(home)  # as after an exchange that could not be reached
+    with pytest.raises(DataError, match="there is a data set 'bern' already, of other records or with other options"):
+        add_data(home, "--patient", "mrn")
 
 
 def test_privacy_none_is_red_and_unsigned_unless_the_policy_says_so(exchange, homes):
@@ -295,3 +296,29 @@ def test_status_and_statements_say_where_a_holder_stands(exchange, homes):
     assert status["runs"][0]["round"] == 2
     assert "round 2 of 3" in fedjoint("status", "--home", homes[0].folder)
     assert "no statements" in fedjoint("statements", "--home", homes[0].folder)
+
+
+def test_the_budgets_of_all_data_sets_are_shown_and_which_has_none(tmp_path):
+    home = make_home(tmp_path, "bern")
+    assert "There is no data set" in fedjoint("budget", "--home", home.folder)
+    add_data(home, "--epsilon", "8", "--delta", "1e-5")
+    add_data(home, "--name", "other")
+    said = fedjoint("budget", "--home", home.folder)
+    assert "Data set 'bern'" in said and "fedjoint holder budget" in said.split("Data set 'other'")[1]
+    ours, others = json.loads(fedjoint("budget", "--json", "--home", home.folder))
+    assert (ours["data"], ours["budget"]["epsilon"], others) == ("bern", 8.0, {"data": "other", "budget": None})
+    with pytest.raises(ConfigError, match="a ledger that is not named"):
+        fedjoint("budget", "--create", "--epsilon", "1", "--delta", "1e-5", "--cohort", "c", "--home", home.folder)
+
+
+def test_all_added_data_is_checked_by_the_folder_alone(tmp_path):
+    home = make_home(tmp_path, "bern")
+    with pytest.raises(ConfigError, match="has no data set"):
+        fedjoint("data", "check", "--home", home.folder)
+    add_data(home)
+    assert "bern: " in fedjoint("data", "check", "--home", home.folder)
+    (found,) = json.loads(fedjoint("data", "check", "--json", "--home", home.folder))
+    assert (found["name"], found["fits"]) == ("bern", True)
+    table = tmp_path / "bern.csv"
+    table.write_text(table.read_text().replace(",yes", ",perhaps", 1))
+    fedjoint("data", "check", "--home", home.folder, code=1)
