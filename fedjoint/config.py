@@ -182,6 +182,7 @@ class MoneyConfig:
     exchange_fee_bp: int
     reserve_premium_bp: int
     materiality: Literal["equal", "by_size", "off"]
+    materiality_errors: Literal["all", "noise"]
     materiality_z: float
 
     @property

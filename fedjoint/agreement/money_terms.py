@@ -37,6 +37,8 @@ class MoneyTerms:
         materiality: How holders are paid whose contributions differ by less than their error: ``by_size`` (by
             certified examples, so that nobody gains by splitting itself in two), ``equal``, or ``off``: by the numbers
             as they are.
+        materiality_errors: What counts as error: ``noise``, that by privacy noise; ``all``, that by the choice of
+            reference records too, which only who sees every update can know: an exchange agrees on ``noise``.
         materiality_z: How many standard errors of the difference count as error, 0.1 to 10; 1.96: 95 of 100.
     """
 
@@ -57,6 +59,7 @@ class MoneyTerms:
     holdback_bp: int = 1_000
     dispute_window_days: int = 90
     materiality: Literal["by_size", "equal", "off"] = "by_size"
+    materiality_errors: Literal["all", "noise"] = "all"
     materiality_z: float = 1.96
 
     def __post_init__(self) -> None:

@@ -126,8 +126,12 @@ def stop(session: ExchangeSession) -> None:
       fedjoint exchange stop --home exchange
     """
     from fedjoint.exchange.process import STOP
+    from fedjoint.exchange.status import serving_of
 
     with session.store() as store:
+        if serving_of(session.home) is None:
+            click.echo("Nothing serves this folder: there is nothing to stop.")
+            return
         store.wishes.make(STOP, at=at())
     click.echo("Asked it to stop.")
 
@@ -246,10 +250,10 @@ def backup(session: ExchangeSession, *, file: Path) -> None:
     """
     from fedjoint.exchange.backup import back_up
 
-    whole = back_up(session.home, session.settings, file)
+    missing = back_up(session.home, session.settings, file)
     click.echo(f"Backup written to {file}. Whoever has it has the exchange's keys.")
-    if not whole:
-        click.echo("The database is not in it: back PostgreSQL up by its own tools (pg_dump), after this.")
+    for one in missing:
+        click.echo(f"Not in it: {one}, which is elsewhere. Back it up by its own tools (pg_dump), right before this.")
 
 
 @command.command("restore")

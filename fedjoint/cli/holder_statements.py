@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import click
@@ -28,6 +29,7 @@ def command(folder: Path, as_json: bool) -> None:
     from fedjoint.node.credentials import connect
     from fedjoint.pool.money import format_minor
     from fedjoint.pool.statement import read_statement
+    from fedjoint.runs.notation import percent_text
     from fedjoint.runs.sentences import counted
     from fedjoint.strict import plain
 
@@ -47,6 +49,10 @@ def command(folder: Path, as_json: bool) -> None:
         return
     for one in found:
         amount = format_minor(one.payout_minor, one.currency)
-        say(f"{one.period}: {amount} for a share of {one.share} (run {one.run_id[:16]}…)", "bold")
+        share = percent_text(float(Fraction(one.share)), decimals=2)
+        say(f"{one.period}: {amount} for a share of {share} (run {one.run_id[:16]}…)", "bold")
         say(f"  contribution {one.contribution:.6g} of a gain of {one.utility_gain:.6g}; {one.method}")
+    if not found:
+        say("No statement yet: there is one for each run that has finished.")
+        return
     say(f"{counted(len(found), 'statement')}, each signed by {exchange.name}; kept in {home.statements}")

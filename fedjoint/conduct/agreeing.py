@@ -104,6 +104,7 @@ def compose_terms(
             exchange_fee_bp=config.money.exchange_fee_bp,
             reserve_premium_bp=config.money.reserve_premium_bp,
             materiality=config.money.materiality,
+            materiality_errors=config.money.materiality_errors,
             materiality_z=config.money.materiality_z,
         ),
         releases=releases,

@@ -225,6 +225,7 @@ def _contributions(terms: Terms, outcome: Outcome) -> ContributionReport:
         misallocated=None if exact is None else _misallocated(found.by_holder, exact),
         paid_alike=outcome.settled.paid_alike,
         materiality=terms.money.materiality,
+        materiality_errors=terms.money.materiality_errors,
         materiality_z=terms.money.materiality_z,
         reference=terms.valuation.reference,
     )
@@ -248,6 +249,7 @@ def _unmeasured(found: Contributions, exact: Mapping[str, float] | None, terms: 
         misallocated=None if exact is None else _misallocated(found.by_holder, exact),
         paid_alike=(),
         materiality=terms.money.materiality,
+        materiality_errors=terms.money.materiality_errors,
         materiality_z=terms.money.materiality_z,
     )
 

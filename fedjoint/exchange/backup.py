@@ -1,4 +1,4 @@
-"""A consistent copy of an exchange in one file: its keys, settings, database and runs; and an exchange made from it.
+"""A consistent copy of an exchange in one file (keys, settings, database, pool, runs), and an exchange made from it.
 
 The database is copied first: a run that it calls finished has its folder by then, and one whose folder appears later is
 noted as finished when the restored exchange starts.
@@ -19,6 +19,7 @@ from pathlib import Path
 from fedjoint.errors import ConfigError, IdentityError
 from fedjoint.exchange.home import ExchangeHome, open_home
 from fedjoint.exchange.settings import ExchangeSettings
+from fedjoint.pool.engine_store_sql import POOL_FILE
 
 __all__ = ["back_up", "restore"]
 
@@ -29,7 +30,7 @@ _FILES = ("identity.json", "authority.key", "authority.pem", "tls.key", "tls.pem
 _FOLDERS = ("references", "runs")
 
 
-def back_up(home: ExchangeHome, settings: ExchangeSettings, target: Path) -> bool:
+def back_up(home: ExchangeHome, settings: ExchangeSettings, target: Path) -> tuple[str, ...]:
     """Write a backup to a new file of mode 0600; the exchange may be serving meanwhile.
 
     Args:
@@ -38,12 +39,16 @@ def back_up(home: ExchangeHome, settings: ExchangeSettings, target: Path) -> boo
         target: The file; whoever has it has the exchange's keys.
 
     Returns:
-        Whether the database is in it: one on PostgreSQL is not, and is backed up by its own tools.
+        What is not in it, in words: a database on PostgreSQL, a pool outside the exchange's folder.
 
     Raises:
         IdentityError: the file exists already, or cannot be written.
     """
     is_sqlite = home.database_url(settings).startswith("sqlite:")
+    pool, missing = home.pool_file(settings).resolve(), [] if is_sqlite else ["the exchange's database"]
+    with_pool = settings.pool is not None and pool.is_relative_to(home.folder.resolve()) and pool.is_file()
+    if home.pool_url(settings) is not None and not with_pool:
+        missing.append("the pool's database")
     try:
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -55,6 +60,9 @@ def back_up(home: ExchangeHome, settings: ExchangeSettings, target: Path) -> boo
             parts = [(name, home.folder / name) for name in _FILES]
             if is_sqlite:
                 parts.append((_DATABASE, _copy_database(home.database, Path(scratch) / _DATABASE)))
+            if with_pool:
+                inner = pool.relative_to(home.folder.resolve()).as_posix()
+                parts.append((inner, _copy_database(pool, Path(scratch) / POOL_FILE)))
             parts += _inside(home)
             _write(file, parts)
             file.flush()
@@ -62,7 +70,7 @@ def back_up(home: ExchangeHome, settings: ExchangeSettings, target: Path) -> boo
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    return is_sqlite
+    return tuple(missing)
 
 
 def restore(source: Path, folder: Path) -> ExchangeHome:

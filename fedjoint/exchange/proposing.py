@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,8 @@ def propose(
         home: The exchange's folder; the reference records are kept in it.
         store: Its database.
         config: Everything about training, privacy, valuation and money; its ``data`` and ``run`` are not used, but for
-            ``data.standardise``.
+            ``data.standardise``. Whatever it says of ``money.materiality_errors``, only errors by noise are agreed
+            to count: no other can be known without seeing updates.
         wanted: Of whom and which data.
         at: The present, ISO 8601 in UTC.
 
@@ -68,7 +70,7 @@ def propose(
     reference = encode(read_table(wanted.reference), schema)
     coordinator = home.load_identity()
     terms = compose_terms(
-        config,
+        dataclasses.replace(config, money=dataclasses.replace(config.money, materiality_errors="noise")),
         coordinator=coordinator.public,
         holders=[
             HolderTerms(identity=store.members.get(entry.party).identity, num_examples=entry.num_examples)

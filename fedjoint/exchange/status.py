@@ -10,7 +10,7 @@ from typing import Any
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.store_sql import ExchangeStore
 
-__all__ = ["status_of"]
+__all__ = ["serving_of", "status_of"]
 
 
 def status_of(home: ExchangeHome, store: ExchangeStore) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def status_of(home: ExchangeHome, store: ExchangeStore) -> dict[str, Any]:
         home: The exchange's folder.
         store: Its database.
     """
-    serving = _serving(home)
+    serving = serving_of(home)
     links = serving.pop("holders") if serving else {}
     datasets = store.members.datasets()
     return {
@@ -55,7 +55,7 @@ def status_of(home: ExchangeHome, store: ExchangeStore) -> dict[str, Any]:
     }
 
 
-def _serving(home: ExchangeHome) -> dict[str, Any] | None:
+def serving_of(home: ExchangeHome) -> dict[str, Any] | None:
     """What the process that serves said last; None if there is none: it would hold the lock."""
     try:
         handle = os.open(home.process, os.O_RDWR | os.O_CLOEXEC)

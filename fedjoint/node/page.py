@@ -192,6 +192,15 @@ def _money(terms: Terms) -> Iterator[str]:
         + (f" ({percent_text(money.base_bp / 10_000)} of it {money.base_by} whatever was added)." * bool(money.base_bp))
         + ("." * (not money.base_bp))
     )
+    if money.materiality != "off" and terms.valuation.method != "none":
+        how = "by their numbers of examples" if money.materiality == "by_size" else "equally"
+        known = (
+            "" if money.materiality_errors == "all" else " by privacy noise, the only error that the exchange can know"
+        )
+        yield (
+            f"Holders whose contributions differ by less than {money.materiality_z:g} standard errors{known} are paid "
+            f"alike, {how}."
+        )
     if money.holdback_bp:
         yield (
             f"{percent_text(money.holdback_bp / 10_000)} of your payout is held back for "

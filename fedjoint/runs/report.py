@@ -191,6 +191,7 @@ class ContributionReport:
             paying alike.
         paid_alike: Groups of holders whose contributions differ by less than their error.
         materiality: How those are paid (:class:`fedjoint.agreement.terms.MoneyTerms`).
+        materiality_errors: Which errors count for that.
         materiality_z: How many standard errors of the difference count as error.
         reference: Whose records the utility was measured on.
     """
@@ -206,6 +207,7 @@ class ContributionReport:
     paid_alike: tuple[tuple[str, ...], ...]
     materiality: Literal["equal", "by_size", "off"]
     materiality_z: float
+    materiality_errors: Literal["all", "noise"] = "all"
     reference: Literal["exchange", "holders"] = "exchange"
 
     @property

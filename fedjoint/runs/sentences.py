@@ -230,6 +230,7 @@ def alike_sentence(report: Report) -> str:
     if rule.materiality == "off":
         return "The agreement pays by the numbers as they are, also where they differ by less than their error."
     error = f"differ by less than {rule.materiality_z:g} standard errors"
+    error += " by privacy noise alone" if rule.materiality_errors == "noise" else ""
     if not rule.paid_alike:
         return f"Nobody is paid alike: no two positive contributions {error}."
     groups = "; ".join(", ".join(labels[holder] for holder in group) for group in rule.paid_alike)

@@ -112,6 +112,8 @@ def settle_run(
 def _alike(terms: Terms, contributions: Mapping[str, float], errors: ErrorBars | None) -> tuple[tuple[str, ...], ...]:
     if errors is None or terms.money.materiality == "off" or terms.valuation.method == "none":
         return ()
+    if terms.money.materiality_errors == "noise":
+        errors = ErrorBars(noise=errors.noise)
     return groups_within_error(contributions, errors.of_difference, z=terms.money.materiality_z)
 
 

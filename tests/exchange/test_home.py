@@ -13,6 +13,7 @@ from fedjoint.exchange.home import create_home, open_home, renew_certificate
 from fedjoint.exchange.settings import load_settings
 from fedjoint.exchange.store_sql import ExchangeStore
 from fedjoint.identity.certificates import check_certificate, read_certificate
+from fedjoint.pool.record_store_sql import PoolStore
 from tests.exchange.conftest import now
 
 
@@ -103,7 +104,7 @@ def backup(home, tmp_path):
         (home.runs / "a-run" / "report.json").write_text("{}")
         (home.runs / ".b-run.x.partial").mkdir()
         (home.runs / ".b-run.x.partial" / "record.jsonl").write_text("")
-        assert back_up(home, settings_of(home), tmp_path / "backup")  # while the database is open
+        assert back_up(home, settings_of(home), tmp_path / "backup") == ()  # while the database is open
     return tmp_path / "backup"
 
 
@@ -116,6 +117,17 @@ def test_a_restored_exchange_has_keys_database_and_runs(home, backup, tmp_path):
     assert [path.name for path in again.runs.iterdir()] == ["a-run"]
     with ExchangeStore.open(again.database_url(settings_of(again))) as store:
         assert store.wishes.take("kept")
+
+
+def test_a_backup_has_the_pool_that_is_in_the_folder_and_names_what_is_elsewhere(home, tmp_path):
+    (home.folder / "pool").mkdir()
+    with PoolStore.open(home.pool_url(settings_of(home, FEDJOINT_EXCHANGE_POOL="pool"))) as pool:
+        assert pool.state().size == 0  # it is open meanwhile
+        assert back_up(home, settings_of(home, FEDJOINT_EXCHANGE_POOL="pool"), tmp_path / "with") == ()
+    again = restore(tmp_path / "with", tmp_path / "again")
+    assert again.pool_file(settings_of(home, FEDJOINT_EXCHANGE_POOL="pool")).is_file()
+    elsewhere = settings_of(home, FEDJOINT_EXCHANGE_POOL="../pool", FEDJOINT_EXCHANGE_DATABASE_URL="postgresql://h/d")
+    assert back_up(home, elsewhere, tmp_path / "without") == ("the exchange's database", "the pool's database")
 
 
 def test_a_backup_is_never_overwritten_and_restored_into_nothing_else(home, backup, tmp_path):

@@ -55,7 +55,12 @@ def test_a_node_connects_logs_json_and_ends_with_0_when_it_is_told_to_stop(home,
         running.kill()
     assert running.returncode == 0 and said == ""
     events = [json.loads(line) for line in logged.splitlines()]
-    assert [event["event"] for event in events] == ["started", "told to stop", "stopped"]
+    assert [event["event"] for event in events] == [
+        "started",
+        f"connected to localhost:{exchange.port}",
+        "told to stop",
+        "stopped",
+    ]
     assert events[0]["holder"] == "bern" and events[0]["level"] == "info"
 
 

@@ -172,6 +172,7 @@ class HolderLink:
             try:
                 beat_s = await self._welcome(call)
                 self.connections += 1
+                _log.info("connected to %s", self._target)
                 await self._exchange(call, beat_s)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
                 code, words = await call.code(), await call.details() or ""
