@@ -6,7 +6,19 @@ that one number is opened for a whole run; and a uniform mask goes in before a h
 
 Precision: what is opened is exact; what is lost is lost in rounding before. For an update d and weights g scaled by f,
 the result differs from <d, g> with standard deviations of at most step |g| / 2 (levels of the update) and about
-|d| / (f sqrt 12) (rounded weights). Over all rounds together, f |g| can be ``weight_norm_budget``.
+|d| / (f sqrt 12) (rounded weights). Over all rounds together, f |g| can be ``weight_norm_budget``. Of a contribution
+|g| |d| cos that is step / (2 |d| cos) and 1 / (3.5 f |g| cos): 2e-5 / cos for 16 bits and a million parameters. The
+budget that 8, 10, 12, 14 and 16 bits of the quantiser leave follows, by dimension, for one round; of T rounds each has
+1 / sqrt(T) of it. Rounding takes sqrt(D) / 2, so that 16 bits are too many for 10^8 parameters:
+
+    >>> from dataclasses import replace
+    >>> for size in (10**5, 10**6, 10**7, 10**8):
+    ...     agreed = Parameters(scheme="seal", num_parameters=size, max_holders=10, bound=1, value_bits=8, rounds=1)
+    ...     print(size, [replace(agreed, value_bits=bits).weight_norm_budget for bits in (8, 10, 12, 14, 16)])
+    100000 [131072, 131072, 106160, 53060, 26527]
+    1000000 [131072, 131072, 67141, 33558, 16777]
+    10000000 [131072, 80583, 40133, 19908, 9796]
+    100000000 [80583, 40133, 19908, 9796, 4740]
 
 What holders cannot see: which weights a sample was made with, or that it was made of a ciphertext at all. A coordinator
 that breaks the protocol chooses what each number it has opened tells, log2(t) bits of it (with unit weights two

@@ -275,8 +275,8 @@ def _check(
             )
     length = HEADER_BYTES + right.body_bytes + _SIGNATURE_BYTES
     if len(data) != length or got != right:
-        what = "truncated" if len(data) < length else "oversized" if len(data) > length else "malformed"
-        raise FrameRefused(f"a {what} frame of {len(data)} bytes", expected=f"{length} bytes that say so")
+        what = "a truncated" if len(data) < length else "an oversized" if len(data) > length else "a malformed"
+        raise FrameRefused(f"{what} frame of {len(data)} bytes", expected=f"{length} bytes that say so")
     try:
         sender.verify("frame", _digest(frame), frame[-_SIGNATURE_BYTES:].tobytes().hex())
     except IdentityError:
