@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -23,6 +24,7 @@ __all__ = ["Carrier", "GrpcGrid", "make_answer", "serve_app"]
 
 #: Flower error code of ours: a reply that could not be read.
 _UNREADABLE = 7_004
+_MOMENT_S = 1.0
 
 
 class Carrier(Protocol):
@@ -104,25 +106,26 @@ class GrpcGrid(HolderGrid):
 
         Args:
             messages: Tasks.
-            timeout: Seconds for all of them together; None waits for ever.
+            timeout: Seconds of waiting for all of them together; None waits for ever. While this process is stopped, or
+                busy with a reply, no holder loses time.
 
         Raises:
             FedjointError: the reason given to :meth:`interrupt`.
         """
         waiting = set(self.push_messages(messages))
-        deadline = None if timeout is None else time.monotonic() + timeout
+        patience = _Patience(timeout)
         try:
-            while waiting and (arrived := self._wait(waiting, deadline)):
+            while waiting and (arrived := self._wait(waiting, patience)):
                 waiting -= arrived
                 yield from self.pull_messages(sorted(arrived))
         finally:
             self._withdraw(waiting)
 
-    def _wait(self, waiting: set[str], deadline: float | None) -> set[str]:
+    def _wait(self, waiting: set[str], patience: _Patience) -> set[str]:
         """Those of some tasks whose replies are here; empty when the time is up."""
         with self._news:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._news.wait_for(lambda: self._interruption or waiting & self._replies.keys(), timeout=left)
+            while not (self._interruption or waiting & self._replies.keys() or patience.is_over):
+                patience.wait(self._news)
             if self._interruption is not None:
                 raise self._interruption
             return waiting & self._replies.keys()
@@ -134,6 +137,27 @@ class GrpcGrid(HolderGrid):
                 self._replies.pop(key, None)
             if task is not None and self._server is not None:
                 self._server.withdraw(self._holders[task.metadata.dst_node_id], key)
+
+
+class _Patience:
+    """Time that is spent waiting, and none that passes while the process does not run.
+
+    Args:
+        seconds: So long; None for ever.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._left = math.inf if seconds is None else seconds
+
+    @property
+    def is_over(self) -> bool:
+        return self._left <= 0
+
+    def wait(self, news: threading.Condition) -> None:
+        """Wait a moment, or until there is news: whoever is stopped in it comes back a moment older, not a night."""
+        began, moment = time.monotonic(), min(self._left, _MOMENT_S)
+        news.wait(moment)
+        self._left -= min(time.monotonic() - began, moment)
 
 
 def _reply(task: Message, data: Gathered) -> Message:

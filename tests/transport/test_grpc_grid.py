@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from fedjoint.errors import TransportError
 from fedjoint.flower.client_app import make_client_app
 from fedjoint.flower.server_app import make_server_app
+from fedjoint.transport import grpc_grid
 from fedjoint.transport.app_node import HOLDER_KEY
 from fedjoint.transport.grpc_grid import GrpcGrid, make_answer
 from tests.fakes import complete_over_grid, make_consortium, open_contributions, train
@@ -81,6 +83,22 @@ def test_replies_come_one_by_one_and_a_silent_holder_only_costs_the_time_agreed(
         replies = list(grid.send_and_receive(tasks(grid), timeout=1.0))
         assert time.monotonic() - start < 2.5
     assert {reply.metadata.src_node_id for reply in replies} == {grid.nodes["ahus"], grid.nodes["bern"]}
+
+
+def test_a_coordinator_that_was_stopped_for_longer_than_the_deadline_asks_nobody_for_that_time(monkeypatch):
+    """SIGSTOP, or a machine that was suspended: the clock has gone on, and the holders' replies wait to be read."""
+    clock, waits, grid = [0.0], [], GrpcGrid(["ahus"])
+    monkeypatch.setattr(grpc_grid, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def stopped(moment):
+        waits.append(moment)
+        clock[0] += 3_600.0 if len(waits) == 1 else moment
+        return False
+
+    grid._news.wait = stopped
+    grid.serve_through(SimpleNamespace(submit=lambda *task: None, withdraw=lambda *task: None))
+    assert list(grid.send_and_receive(tasks(grid, 1), timeout=3.5)) == []
+    assert waits == [1.0, 1.0, 1.0, 0.5]
 
 
 def test_a_late_reply_is_not_taken_for_the_next_tasks(network):
