@@ -160,7 +160,7 @@ class ValuationConfig:
     """As :class:`fedjoint.agreement.terms.ValuationTerms`."""
 
     method: Literal["aumann_shapley", "none"]
-    utility: Literal["negative_loss", "soft_auc"]
+    utility: Literal["negative_loss", "soft_auc", "cox"]
     reference: Literal["exchange", "holders"] = "exchange"
     quadrature_points: int = 1
     unmeasured: Literal["by_size", "equal"] = "by_size"

@@ -96,21 +96,22 @@ class Target:
 
     Args:
         name: Header in the table.
-        task: ``binary``, ``multiclass`` or ``number``.
+        task: ``binary``, ``multiclass``, ``number`` or ``survival``: a time, with a minus sign where nothing is known
+            to have happened until then.
         classes: Values of the target in order; for ``binary`` the second is the positive class.
         center: Public centre of a numeric target.
         scale: Public scale of a numeric target, > 0.
     """
 
     name: str
-    task: Literal["binary", "multiclass", "number"]
+    task: Literal["binary", "multiclass", "number", "survival"]
     classes: tuple[str, ...] = ()
     center: float = 0.0
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        count, expected = len(self.classes), {"binary": "2", "multiclass": "3 to 200", "number": "no"}[self.task]
-        fits = {"binary": count == 2, "multiclass": 3 <= count <= MAX_CATEGORIES, "number": count == 0}[self.task]
+        count, expected = len(self.classes), {"binary": "2", "multiclass": "3 to 200"}.get(self.task, "no")
+        fits = {"binary": count == 2, "multiclass": 3 <= count <= MAX_CATEGORIES}.get(self.task, count == 0)
         if not fits or len(set(self.classes)) != count:
             raise InvalidValue(
                 f"target '{self.name}' ({self.task}) has {count} classes", expected=f"{expected} distinct classes"
@@ -118,6 +119,10 @@ class Target:
         if not (math.isfinite(self.center) and math.isfinite(self.scale) and self.scale > 0):
             raise InvalidValue(
                 f"target '{self.name}': center {self.center}, scale {self.scale}", expected="finite, scale > 0"
+            )
+        if self.task == "survival" and self.center != 0:
+            raise InvalidValue(
+                f"target '{self.name}': center {self.center}", expected="0: times are scaled, not shifted"
             )
 
     @property

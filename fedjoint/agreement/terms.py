@@ -140,10 +140,11 @@ class Terms:
         most_counted(
             [holder.num_examples for holder in self.holders], self.training.maximum_weight
         )  # refuses too low a cap
-        if self.valuation.utility == "soft_auc" and self.data.schema.target.task != "binary":
+        only_for = {"soft_auc": "binary", "cox": "survival"}.get(self.valuation.utility, self.data.schema.target.task)
+        if self.data.schema.target.task != only_for:
             raise InvalidValue(
-                f"valuation.utility = soft_auc for a {self.data.schema.target.task} target",
-                expected="negative_loss: an area under the curve is of two classes",
+                f"valuation.utility = {self.valuation.utility} for a {self.data.schema.target.task} target",
+                expected=f"negative_loss: it has a meaning for a {only_for} target only",
             )
         if self.encryption.values_per_word > 1 and self.valuation.method != "none":
             raise InvalidValue(

@@ -21,7 +21,8 @@ class ValuationTerms:
         method: ``aumann_shapley``: on the ciphertexts (architecture: <g, d_i> along the path of each round). ``none``:
             not measured; nothing but sums is opened, and ``unmeasured`` says how shares are agreed instead.
         utility: ``negative_loss``: minus the mean loss on the reference records; ``soft_auc``: the area under the ROC
-            curve with the step between two scores smoothed to a sigmoid (two classes only).
+            curve with the step between two scores smoothed to a sigmoid (two classes only); ``cox``: the log partial
+            likelihood for each event (target ``survival`` only).
         reference: Whose records the utility is measured on. ``exchange``: a set of its own. ``holders``: records that
             each holder keeps out of training; only the sum of their clipped gradients along each round's path is
             opened, with noise where the privacy mode has any.
@@ -37,7 +38,7 @@ class ValuationTerms:
     """
 
     method: Literal["aumann_shapley", "none"] = "aumann_shapley"
-    utility: Literal["negative_loss", "soft_auc"] = "negative_loss"
+    utility: Literal["negative_loss", "soft_auc", "cox"] = "negative_loss"
     quadrature_points: int = 4
     unmeasured: Literal["by_size", "equal"] = "by_size"
     reference: Literal["exchange", "holders"] = "exchange"

@@ -89,7 +89,7 @@ def divide(dataset: Dataset, *, reference_fraction: float, minimum_examples: int
     if dataset.patient_of is not None:
         groups = np.unique(dataset.patient_of, return_inverse=True)[1].astype(np.int64)
         examples = dataclasses.replace(examples, groups=groups)
-    classes = None if dataset.schema.target.task == "number" else examples.targets
+    classes = None if not dataset.schema.target.classes else examples.targets
     names = {holder_id(name): name for name in sorted(set(dataset.holder_of))}
     partition = partition_by_holder(dataset.holder_of)
     train, reference = _split(dataset.holder_of, classes, examples.groups, fraction=reference_fraction, seed=seed)

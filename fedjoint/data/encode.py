@@ -106,7 +106,7 @@ def _targets(cells: Cells, target: Target) -> NDArray[np.float32] | NDArray[np.i
             f"target '{target.name}' of record {np.argmin(present) + 1} is missing",
             remedy="Leave out records without a target.",
         )
-    if target.task == "number":
+    if not target.classes:
         values = _finite_numbers(cells, np.arange(len(cells)), target.name)
         return _scaled(values, target.center, target.scale, target.name)
     place = {value: number for number, value in enumerate(target.classes)}

@@ -20,7 +20,7 @@ from fedjoint.errors import DataError
 
 __all__ = ["MAX_INFERRED_CATEGORIES", "MISSING_SPELLINGS", "Task", "infer_schema"]
 
-Task = Literal["binary", "multiclass", "number"]
+Task = Literal["binary", "multiclass", "number", "survival"]
 
 #: More distinct texts than this are not taken for categories, nor more distinct whole numbers for classes.
 MAX_INFERRED_CATEGORIES = 20
@@ -171,14 +171,16 @@ def _guess_target(cells: Cells, name: str, task: Task | None) -> tuple[Target, s
             f"target '{name}' has one class only", expected="at least two values", remedy="Choose another data.target."
         )
     task = task or _guess_task(classes, numbers, name)
-    if task == "number":
+    if task in ("number", "survival"):
         if numbers is None or not np.isfinite(numbers).all():
             raise DataError(
-                f"target '{name}' has cells that are no finite numbers", expected="numbers, as task is number"
+                f"target '{name}' has cells that are no finite numbers", expected=f"numbers, as task is {task}"
             )
         center, scale = _rounded_moments(numbers)
+        if task == "survival":  # times are scaled by their mean, not shifted
+            scale, center = _rounded_moments(np.abs(numbers))[0] or 1.0, 0.0
         note = f"Leak: center and scale of the target '{name}' were read off all holders' records."
-        return Target(name=name, task="number", center=center, scale=scale), note
+        return Target(name=name, task=task, center=center, scale=scale), note
     fits = len(classes) == 2 if task == "binary" else 3 <= len(classes) <= MAX_CATEGORIES
     if not fits:
         expected = "2" if task == "binary" else f"3 to {MAX_CATEGORIES}"

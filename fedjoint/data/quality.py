@@ -105,7 +105,7 @@ def check_quality(table: Table, schema: Schema) -> QualityReport:
         (1, 2, 1, False)
     """
     target = schema.target
-    if target.task == "number":
+    if not target.classes:
         last = Column(name=target.name, kind="number", scale=target.scale)
     else:
         last = Column(name=target.name, kind="category", categories=target.classes)

@@ -33,7 +33,7 @@ class Utility:
         tasks: Names of the tasks that it has a meaning for.
     """
 
-    name: Literal["negative_loss", "soft_auc"]
+    name: Literal["negative_loss", "soft_auc", "cox"]
     weighted_loss: WeightedLoss
     tasks: frozenset[str]
 
@@ -54,13 +54,26 @@ def _soft_auc_loss(outputs: torch.Tensor, targets: torch.Tensor, weights: torch.
     return of_positive @ wrong @ of_negative / (of_positive.sum() * of_negative.sum())
 
 
+def _cox_loss(outputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, task: Task) -> torch.Tensor:
+    """Minus the log partial likelihood for each event, with Breslow's ties and mean in place of summed hazards."""
+    log_hazards, times = outputs.squeeze(-1), targets.to(outputs.dtype)
+    log_hazards = log_hazards - log_hazards.max().detach()  # only differences count
+    order = torch.argsort(times.abs(), descending=True, stable=True)
+    # at risk at a time are all that are sorted up to the last one of that very time
+    last = torch.searchsorted(-times.abs()[order], -times.abs(), right=True) - 1
+    at_risk = (weights * log_hazards.exp())[order].cumsum(0)[last] / weights.sum()
+    events = weights * (times > 0).to(outputs.dtype)
+    return -(events * (log_hazards - at_risk.log())).sum() / events.sum()
+
+
 #: Minus the mean loss that the model is trained with.
 NEGATIVE_LOSS = Utility(
-    name="negative_loss", weighted_loss=_mean_loss, tasks=frozenset({"binary", "multiclass", "number"})
+    name="negative_loss", weighted_loss=_mean_loss, tasks=frozenset({"binary", "multiclass", "number", "survival"})
 )
 _UTILITIES = {
     "negative_loss": NEGATIVE_LOSS,
     "soft_auc": Utility(name="soft_auc", weighted_loss=_soft_auc_loss, tasks=frozenset({"binary"})),
+    "cox": Utility(name="cox", weighted_loss=_cox_loss, tasks=frozenset({"survival"})),
 }
 
 
@@ -68,17 +81,18 @@ def utility_of(name: str, task: Task) -> Utility:
     """The agreed utility.
 
     ``soft_auc`` is the probability that a positive record scores above a negative one, with the step between them
-    smoothed to a sigmoid of the logits' difference, so that it has a gradient.
+    smoothed to a sigmoid of the logits' difference, so that it has a gradient. ``cox`` is the log partial
+    likelihood of the order in which events happened.
 
     Args:
-        name: ``negative_loss`` or ``soft_auc``.
+        name: ``negative_loss``, ``soft_auc`` or ``cox``.
         task: What the model predicts.
 
     Raises:
         InvalidValue: there is no such utility, or it has no meaning for the task.
 
     Source:
-        Yan et al. 2003 (a differentiable approximation of the Wilcoxon-Mann-Whitney statistic).
+        Yan et al. 2003 (a differentiable approximation of the Wilcoxon-Mann-Whitney statistic); Cox 1972, Breslow 1974.
     """
     utility = _UTILITIES.get(name)
     if utility is None or task.name not in utility.tasks:

@@ -103,7 +103,7 @@ def inversion_of(
 
 def _alone(terms: Terms, record: NDArray[np.float32], generator: np.random.Generator) -> Batch:
     target = terms.data.schema.target
-    label = generator.normal() if target.task == "number" else float(generator.integers(max(len(target.classes), 2)))
+    label = generator.normal() if not target.classes else float(generator.integers(max(len(target.classes), 2)))
     kind = np.int64 if target.task == "multiclass" else np.float32
     return Batch(features=record[None], targets=np.array([label], dtype=kind))
 

@@ -26,7 +26,8 @@ __all__ = [
     "read_report",
 ]
 
-#: ``auc`` and ``accuracy`` for classes, ``r2`` and ``rmse`` for numbers; None: cannot be measured on these records.
+#: ``auc`` and ``accuracy`` for classes, ``r2`` and ``rmse`` for numbers,
+#: ``concordance`` and ``survival_loss`` for times; None: cannot be measured on these records.
 Metrics = dict[str, float | None]
 
 
@@ -45,7 +46,7 @@ class DataReport:
     """Which data, with licence and citation; ``notes`` names corrections, substitutions and leaks."""
 
     title: str
-    task: Literal["binary", "multiclass", "number"]
+    task: Literal["binary", "multiclass", "number", "survival"]
     target: str
     num_features: int
     num_reference: int

@@ -40,8 +40,15 @@ __all__ = [
     "units_heading",
 ]
 
-METRIC_NAMES = {"auc": "AUC", "accuracy": "accuracy", "r2": "R²", "rmse": "RMSE"}
-_LOWER_IS_BETTER = frozenset({"rmse"})
+METRIC_NAMES = {
+    "auc": "AUC",
+    "accuracy": "accuracy",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "concordance": "concordance",
+    "survival_loss": "survival loss",
+}
+_LOWER_IS_BETTER = frozenset({"rmse", "survival_loss"})
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -58,7 +65,8 @@ def counted(number: int, noun: str) -> str:
 
 def metric_keys(report: Report) -> tuple[str, str]:
     """The two metrics of the task: the first is the one to judge by."""
-    return ("r2", "rmse") if report.data.task == "number" else ("auc", "accuracy")
+    keys = {"number": ("r2", "rmse"), "survival": ("concordance", "survival_loss")}
+    return keys.get(report.data.task, ("auc", "accuracy"))
 
 
 def headline_metric(report: Report) -> str:
@@ -161,8 +169,8 @@ def _change(key: str, own: Metrics, joint: Metrics, *, lost: bool) -> str:
 
 
 def accuracy_misleads(report: Report) -> str:
-    """Why accuracy alone misleads; empty where the target is a number."""
-    if report.data.task == "number":
+    """Why accuracy alone misleads; empty where the target has no classes."""
+    if report.data.task in ("number", "survival"):
         return ""
     return (
         "Accuracy alone misleads: where holders differ in how common a class is, one joint threshold fits their "

@@ -287,7 +287,7 @@ def _utility(terms: Terms, division: Division, *, seed: int) -> float:
 
 
 def _metric(task: str) -> str:
-    return "r2" if task == "number" else "auc"
+    return {"number": "r2", "survival": "concordance"}.get(task, "auc")
 
 
 def _candidate(terms: Terms, utility: Sequence[float]) -> Candidate:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score, root_mean_squared_error
 
 from fedjoint.errors import InvalidValue
-from fedjoint.models.tasks import auc_of, task_of
+from fedjoint.models.tasks import auc_of, concordance_of, task_of
 
 BINARY, MULTICLASS, NUMBER = (task_of(name) for name in ("binary", "multiclass", "number"))
 
@@ -99,3 +99,22 @@ def test_there_is_no_r2_where_the_target_does_not_vary(targets):
 def test_an_unknown_task_is_refused_with_those_there_are():
     with pytest.raises(InvalidValue, match="binary, multiclass, number"):
         task_of("ranking")
+
+
+def test_the_survival_loss_is_the_exponential_likelihood_and_least_at_the_rate_of_events():
+    times, events = np.array([1.0, 2.0, 5.0, 0.5]), np.array([True, False, True, True])
+    signed = np.where(events, times, -times)
+
+    def loss(log_hazard):
+        outputs = torch.full((4, 1), log_hazard, dtype=torch.float64)
+        return float(task_of("survival").per_example_loss(outputs, torch.from_numpy(signed)).sum())
+
+    best = np.log(events.sum() / times.sum())
+    assert loss(best) == pytest.approx(events.sum() * (1 - best))
+    assert loss(best) < min(loss(best - 0.01), loss(best + 0.01))
+
+
+def test_concordance_is_the_order_of_events_and_none_where_nothing_can_be_compared():
+    times = np.array([3.0, 1.0, -2.0, 4.0])
+    assert concordance_of(-np.abs(times), times) == 1.0 and concordance_of(np.abs(times), times) == 0.0
+    assert concordance_of(np.zeros(4), times) == 0.5 and concordance_of(np.zeros(2), np.array([-1.0, -2.0])) is None

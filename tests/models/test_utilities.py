@@ -17,7 +17,13 @@ TASK = task_of("binary")
 FEATURES = RNG.normal(size=(40, 3))
 TARGETS = (FEATURES[:, 0] + RNG.normal(size=40) > 0).astype(float)
 SOFT_AUC = utility_of("soft_auc", TASK)
-BOTH = ["negative_loss", "soft_auc"]
+TIMES = np.round(RNG.exponential(np.exp(-FEATURES[:, 0])), 1) + 0.1  # with ties
+SURVIVAL = task_of("survival")
+KINDS = {
+    "negative_loss": (TASK, TARGETS),
+    "soft_auc": (TASK, TARGETS),
+    "cox": (SURVIVAL, np.where(RNG.random(40) < 0.3, -TIMES, TIMES)),
+}
 
 
 def loss(vector, *, rows=slice(None), utility=SOFT_AUC):
@@ -38,33 +44,55 @@ def test_the_soft_auc_of_sharp_scores_is_the_auc():
     assert 1 - float(found) == pytest.approx(auc_of(logits, targets), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", BOTH)
+def cox_by_hand(log_hazards, signed):
+    """A sum over events of log(hazard / mean hazard of those at risk, by the number of all)."""
+    times, total = np.abs(signed), 0.0
+    for place in np.flatnonzero(signed > 0):
+        at_risk = np.exp(log_hazards[times >= times[place]]).sum() / len(signed)
+        total -= log_hazards[place] - np.log(at_risk)
+    return total / (signed > 0).sum()
+
+
+def test_the_cox_utility_is_the_log_partial_likelihood_with_breslows_ties():
+    signed, log_hazards = KINDS["cox"][1], RNG.normal(size=40)
+    assert len(set(np.abs(signed))) < 40  # there are ties
+    cox = utility_of("cox", SURVIVAL)
+    found = cox.loss(torch.from_numpy(log_hazards)[:, None], torch.from_numpy(signed), SURVIVAL)
+    assert float(found) == pytest.approx(cox_by_hand(log_hazards, signed), rel=1e-12)
+    shifted = cox.loss(torch.from_numpy(log_hazards + 500)[:, None], torch.from_numpy(signed), SURVIVAL)
+    assert float(shifted) == pytest.approx(float(found), rel=1e-9)  # of hazards only their ratios count
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_the_gradient_is_the_slope_of_the_utility(name):
-    utility, direction = utility_of(name, TASK), RNG.normal(size=SIZE)
-    up, down = (loss(VECTOR + sign * 1e-6 * direction, utility=utility) for sign in (1, -1))
-    gradient = loss_gradient(MODULE, VECTOR, features=FEATURES, targets=TARGETS, task=TASK, utility=utility)
+    task, targets = KINDS[name]
+    utility, direction = utility_of(name, task), RNG.normal(size=SIZE)
+    records = {"features": FEATURES, "targets": targets, "task": task, "utility": utility}
+    up, down = (mean_loss(MODULE, VECTOR + sign * 1e-6 * direction, **records) for sign in (1, -1))
+    gradient = loss_gradient(MODULE, VECTOR, **records)
     assert gradient @ direction == pytest.approx((up - down) / 2e-6, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", KINDS)
 def test_influences_are_the_change_by_one_more_copy_of_a_record(name):
     """The rise of the utility along a direction, with a record counted slightly more often."""
-    utility, directions = utility_of(name, TASK), RNG.normal(size=(2, SIZE))
-    found = influences(MODULE, VECTOR, directions, records=(FEATURES, TARGETS), task=TASK, utility=utility)
+    task, targets = KINDS[name]
+    utility, directions = utility_of(name, task), RNG.normal(size=(2, SIZE))
+    found = influences(MODULE, VECTOR, directions, records=(FEATURES, targets), task=task, utility=utility)
     assert found.shape == (2, 40)
     assert found.sum(axis=1) == pytest.approx(np.zeros(2), abs=1e-12)
     copies = 40
     rows = np.concatenate([np.tile(np.arange(40), copies), [7]])
 
     def rise(chosen):
-        inputs = {"features": FEATURES[chosen], "targets": TARGETS[chosen], "task": TASK, "utility": utility}
+        inputs = {"features": FEATURES[chosen], "targets": targets[chosen], "task": task, "utility": utility}
         return -directions @ loss_gradient(MODULE, VECTOR, **inputs)
 
     changed = (rise(rows) - rise(np.arange(40))) * copies
     assert found[:, 7] == pytest.approx(changed, rel=0.05)
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", ["negative_loss", "soft_auc"])
 def test_squared_influences_are_what_a_bootstrap_finds(name):
     utility, direction = utility_of(name, TASK), RNG.normal(size=SIZE)
     found = influences(MODULE, VECTOR, direction[None], records=(FEATURES, TARGETS), task=TASK, utility=utility)
@@ -76,7 +104,9 @@ def test_squared_influences_are_what_a_bootstrap_finds(name):
     assert float(np.linalg.norm(found)) == pytest.approx(np.std(rises), rel=0.12)
 
 
-@pytest.mark.parametrize(("name", "task"), [("soft_auc", "number"), ("soft_auc", "multiclass"), ("gini", "binary")])
+@pytest.mark.parametrize(
+    ("name", "task"), [("soft_auc", "number"), ("soft_auc", "multiclass"), ("cox", "binary"), ("gini", "binary")]
+)
 def test_a_utility_without_meaning_for_the_task_is_refused(name, task):
     with pytest.raises(InvalidValue, match=f"utility '{name}' for a {task} target"):
         utility_of(name, task_of(task))

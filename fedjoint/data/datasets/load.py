@@ -30,7 +30,7 @@ class DataOptions:
         target: Column to predict, for ``table``.
         patient: Column that says whose patient's each record is, for ``table``; None: every record is another patient.
         schema: File that declares the columns, for ``table``; without it they are inferred, which leaks.
-        task: ``binary``, ``multiclass`` or ``number``, for ``table`` without ``schema``; None: guessed.
+        task: ``binary``, ``multiclass``, ``number`` or ``survival``, for ``table`` without ``schema``; None: guessed.
         reference_fraction: Of each holder's records, set aside to measure the model on; in (0, 0.9].
         minimum_examples: Training records below which a holder is left out, at least 1.
         standardise: ``public``: by the schema's constants; ``private``: by noisy statistics of all holders' records,

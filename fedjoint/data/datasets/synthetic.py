@@ -21,6 +21,8 @@ _NUM_REFERENCE = 2_000
 _MOST_RECORDS = 1_000_000
 #: Standard deviation of the made-up truth's logits: the best possible AUC is then near .86, as of many clinical scores.
 _SIGNAL = 2.0
+#: Part of made-up times that are censored.
+_CENSORED = 0.3
 
 
 def synthetic_dataset(schema: Schema, sizes: Sequence[int], *, seed: int) -> Dataset:
@@ -99,6 +101,10 @@ def _targets(features: NDArray[np.float64], schema: Schema, random: np.random.Ge
     centred = features - features.mean(axis=0)
     scores = centred @ random.normal(size=(features.shape[1], target.outputs))
     scores *= _SIGNAL / max(float(scores.std()), 1e-12)
+    if target.task == "survival":
+        times = target.scale * random.exponential(np.exp(-scores[:, 0]))
+        signs = np.where(random.random(len(times)) < _CENSORED, -1.0, 1.0)
+        return np.array([repr(float(value)) for value in np.maximum(times, 1e-9) * signs], dtype=object)
     if target.task == "number":
         values = target.center + target.scale * (scores[:, 0] + random.normal(size=len(scores))) / np.hypot(_SIGNAL, 1)
         return np.array([repr(float(value)) for value in values], dtype=object)
