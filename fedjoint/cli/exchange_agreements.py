@@ -25,6 +25,12 @@ __all__ = ["agreements", "propose", "run", "show"]
 @click.option("--holders", default="", metavar="ID,ID", help="Who takes part; otherwise all that registered it.")
 @click.option("--licence", default="", help="Of the data.")
 @click.option("--citation", default="", help="What to cite.")
+@click.option(
+    "--registered",
+    multiple=True,
+    metavar="HOLDER=ID",
+    help="The dataset of the pool's registry that a holder brings; once for each, if the exchange has a pool.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the agreement's hash and parties as JSON.")
 @exchange_command
 def propose(
@@ -34,34 +40,47 @@ def propose(
     dataset: str,
     reference: Path,
     holders: str,
+    registered: tuple[str, ...],
     as_json: bool,
     **words: str,
 ) -> None:
     """Write an agreement of holders' registered data, sign it for the exchange, and have holders review it.
 
     Training, privacy, valuation and money are set as for `fedjoint simulate` (KEY=VALUE); `data` and `run` are not
-    used.
+    used. If exchange.yaml names a pool, its registry must allow purpose, parties and datasets today.
 
     \b
     Example:
       fedjoint exchange propose privacy=joint training.rounds=20 --dataset heart --reference reference.csv
+      fedjoint exchange propose --dataset heart --reference r.csv --registered bern=heart-bern --registered ahus=heart-a
     """
     from fedjoint.config import load_config
 
     config = load_config(overrides)
+    from fedjoint.exchange.gate import gate_of
     from fedjoint.exchange.proposing import Wanted
     from fedjoint.exchange.proposing import propose as write
 
     chosen = tuple(dict.fromkeys(part.strip() for part in holders.split(",") if part.strip()))
-    wanted = Wanted(dataset=dataset, holders=chosen, reference=reference, **words)
+    wanted = Wanted(dataset=dataset, holders=chosen, reference=reference, registered=_by_holder(registered), **words)
+    gate = gate_of(session.home, session.settings)
     with session.store() as store:
-        agreement = write(session.home, store, config=config, wanted=wanted, at=at())
+        agreement = write(session.home, store, config=config, wanted=wanted, gate=gate, at=at())
     if as_json:
         facts = {"sha256": agreement.sha256, "unsigned_by": list(agreement.unsigned)}
         click.echo(json.dumps(facts, indent=2))
         return
     click.echo(f"Proposed agreement {agreement.sha256}")
     click.echo(f"To be signed by {', '.join(agreement.unsigned)}: fedjoint holder review {agreement.sha256[:16]}")
+
+
+def _by_holder(registered: tuple[str, ...]) -> dict[str, str]:
+    from fedjoint.errors import ConfigError
+
+    parts = [text.partition("=") for text in registered]
+    if not all(holder and dataset for holder, _, dataset in parts) or len({part[0] for part in parts}) < len(parts):
+        raise ConfigError("--registered", expected="HOLDER=ID, once for each holder")
+    return {holder: dataset for holder, _, dataset in parts}
 
 
 @click.command("agreements")
@@ -114,16 +133,21 @@ def show(session: ExchangeSession, *, agreement: str) -> None:
 def run(session: ExchangeSession, *, agreement: str, revenue: str, buyer: str, name: str | None, as_json: bool) -> None:
     """Queue a run of an agreement that everybody has signed; the exchange that serves conducts it.
 
+    The pool's registry, if exchange.yaml names one, must allow it today, and again on the day that it starts.
+
     \b
     Example:
       fedjoint exchange run 3f0c9a417be2d851 --revenue 100000.00 --buyer pharma
     """
     from fedjoint.conduct.naming import run_name
+    from fedjoint.exchange.gate import gate_of
+    from fedjoint.pool.gate import ask_gate
     from fedjoint.pool.money import parse_minor
 
     with session.store() as store:
         found = store.agreements.get(agreement).agreement
         found.require_all_signatures()
+        ask_gate(gate_of(session.home, session.settings), found.terms, now().date())
         terms, run_id = found.terms, secrets.token_hex(16)
         entry = {
             "run_id": run_id,

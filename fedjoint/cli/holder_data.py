@@ -12,6 +12,8 @@ _VERBS: Verbs = {
     "add": ("fedjoint.cli.holder_data_add", "Add a file or a table with its schema, after a check."),
     "check": ("fedjoint.cli.holder_data_check", "Compare records with a schema, for your own eyes."),
     "list": ("fedjoint.cli.holder_data_list", "What there is."),
+    "register": ("fedjoint.cli.holder_data_register", "Keep what the pool's registry has of it, and hold to it."),
+    "revoke": ("fedjoint.cli.holder_data_revoke", "Train on it no more from a day on."),
 }
 
 

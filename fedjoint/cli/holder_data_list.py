@@ -24,6 +24,7 @@ def command(folder: Path, as_json: bool) -> None:
     """
     from fedjoint.cli.holder_home import now, opened, say
     from fedjoint.node.datasets import datasets, lifetime_of
+    from fedjoint.node.registration import registration_of
 
     home, _ = opened(folder)
     rows = [
@@ -33,6 +34,7 @@ def command(folder: Path, as_json: bool) -> None:
             "unit": note.unit,
             "columns": len(note.schema.columns),
             "budget": None if (ledger := lifetime_of(home, note, now=now)) is None else str(ledger.path),
+            "registered": None if (found := registration_of(home, note.name)) is None else found.dataset.id,
             "added_at": note.added_at,
         }
         for note in datasets(home)
@@ -42,6 +44,7 @@ def command(folder: Path, as_json: bool) -> None:
         return
     for row in rows:
         budget = f"lifetime budget {row['budget']}" if row["budget"] else "no lifetime budget"
-        say(f"{row['name']}: {row['source']}, {row['columns']} columns, by {row['unit']}, {budget}")
+        registered = f", registered as '{row['registered']}'" if row["registered"] else ""
+        say(f"{row['name']}: {row['source']}, {row['columns']} columns, by {row['unit']}, {budget}{registered}")
     if not rows:
         say("No data set yet: fedjoint holder data add FILE --schema FILE")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from fedjoint.conduct.training import Conditions, RunSuspended, TrainedRun, trai
 from fedjoint.errors import RecordError
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import save_model
+from fedjoint.pool.gate import Gate, ask_gate
 from fedjoint.pool.statement import sign_statement
 from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.record.log import CLOSED, AskWitnesses, Event, RunRecord, origin_of
@@ -77,6 +79,8 @@ class Commission:
         witnesses: Who countersigns the record's checkpoints; None: nobody.
         work: Where its files are collected, so that another process can take the run up if this one is killed; None:
             it ends with this process.
+        gate: Asks the pool's registry whether the run may start, or go on, today; None: an agreement that names
+            registered datasets is refused.
     """
 
     session: Session
@@ -90,6 +94,7 @@ class Commission:
     now: Callable[[], str]
     witnesses: AskWitnesses | None = None
     work: Path | None = None
+    gate: Gate | None = None
 
     @property
     def terms(self) -> Terms:
@@ -117,7 +122,7 @@ def conduct_run(
         insight: What only a simulation may know.
 
     Raises:
-        FedjointError: whatever stands against the run, in words; no folder is left then.
+        FedjointError: whatever stands against the run, in words, such as the pool's registry; no folder is left then.
         RunSuspended: it goes on later, from ``commission.work`` and ``conditions.store``.
     """
     session, work = commission.session, commission.work
@@ -135,6 +140,7 @@ def conduct_run(
     ):
         if (closed := record.find(CLOSED)) is not None:
             return _published(folder, closed)
+        ask_gate(commission.gate, commission.terms, date.fromisoformat(commission.now()[:10]))
         folder.clear()
         try:
             report = _conducted(commission, grid, (folder, record), conditions=conditions, insight=insight)

@@ -18,6 +18,7 @@ from fedjoint.conduct.reference_file import read_reference
 from fedjoint.conduct.training import Conditions, RunSuspended
 from fedjoint.errors import FedjointError
 from fedjoint.exchange.certification import Now, timestamp
+from fedjoint.exchange.gate import gate_of
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.metrics import ExchangeMetrics
 from fedjoint.exchange.proposing import reference_path
@@ -163,6 +164,7 @@ class Conductor:
             now=self._timestamp,
             witnesses=self._witnesses(agreement),
             work=self._work(run) / "folder",
+            gate=gate_of(self.home, self.settings),
         )
 
     def _witnesses(self, agreement: SignedAgreement) -> AskWitnesses:

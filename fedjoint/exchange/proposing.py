@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from fedjoint.agreement.canonical import parse_canonical, sha256_hex
@@ -21,6 +22,7 @@ from fedjoint.errors import DataError
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.members_store_sql import DatasetEntry
 from fedjoint.exchange.store_sql import ExchangeStore
+from fedjoint.pool.gate import Gate, ask_gate
 from fedjoint.strict import build
 
 __all__ = ["Wanted", "propose", "reference_path"]
@@ -36,6 +38,7 @@ class Wanted:
         reference: The exchange's own table, which belongs to no holder.
         licence: Of the data.
         citation: What to cite.
+        registered: By holder, the id under which a pool's registry has what it brings; none: nothing is registered.
     """
 
     dataset: str
@@ -43,10 +46,11 @@ class Wanted:
     reference: Path
     licence: str = ""
     citation: str = ""
+    registered: Mapping[str, str] = field(default_factory=dict)
 
 
 def propose(
-    home: ExchangeHome, store: ExchangeStore, *, config: SimulationConfig, wanted: Wanted, at: str
+    home: ExchangeHome, store: ExchangeStore, *, config: SimulationConfig, wanted: Wanted, gate: Gate | None, at: str
 ) -> SignedAgreement:
     """Write an agreement, sign it for the exchange, and keep it for the holders to fetch.
 
@@ -57,12 +61,14 @@ def propose(
             ``data.standardise``. Whatever it says of ``money.materiality_errors``, only errors by noise are agreed
             to count: no other can be known without seeing updates.
         wanted: Of whom and which data.
+        gate: Asks the pool's registry; None: the exchange has no pool.
         at: The present, ISO 8601 in UTC.
 
     Raises:
         DataError: fewer than two holders registered the data set, with different schemas or units, or with a record
             that does not fit; or the reference table does not fit the schema.
         IdentityError: a holder is no member.
+        PoolError: the registry does not allow a run under these terms today.
         FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
     """
     entries = _entries(store, wanted)
@@ -73,12 +79,17 @@ def propose(
         dataclasses.replace(config, money=dataclasses.replace(config.money, materiality_errors="noise")),
         coordinator=coordinator.public,
         holders=[
-            HolderTerms(identity=store.members.get(entry.party).identity, num_examples=entry.num_examples)
+            HolderTerms(
+                identity=store.members.get(entry.party).identity,
+                num_examples=entry.num_examples,
+                dataset=wanted.registered.get(entry.party),
+            )
             for entry in entries
         ],
         data=DataTerms(name=wanted.dataset, schema=schema, licence=wanted.licence, citation=wanted.citation),
         reference=reference,
     )
+    ask_gate(gate, terms, date.fromisoformat(at[:10]))
     signature = {coordinator.id: sign_terms(terms, coordinator)}
     agreement = SignedAgreement(terms=terms, sha256=terms_sha256(terms), signatures=signature)
     _keep(reference_path(home, agreement.sha256), reference)
@@ -101,6 +112,11 @@ def _entries(store: ExchangeStore, wanted: Wanted) -> list[DatasetEntry]:
     registered = {entry.party: entry for entry in store.members.datasets() if entry.name == wanted.dataset}
     absent = [holder for holder in wanted.holders if holder not in registered]
     chosen = sorted(wanted.holders or registered)
+    strangers = sorted(set(wanted.registered) - set(chosen))
+    if strangers:
+        raise DataError(
+            f"'{strangers[0]}' is said to bring a registered dataset", expected=f"one of: {', '.join(chosen)}"
+        )
     if absent or len(chosen) < 2:
         who = f"not of {', '.join(absent)}" if absent else f"of {len(chosen)} holders"
         raise DataError(

@@ -31,7 +31,8 @@ hosts: []
 database_url: {database_url}
 database_url_file: null
 # The compensation pool that this exchange keeps (fedjoint pool open): its folder, or a file of mode 0600 with the URL
-# of its database. Holders file and decide claims against it over the network; null: none are taken.
+# of its database. Its registry must allow every agreement and run, and holders file and decide claims against it over
+# the network. Both null: none; then no claims are taken, and no agreement may name registered datasets.
 pool: null
 pool_url_file: null
 # A Unix socket through which runs go to a stock Flower federation instead of to connected nodes, such as

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from fedjoint.files import replace_file
 from fedjoint.identity.keys import Identity
 from fedjoint.node.datasets import DatasetNote, dataset, datasets, examples_of, lifetime_of, size_of
 from fedjoint.node.home import Home
+from fedjoint.node.registration import require_registered
 from fedjoint.strict import build, strict
 from fedjoint.transport.services.client import ExchangeClient
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:  # what trains is loaded where something is signed or trained
     from fedjoint.training.holder import Holder
     from fedjoint.training.holder_state import HolderFolder
 
-__all__ = ["SignedNote", "fetch", "find", "holder_for", "pick_dataset", "sign"]
+__all__ = ["SignedNote", "fetch", "find", "holder_for", "pick_dataset", "require_allowed", "sign", "signed_for"]
 
 _LEAST_LETTERS = 8
 
@@ -40,6 +42,8 @@ class SignedNote:
         schema: As agreed: what the records are encoded with.
         examples_sha256: Commitment to the records as they were encoded; others are not trained on.
         signed_at: When, ISO 8601 in UTC.
+        registered: Id of the registered dataset that the agreement names for this holder; None: none.
+        purpose: The agreement's.
     """
 
     agreement_sha256: str
@@ -47,6 +51,8 @@ class SignedNote:
     schema: Schema
     examples_sha256: str
     signed_at: str
+    registered: str | None = None
+    purpose: str = ""
 
 
 def find(client: ExchangeClient, start: str) -> str:
@@ -117,15 +123,24 @@ def sign(
         Ids of the parties whose signature is missing now.
 
     Raises:
-        FedjointError: policy, records or lifetime budget forbid it, or the exchange refuses.
+        FedjointError: policy, records, registration or lifetime budget forbid it, or the exchange refuses.
 
     Guarantees:
         What is signed is on the disk before the signature leaves.
     """
     from fedjoint.training.holder import Holder
 
-    examples = examples_of(note, agreement.terms.data.schema)
-    identity = home.load_identity()
+    terms, identity, at = agreement.terms, home.load_identity(), now()
+    signed = SignedNote(
+        agreement_sha256=agreement.sha256,
+        dataset=note.name,
+        schema=terms.data.schema,
+        examples_sha256=(examples := examples_of(note, terms.data.schema)).sha256(),
+        signed_at=at,
+        registered=terms.holder(identity.id).dataset,
+        purpose=terms.purpose,
+    )
+    require_allowed(home, signed, at=at)
     holder = Holder(
         identity,
         examples,
@@ -133,40 +148,55 @@ def sign(
         lifetime=lifetime_of(home, note, now=now),
         size=size_of(home, note),
     )
-    signature = holder.sign(agreement.terms)
-    signed = SignedNote(
-        agreement_sha256=agreement.sha256,
-        dataset=note.name,
-        schema=agreement.terms.data.schema,
-        examples_sha256=examples.sha256(),
-        signed_at=now(),
-    )
+    signature = holder.sign(terms)
     replace_file(_path(home, agreement.sha256), canonical_bytes(signed), mode=0o600)
     _folder(home, agreement.sha256, identity.id).mark_signed(agreement.sha256)
     return tuple(client.sign(agreement.sha256, signature).unsigned_by)
 
 
-def holder_for(home: Home, agreement_sha256: str, *, now: Callable[[], str]) -> Holder:
-    """The holder as it takes part in one agreement, going on where it stood when its process ended.
+def signed_for(home: Home, agreement_sha256: str) -> SignedNote:
+    """What this holder signed an agreement for.
 
     Raises:
         AgreementError: it has not signed it here.
-        DataError: its records cannot be read, or are others than those it signed for.
     """
-    from fedjoint.training.holder import Holder
-
     path = _path(home, agreement_sha256)
     if not path.exists():
         raise AgreementError(
             f"this holder has not signed agreement {agreement_sha256[:16]}…", remedy="Review and sign it first."
         )
     value = parse_canonical(path.read_bytes(), error=AgreementError, where=path.name)
-    signed = build(SignedNote, value, error=AgreementError, where=path.name)
+    return build(SignedNote, value, error=AgreementError, where=path.name)
+
+
+def require_allowed(home: Home, signed: SignedNote, *, at: str) -> None:
+    """Refuse what the data set's registration does not allow today: to sign, and every task.
+
+    Raises:
+        PoolError: as :func:`fedjoint.node.registration.require_registered`.
+    """
+    day = date.fromisoformat(at[:10])
+    require_registered(home, signed.dataset, agreed=signed.registered, purpose=signed.purpose, day=day)
+
+
+def holder_for(home: Home, signed: SignedNote, *, now: Callable[[], str]) -> Holder:
+    """The holder as it takes part in one agreement, going on where it stood when its process ended.
+
+    Args:
+        home: Its folder.
+        signed: From :func:`signed_for`.
+        now: Gives the time, ISO 8601 in UTC.
+
+    Raises:
+        DataError: its records cannot be read, or are others than those it signed for.
+    """
+    from fedjoint.training.holder import Holder
+
     note = dataset(home, signed.dataset)
     examples = examples_of(note, signed.schema)
     if examples.sha256() != signed.examples_sha256:
         raise DataError(
-            f"the records of '{note.name}' are not those that agreement {agreement_sha256[:16]}… was signed for",
+            f"the records of '{note.name}' are not those that agreement {signed.agreement_sha256[:16]}… was signed for",
             remedy="Put them back, or sign a new agreement for them.",
         )
     identity = home.load_identity()
@@ -176,7 +206,7 @@ def holder_for(home: Home, agreement_sha256: str, *, now: Callable[[], str]) -> 
         load_policy(home.policy),
         lifetime=lifetime_of(home, note, now=now),
         size=size_of(home, note),
-        store=_folder(home, agreement_sha256, identity.id),
+        store=_folder(home, signed.agreement_sha256, identity.id),
     )
 
 

@@ -150,7 +150,7 @@ def add_dataset(home: Home, note: DatasetNote, *, make_ledger: Callable[[Path], 
 def datasets(home: Home) -> tuple[DatasetNote, ...]:
     """All data sets in alphabetical order."""
     paths = sorted(home.data.glob("*.json"))
-    return tuple(_read(path) for path in paths if not path.name.endswith(".size.json"))
+    return tuple(_read(path) for path in paths if "." not in path.stem)  # no size, no registration
 
 
 def dataset(home: Home, name: str) -> DatasetNote:

@@ -103,6 +103,8 @@ def _data(terms: Terms, holder_id: str) -> Iterator[str]:
         f"'{terms.data.name}': {about}{counted(own.num_examples, unit)} of yours, of {about}{terms.num_examples:,} "
         "in all."
     )
+    if own.dataset is not None:
+        yield f"It names them as registered dataset '{own.dataset}': by its registration it is used and paid for."
     names = [column.name for column in schema.columns]
     shown = ", ".join(names[:_MOST_COLUMNS]) + (
         f" and {len(names) - _MOST_COLUMNS} more" * (len(names) > _MOST_COLUMNS)

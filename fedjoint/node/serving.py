@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from fedjoint.errors import FedjointError, TrainingError
-from fedjoint.node.agreements import holder_for
+from fedjoint.node.agreements import SignedNote, holder_for, require_allowed, signed_for
 from fedjoint.node.home import Home
 from fedjoint.training.holder import Holder
 from fedjoint.training.plan import Kind, Parcel, Task
@@ -31,6 +31,7 @@ class NodeHolders:
     def __init__(self, home: Home, *, now: Callable[[], str]) -> None:
         self._home, self._now = home, now
         self._holders: dict[str, Holder] = {}
+        self._signed: dict[str, SignedNote] = {}
 
     def answer(self, kind: Kind, task: Parcel) -> Parcel:
         """Do a task, or refuse it.
@@ -61,6 +62,11 @@ class NodeHolders:
             holder.close()
 
     def _holder(self, agreement_sha256: str) -> Holder:
+        """The holder of an agreement, if its data set's registration allows a task under it today."""
+        if agreement_sha256 not in self._signed:
+            self._signed[agreement_sha256] = signed_for(self._home, agreement_sha256)
+        signed = self._signed[agreement_sha256]
+        require_allowed(self._home, signed, at=self._now())
         if agreement_sha256 not in self._holders:
-            self._holders[agreement_sha256] = holder_for(self._home, agreement_sha256, now=self._now)
+            self._holders[agreement_sha256] = holder_for(self._home, signed, now=self._now)
         return self._holders[agreement_sha256]

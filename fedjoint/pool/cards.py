@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from fedjoint.pool.registered import Registered
@@ -15,7 +16,7 @@ def odrl_policy(registered: Registered) -> dict[str, Any]:
     Source:
         ODRL Information Model 2.2, W3C Recommendation 2018.
     """
-    dataset = registered.dataset
+    dataset = registered.as_of(date.max)
     constraints: list[dict[str, Any]] = [
         {
             "leftOperand": "purpose",
@@ -52,7 +53,7 @@ def croissant_card(registered: Registered) -> dict[str, Any]:
     Source:
         Croissant format specification 1.0, MLCommons 2024.
     """
-    dataset = registered.dataset
+    dataset = registered.as_of(date.max)
     return {
         "@context": {
             "@language": "en",
@@ -90,7 +91,7 @@ def dcat_card(registered: Registered) -> dict[str, Any]:
     Source:
         Data Catalog Vocabulary 3, W3C Recommendation 2024.
     """
-    dataset = registered.dataset
+    dataset = registered.as_of(date.max)
     return {
         "@context": {
             "dcat": "http://www.w3.org/ns/dcat#",

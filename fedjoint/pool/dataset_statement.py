@@ -107,9 +107,8 @@ def dataset_statement(state: PoolState, dataset: str, *, first_day: str, last_da
         PoolError: no such dataset, or a malformed period.
     """
     registered = state.registry.dataset(dataset)
-    held = registered.dataset
-    for name, day in (("first_day", first_day), ("last_day", last_day)):
-        day_named(name, day)
+    day_named("first_day", first_day)
+    held = registered.as_of(day_named("last_day", last_day))
     lines = settlement_lines(state, held.holder, first_day=first_day, last_day=last_day, dataset=dataset)
     income, given = sum(line.payout_minor for line in lines), sum(line.given_back_minor for line in lines)
     return DatasetStatement(

@@ -191,7 +191,7 @@ def _require_datasets(state: PoolState, settling: Settling, at: str) -> None:
     day = moment_of(at).date()
     for holder in settling.contributions:
         dataset = settling.datasets.get(holder, "")
-        if state.registry.dataset(dataset).dataset.holder != holder:
+        if state.registry.dataset(dataset).as_of(day).holder != holder:
             raise PoolError(f"dataset '{dataset}' is not that of '{holder}'")
         require_payable(state.registry, dataset, day=day)
 

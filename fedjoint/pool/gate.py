@@ -3,20 +3,72 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from pathlib import Path
 
 from fedjoint.agreement.terms import Terms
 from fedjoint.errors import PoolError
 from fedjoint.identity.keys import PublicIdentity
 from fedjoint.pool.desk import Settling
+from fedjoint.pool.engine_store_sql import POOL_FILE
 from fedjoint.pool.facts import RunCosts
+from fedjoint.pool.record_store_sql import PoolStore
 from fedjoint.pool.registry import Registry, require_runnable
 from fedjoint.pool.statement import Statement
 
-__all__ = ["require_datasets_allowed", "require_run_allowed", "settling_of_run"]
+__all__ = [
+    "Gate",
+    "ask_gate",
+    "read_registry",
+    "require_datasets_allowed",
+    "require_run_allowed",
+    "settling_of_run",
+]
 
+#: Raises an error if a run under these terms may not start, or go on, on a day.
+Gate = Callable[[Terms, date], None]
 _Z95 = 1.96
+
+
+def ask_gate(gate: Gate | None, terms: Terms, day: date) -> None:
+    """Let nothing through that names registered datasets and that no registry was asked about.
+
+    Called before every run, by whoever conducts it.
+
+    Args:
+        gate: Asks a registry; None: there is none to ask.
+        terms: Of the agreement.
+        day: Today.
+
+    Raises:
+        PoolError: the registry does not allow the run, or there is none and the agreement names registered datasets.
+    """
+    if gate is not None:
+        gate(terms, day)
+    elif any(holder.dataset is not None for holder in terms.holders):
+        raise PoolError(
+            "the agreement names registered datasets, and there is no registry that could be asked about them",
+            remedy="Name the pool that has them: 'pool' in exchange.yaml, or run.registry in a simulation.",
+        )
+
+
+def read_registry(place: str) -> Registry:
+    """The registry of a pool, as it is now.
+
+    Args:
+        place: The pool's folder, or its SQLAlchemy URL.
+
+    Raises:
+        PoolError: there is no pool, or it cannot be read.
+    """
+    if "://" not in place:
+        path = Path(place).expanduser() / POOL_FILE
+        if not path.is_file():
+            raise PoolError(f"there is no pool in '{place}'", remedy="Open it first: fedjoint pool open.")
+        place = f"sqlite:///{path.resolve()}"
+    with PoolStore.open(place) as store:
+        return store.state().registry
 
 
 def require_run_allowed(registry: Registry, terms: Terms, *, day: date, exchange: PublicIdentity | None = None) -> None:
@@ -70,7 +122,7 @@ def _reasons(registry: Registry, datasets: Mapping[str, str | None], *, purpose:
             reasons.append(f"no dataset of '{holder}' is named")
             continue
         try:
-            if registry.dataset(dataset).dataset.holder != holder:
+            if registry.dataset(dataset).as_of(day).holder != holder:
                 reasons.append(f"dataset '{dataset}' is not that of '{holder}'")
             require_runnable(registry, dataset, purpose=purpose, day=day)
         except PoolError as problem:
@@ -80,7 +132,10 @@ def _reasons(registry: Registry, datasets: Mapping[str, str | None], *, purpose:
 
 def _refuse(reasons: Sequence[str]) -> None:
     if reasons:
-        raise PoolError("the registry does not allow this run: " + "; ".join(reasons), remedy="Run without them.")
+        raise PoolError(
+            "the registry does not allow this run: " + "; ".join(reasons),
+            remedy="Run without them, or mend it: fedjoint registry dataset show.",
+        )
 
 
 def _exchanges(registry: Registry) -> list[PublicIdentity]:

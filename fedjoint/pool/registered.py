@@ -262,12 +262,49 @@ class DatasetEvent:
             raise PoolError(f"a {self.kind} to {self.to}", expected="a party for a transfer or licence, none otherwise")
 
 
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Registered:
     """A dataset and its events, in the order they were recorded."""
 
     dataset: Dataset
     events: tuple[DatasetEvent, ...] = ()
+
+    def as_of(self, day: date) -> Dataset:
+        """The dataset as it stands on a day: a transfer moves it, and the right to hold it, from its first day on."""
+        dataset = self.dataset
+        for event in self.events:
+            if event.to is not None and event.kind == "transfer" and date.fromisoformat(event.effective) <= day:
+                rights = dataclasses.replace(dataset.rights, holding=event.to)
+                dataset = dataclasses.replace(dataset, holder=event.to, rights=rights)
+        return dataset
+
+    def objections_on(self, day: date) -> list[str]:
+        """Why it is not valid on that day, all reasons."""
+        certificate, found = self.dataset.certificate, []
+        if not certificate.announced <= day.isoformat() <= certificate.valid_until:
+            valid = f"from {certificate.announced} until {certificate.valid_until}"
+            found.append(f"its data certificate is valid {valid}")
+        ended = self.ended_on(day)
+        if ended is not None:
+            found.append(f"its {ended.kind} took effect on {ended.effective}")
+        return found
+
+    def objections_to_run(self, purpose: str, day: date) -> list[str]:
+        """Why no run for a purpose may use it on that day, all reasons.
+
+        Args:
+            purpose: The agreement's, word by word.
+            day: Of the run.
+        """
+        policy, found = self.dataset.policy, self.objections_on(day)
+        if purpose not in policy.purposes:
+            found.append(f"its policy does not permit the purpose '{purpose}' but: {', '.join(policy.purposes)}")
+        if not policy.not_before <= day.isoformat() <= policy.not_after:
+            found.append(f"its policy permits training from {policy.not_before} until {policy.not_after}")
+        if self.contested_on(day):
+            found.append("an objection to it stands")
+        return found
 
     def ended_on(self, day: date) -> DatasetEvent | None:
         """The event that had ended its validity by that day, if any."""
@@ -291,10 +328,4 @@ def after_event(registered: Registered, event: DatasetEvent) -> Registered:
     kinds = [e.kind for e in registered.events]
     if event.kind == "objection settled" and kinds.count("objection") <= kinds.count("objection settled"):
         raise PoolError(f"no objection to dataset '{event.dataset}' stands")
-    dataset = registered.dataset
-    if event.kind == "transfer":
-        assert event.to is not None  # the constructor made sure
-        dataset = dataclasses.replace(
-            dataset, holder=event.to, rights=dataclasses.replace(dataset.rights, holding=event.to)
-        )
-    return Registered(dataset=dataset, events=(*registered.events, event))
+    return Registered(dataset=registered.dataset, events=(*registered.events, event))

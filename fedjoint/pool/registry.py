@@ -107,19 +107,10 @@ class Registry:
         return party not in self.revoked or day < date.fromisoformat(self.revoked[party])
 
 
-def _objections(registry: Registry, dataset: str, day: date) -> list[str]:
-    """Why a dataset is not valid on a day, all reasons."""
-    registered = registry.dataset(dataset)
-    held, found = registered.dataset, []
-    if not held.certificate.announced <= day.isoformat() <= held.certificate.valid_until:
-        valid = f"from {held.certificate.announced} until {held.certificate.valid_until}"
-        found.append(f"its data certificate is valid {valid}")
-    ended = registered.ended_on(day)
-    if ended is not None:
-        found.append(f"its {ended.kind} took effect on {ended.effective}")
-    if not registry.valid_party(held.holder, day):
-        found.append(f"'{held.holder}' is not registered, expired or revoked")
-    return found
+def _of_holder(registry: Registry, registered: Registered, day: date) -> list[str]:
+    """Why a dataset may be neither used nor paid for on a day, beside what its own registration says."""
+    holder = registered.as_of(day).holder
+    return [] if registry.valid_party(holder, day) else [f"'{holder}' is not registered, expired or revoked"]
 
 
 def require_runnable(registry: Registry, dataset: str, *, purpose: str, day: date) -> None:
@@ -136,13 +127,8 @@ def require_runnable(registry: Registry, dataset: str, *, purpose: str, day: dat
     Raises:
         PoolError: names all reasons.
     """
-    found, policy = _objections(registry, dataset, day), registry.dataset(dataset).dataset.policy
-    if purpose not in policy.purposes:
-        found.append(f"its policy does not permit the purpose '{purpose}' but: {', '.join(policy.purposes)}")
-    if not policy.not_before <= day.isoformat() <= policy.not_after:
-        found.append(f"its policy permits training from {policy.not_before} until {policy.not_after}")
-    if registry.dataset(dataset).contested_on(day):
-        found.append("an objection to it stands")
+    registered = registry.dataset(dataset)
+    found = [*registered.objections_to_run(purpose, day), *_of_holder(registry, registered, day)]
     if found:
         raise PoolError(f"no run on dataset '{dataset}' on {day}: {'; '.join(found)}", remedy="Run without it.")
 
@@ -153,6 +139,7 @@ def require_payable(registry: Registry, dataset: str, *, day: date) -> None:
     Raises:
         PoolError: names all reasons.
     """
-    found = _objections(registry, dataset, day)
+    registered = registry.dataset(dataset)
+    found = [*registered.objections_on(day), *_of_holder(registry, registered, day)]
     if found:
         raise PoolError(f"no payment for dataset '{dataset}' on {day}: {'; '.join(found)}")

@@ -35,7 +35,7 @@ from fedjoint.simulation.agreeing import (
 from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.comparing import compare, describe_data
 from fedjoint.simulation.exact import UpdateLog
-from fedjoint.simulation.gate import require_registered
+from fedjoint.simulation.gate import gate_of, require_registered
 from fedjoint.simulation.kept_updates import keep_updates
 from fedjoint.simulation.own import Apart, take_apart, write_own_files
 from fedjoint.simulation.policies import policies_of
@@ -177,6 +177,7 @@ def simulate(
         buyer=_BUYER,
         now=_timestamp,
         witnesses=holders_as_witnesses(prepared.parties, origin_of(agreement.sha256, session.run_id)),
+        gate=gate_of(config),
     )
     rounds, workplace = agreement.terms.training.rounds, Workplace(hears=hears.work)
     for holder in prepared.parties.holders:

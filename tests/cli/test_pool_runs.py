@@ -101,7 +101,7 @@ def test_a_revoked_dataset_stops_a_run_before_anything_is_trained(tmp_path):
 def test_datasets_without_a_pool_and_a_pool_that_is_not_there_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"run\.registry without run\.datasets"):
         load_config(["run.registry=somewhere"])
-    with pytest.raises(ConfigError, match="there is no pool"):
+    with pytest.raises(PoolError, match="there is no pool"):
         prepare(settings(tmp_path))
 
 

@@ -11,7 +11,7 @@ import pytest
 from fedjoint.conduct.conducting import Commission, conduct_run
 from fedjoint.conduct.training import Conditions, RunSuspended
 from fedjoint.config import load_config
-from fedjoint.errors import RecordError, TrainingError
+from fedjoint.errors import PoolError, RecordError, TrainingError
 from fedjoint.record.log import RunRecord
 from fedjoint.runs.folder import NewRunFolder
 from fedjoint.runs.report import read_report
@@ -45,6 +45,20 @@ def commissioned(folder, *overrides, name="a-run"):
 def conducted(commission, parties, *, reachable=None, **conditions):
     with closing(parties):
         return conduct_run(commission, grid_of(parties, reachable=reachable), conditions=Conditions(**conditions))
+
+
+def test_a_gate_that_does_not_open_leaves_no_folder_and_no_message(tmp_path):
+    asked = []
+
+    def gate(terms, day):
+        asked.append((terms, day.isoformat()))
+        raise PoolError("the registry does not allow this run")
+
+    commission, parties = commissioned(tmp_path)
+    with pytest.raises(PoolError, match="does not allow this run"):
+        conducted(dataclasses.replace(commission, gate=gate), parties, reachable=lambda *_: pytest.fail("a message"))
+    assert asked == [(commission.terms, "2026-01-01")]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_without_insight_is_complete_verifies_and_claims_no_comparison(tmp_path):

@@ -118,11 +118,11 @@ def joined(tmp_path, exchange):
 
 
 @contextmanager
-def nodes(exchange, homes, wrap=lambda holder, holders: holders):
+def nodes(exchange, homes, wrap=lambda holder, holders: holders, *, at="2026-01-01T00:00:00Z"):
     """The holders' nodes, connected."""
     with ExitStack() as stack:
         for home in homes:
-            holders = NodeHolders(home, now=lambda: "2026-01-01T00:00:00Z")
+            holders = NodeHolders(home, now=lambda: at)
             stack.callback(holders.close)
             served = wrap(home.folder.name, holders)
             answer = serve_app(make_client_app(lambda _, served=served: served), home.folder.name)

@@ -5,7 +5,7 @@ import pytest
 
 from fedjoint.agreement.terms import HolderTerms
 from fedjoint.errors import InvalidValue, PoolError
-from fedjoint.pool.gate import require_run_allowed, settling_of_run
+from fedjoint.pool.gate import ask_gate, read_registry, require_run_allowed, settling_of_run
 from fedjoint.pool.registered import DatasetEvent
 from fedjoint.pool.statement import RunFacts, StatedError, statement_of
 from fedjoint.pool.waterfall import settle
@@ -43,6 +43,18 @@ def test_a_run_whose_datasets_are_valid_for_its_purpose_may_start():
 def test_a_run_that_a_registration_does_not_allow_is_stopped(given, day, words):
     with pytest.raises(PoolError, match=words):
         require_run_allowed(registry(), terms(**given), day=day, exchange=EXCHANGE)
+
+
+def test_without_a_registry_to_ask_no_agreement_that_names_datasets_passes(tmp_path):
+    ask_gate(None, terms((None, None)), DAY)
+    with pytest.raises(PoolError, match="no registry that could be asked"):
+        ask_gate(None, terms(), DAY)
+    ask_gate(lambda found, day: require_run_allowed(registry(), found, day=day), terms(), DAY)
+    with pytest.raises(PoolError, match="no dataset of 'a' is named"):
+        ask_gate(lambda found, day: require_run_allowed(registry(), found, day=day), terms((None, None)), DAY)
+    with pytest.raises(PoolError, match="there is no pool in"):
+        read_registry(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_revoked_dataset_or_party_stops_runs_from_the_day_it_takes_effect():

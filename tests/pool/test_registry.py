@@ -1,6 +1,6 @@
 import dataclasses
 import json
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -76,8 +76,11 @@ def test_an_objection_stops_new_runs_until_it_is_settled():
 
 
 def test_a_transfer_moves_the_dataset_and_the_right_to_hold_it():
-    moved = registry().with_event(event("transfer", to="b")).dataset("scans-a").dataset
-    assert (moved.holder, moved.rights.holding) == ("b", "b")
+    moved = registry().with_event(event("transfer", to="b")).dataset("scans-a")
+    day = date.fromisoformat(event("transfer", to="b").effective)
+    after, before = moved.as_of(day), moved.as_of(day - timedelta(days=1))
+    assert (after.holder, after.rights.holding) == ("b", "b")
+    assert (before.holder, before.rights.holding) == ("a", "a")
     with pytest.raises(PoolError, match="'stranger' is not registered"):
         registry().with_event(event("transfer", to="stranger"))
 
