@@ -62,7 +62,7 @@ def python_accounting(python: Path, store: str, entries: int) -> Row:
     with database(store) as url:
         driver = url.replace("postgresql://", "postgresql+psycopg://")
         told = worker(python, "ledger_python_accounting.py", driver, str(entries))
-    if abs(float(told["balance"])) != 5 * entries:
+    if abs(float(told["balance"])) != 5 * (entries + 1):
         raise SystemExit(f"python-accounting's balance is {told['balance']}")
     return told
 
@@ -78,7 +78,7 @@ def install_peer(*, install: bool) -> Path | None:
 
 def throughput(store: str, peer: Path | None, *, quick: bool) -> list[Row]:
     """Rows of one store: ours one by one and in batches, and the peer's."""
-    few, many = (30, 500) if quick else (300, 10_000)
+    few, many = (100, 500) if quick else (300, 10_000)
     contenders: list[tuple[str, int, int, Callable[[], Row]]] = [
         ("fedjoint", 1, few, lambda: fedjoint(store, few, 1)),
         ("fedjoint", 500, many, lambda: fedjoint(store, many, 500)),

@@ -76,6 +76,9 @@ class Database:
     def __init__(self, engine: sa.Engine, name: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self.engine, self.name, self._sleep = engine, name, sleep
         self.is_sqlite = engine.dialect.name == "sqlite"
+        # made once: SQLAlchemy takes a tenth of a posting's time to make an engine with options
+        self._reading = self._engine_for(begin="DEFERRED", isolation="REPEATABLE READ")
+        self._writing = self._engine_for(begin="IMMEDIATE", isolation="READ COMMITTED")
 
     @classmethod
     def open(cls, url: str) -> Database:
@@ -118,7 +121,7 @@ class Database:
             PoolError: the database cannot be read.
         """
         try:
-            with self._engine_for(begin="DEFERRED", isolation="REPEATABLE READ").begin() as connection:
+            with self._reading.begin() as connection:
                 yield connection
         except (SQLAlchemyError, UnicodeDecodeError) as problem:  # the latter from a damaged file's text
             raise self._refusal(problem) from None
@@ -133,7 +136,7 @@ class Database:
         """
         for attempt in range(_ATTEMPTS):
             try:
-                with self._engine_for(begin="IMMEDIATE", isolation="READ COMMITTED").begin() as connection:
+                with self._writing.begin() as connection:
                     return work(connection)
             except SQLAlchemyError as problem:
                 if not _may_succeed_again(problem) or attempt + 1 == _ATTEMPTS:

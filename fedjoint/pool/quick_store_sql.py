@@ -119,19 +119,21 @@ def run_insert(connection: sa.Connection, insert: _Insert, rows: Sequence[tuple[
     dialect = connection.dialect.name
     if dialect == "sqlite":
         for row in rows:
-            _run(connection, insert.text(dialect, 1), row)
+            _run(connection, insert.text(dialect, 1), row, fetch=False)
     elif rows:
         few = len(rows) <= _FEW
         values = itertools.chain(*rows) if few else (list(column) for column in zip(*rows, strict=True))
-        _run(connection, insert.text(dialect, len(rows) if few else _FEW + 1), tuple(values))
+        _run(connection, insert.text(dialect, len(rows) if few else _FEW + 1), tuple(values), fetch=False)
 
 
-def _run(connection: sa.Connection, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+def _run(
+    connection: sa.Connection, statement: str, parameters: Sequence[Any], *, fetch: bool = True
+) -> list[tuple[Any, ...]]:
     """By the driver's own connection, inside the transaction that SQLAlchemy began; its errors as SQLAlchemy's."""
     driver: Any = connection.connection.driver_connection
     dbapi: Any = connection.dialect.dbapi
     try:
         cursor = driver.execute(statement, parameters)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if fetch else []
     except dbapi.Error as problem:
         raise sa.exc.DBAPIError(statement, None, problem) from None
