@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ __all__ = ["joined_votes", "vote"]
 @click.option("--key", type=click.Path(path_type=Path), required=True, help="Your key file.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Your vote, for claim decide --vote.")
 @click.option("--yes", is_flag=True, help="Sign without asking.")
-def vote(claim_file: Path, *, join: Path | None, reasons: str | None, **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the signed vote as JSON.")
+def vote(claim_file: Path, *, join: Path | None, reasons: str | None, as_json: bool, **options: Any) -> None:
     """Sign a decision as a member of the panel, without the pool: the first writes it, the others join it.
 
     CLAIM.json is what fedjoint claim show ID --json printed; a vote counts for the claim as it stands there.
@@ -40,6 +42,7 @@ def vote(claim_file: Path, *, join: Path | None, reasons: str | None, **options:
     from fedjoint.identity.keys import Identity
     from fedjoint.pool.claim_step import SignedStep, sign_step
     from fedjoint.pool.money import format_minor
+    from fedjoint.strict import plain
 
     claim = _claim(claim_file)
     if (join is None) == (reasons is None):
@@ -51,13 +54,14 @@ def vote(claim_file: Path, *, join: Path | None, reasons: str | None, **options:
         raise PoolError("that vote is of another claim, or of an earlier state of it", remedy="Ask for a new one.")
     said = f"upheld, {format_minor(step.body['amount_minor'], claim['filing']['currency'])}"
     said = said if step.body["upheld"] else "dismissed"
-    click.echo(f"claim {step.claim}: {said}: {step.body['reasons']}")
+    click.echo(f"claim {step.claim}: {said}: {step.body['reasons']}", err=as_json)
     if not options["yes"]:
         click.confirm("Sign exactly this?", abort=True, err=True)
     member = Identity.load(options["key"])
     signed = SignedStep(step=step, signatures={member.id: sign_step(step, member)})
     replace_file(options["out"], canonical_bytes(signed))
-    click.echo(f"{options['out']}: the vote of '{member.id}'")
+    words = f"{options['out']}: the vote of '{member.id}'"
+    click.echo(json.dumps(plain(signed), indent=2) if as_json else words)
 
 
 def _claim(path: Path) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def import_(file: Path, *, as_json: bool, folder: Path, url: str | None, yes: bo
         posted = 0
         if not dry_run:
             if not yes:
-                click.confirm("Post exactly this?", abort=True, err=True)
+                click.confirm(f"Post exactly this, {words}?", abort=True, err=True)
             at = now()
             for received in read_revenues(file, currency=currency):
                 done = store.act(

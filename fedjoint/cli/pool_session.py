@@ -87,14 +87,15 @@ class Session:
         if not shown.events:
             self.say(shown, "nothing was changed: it was done before")
             return shown
-        if shown.entries and not self.as_json:
+        asked = bool(shown.entries) and not self.yes and not self.dry_run
+        if shown.entries and (asked or not self.as_json):
             for line in _in_words(shown.entries):
-                click.echo(line)
+                click.echo(line, err=self.as_json)
         if self.dry_run:
             self.say(shown, "nothing was changed (dry run)")
             return shown
-        if shown.entries and not self.yes:
-            click.confirm("Post exactly this?", abort=True, err=True)
+        if asked:
+            click.confirm(f"Post exactly this, {_sums(shown.entries)}?", abort=True, err=True)
 
         def again(inside: Any) -> Change:
             change = decide(inside.state(), inside)
@@ -135,6 +136,19 @@ def _in_words(entries: tuple[Entry, ...]) -> Iterator[str]:
         yield f"{what} {entry.id}"
         for posting in entry.postings:
             yield f"  {posting.account:32} {format_minor(posting.amount_minor, entry.currency):>24}"
+
+
+def _sums(entries: tuple[Entry, ...]) -> str:
+    """How many entries there are, and what they move in each currency."""
+    from fedjoint.pool.money import format_minor
+
+    moved: dict[str, int] = {}
+    for entry in entries:
+        amounts = (max(posting.amount_minor, 0) for posting in entry.postings)
+        moved[entry.currency] = moved.get(entry.currency, 0) + sum(amounts)
+    count = f"{len(entries)} entries" if len(entries) > 1 else "1 entry"
+    told = [format_minor(amount, currency) for currency, amount in moved.items() if amount]
+    return f"{count} of {' and '.join(told)}" if told else count
 
 
 def pool_command(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -100,7 +100,10 @@ def witness(folder: Path, exchange: Path, seen: Path, key: Path, as_json: bool) 
 @click.option("--gpu-seconds", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--key", type=click.Path(path_type=Path), required=True, help="Your key file.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="For pool settle --costs.")
-def costs(run_id: str, agreement_sha256: str, *, cpu_seconds: int, gpu_seconds: int, key: Path, out: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def costs(
+    run_id: str, agreement_sha256: str, *, cpu_seconds: int, gpu_seconds: int, key: Path, out: Path, as_json: bool
+) -> None:
     """Sign, as a holder, what your part of a run's training cost; it is paid as agreed, before profit.
 
     \b
@@ -111,6 +114,7 @@ def costs(run_id: str, agreement_sha256: str, *, cpu_seconds: int, gpu_seconds: 
     from fedjoint.files import replace_file
     from fedjoint.identity.keys import Identity
     from fedjoint.pool.compute_costs import MeteredCosts, sign_costs
+    from fedjoint.strict import plain
 
     holder = Identity.load(key)
     metered = MeteredCosts(
@@ -120,8 +124,10 @@ def costs(run_id: str, agreement_sha256: str, *, cpu_seconds: int, gpu_seconds: 
         cpu_seconds=cpu_seconds,
         gpu_seconds=gpu_seconds,
     )
-    replace_file(out, canonical_bytes(sign_costs(metered, holder)))
-    click.echo(f"{out}: '{holder.id}' metered {cpu_seconds} CPU and {gpu_seconds} GPU seconds in run {run_id}")
+    signed = sign_costs(metered, holder)
+    replace_file(out, canonical_bytes(signed))
+    words = f"{out}: '{holder.id}' metered {cpu_seconds} CPU and {gpu_seconds} GPU seconds in run {run_id}"
+    click.echo(json.dumps(plain(signed), indent=2) if as_json else words)
 
 
 COMMANDS: tuple[click.Command, ...] = (statement, witness, costs)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fedjoint.cli.pool_session import Session, now, parse_json_file, pool_command
+
+if TYPE_CHECKING:
+    from fedjoint.pool.registered import EventKind
 
 __all__ = ["command"]
 
@@ -73,13 +77,10 @@ def party_show(session: Session, *, party_id: str | None) -> None:
     Example:
       fedjoint registry party show
     """
-    from fedjoint.errors import PoolError
     from fedjoint.strict import plain
 
     registry = session.state().registry
-    if party_id is not None and party_id not in registry.parties:
-        raise PoolError(f"'{party_id}' is no registered party", expected=", ".join(registry.parties) or "none yet")
-    chosen = [registry.parties[name] for name in ([party_id] if party_id else sorted(registry.parties))]
+    chosen = [registry.party(name) for name in ([party_id] if party_id else sorted(registry.parties))]
     lines = [
         f"{one.identity.id:20} {one.role:10} {one.valid_from} to {one.valid_until}"
         + (f", revoked from {registry.revoked[one.identity.id]}" if one.identity.id in registry.revoked else "")
@@ -105,6 +106,23 @@ def party_revoke(session: Session, *, party_id: str, effective: str, reason: str
 
     revoked, at = PartyRevoked(party=party_id, effective=effective, reason=reason), now()
     session.act(lambda state, _: revoke_party(state, revoked, at=at))
+
+
+@party.command("card")
+@click.argument("party_id")
+@pool_command
+def party_card_(session: Session, *, party_id: str) -> None:
+    """Print a party's card for catalogues, JSON-LD: who it is, its keys, and how long its certificate is valid.
+
+    \b
+    Example:
+      fedjoint registry party card north > north.jsonld
+    """
+    import json
+
+    from fedjoint.pool.cards import party_card
+
+    click.echo(json.dumps(party_card(session.state().registry, party_id), indent=2, ensure_ascii=False))
 
 
 @dataset.command("add")
@@ -173,6 +191,32 @@ def dataset_revoke(session: Session, *, dataset_id: str, effective: str, reason:
     from fedjoint.pool.registered import DatasetEvent
 
     event, at = DatasetEvent(dataset=dataset_id, kind="revocation", effective=effective, reason=reason), now()
+    session.act(lambda state, _: note_dataset(state, event, at=at))
+
+
+@dataset.command("note")
+@click.argument("dataset_id")
+@click.argument(
+    "kind", type=click.Choice(["licence", "transfer", "change", "cancellation", "objection", "objection settled"])
+)
+@click.option("--effective", required=True, metavar="DAY", help="First day on which it holds.")
+@click.option("--reason", required=True, help="In words.")
+@click.option("--to", metavar="PARTY", help="For a transfer, the new holder; for a licence, the licensee.")
+@pool_command
+def dataset_note(
+    session: Session, *, dataset_id: str, kind: EventKind, effective: str, reason: str, to: str | None
+) -> None:
+    """Write down what became of a dataset; a cancellation ends it, an objection stops runs until it is settled.
+
+    \b
+    Example:
+      fedjoint registry dataset note scans objection --effective 2026-07-01 --reason "the registry says it is its own"
+      fedjoint registry dataset note scans transfer --to south --effective 2026-07-01 --reason "sold"
+    """
+    from fedjoint.pool.desk import note_dataset
+    from fedjoint.pool.registered import DatasetEvent
+
+    event, at = DatasetEvent(dataset=dataset_id, kind=kind, effective=effective, reason=reason, to=to), now()
     session.act(lambda state, _: note_dataset(state, event, at=at))
 
 

@@ -1,4 +1,4 @@
-"""A registered dataset for catalogues: Croissant (MLCommons) and DCAT 3 cards in JSON-LD, its policy as ODRL 2.2."""
+"""What is registered, for catalogues: Croissant (MLCommons) and DCAT 3 cards, policies as ODRL 2.2, and parties."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from datetime import date
 from typing import Any
 
 from fedjoint.pool.registered import Registered
+from fedjoint.pool.registry import Registry
 
-__all__ = ["croissant_card", "dcat_card", "odrl_policy"]
+__all__ = ["croissant_card", "dcat_card", "odrl_policy", "party_card"]
 
 
 def odrl_policy(registered: Registered) -> dict[str, Any]:
@@ -112,4 +113,38 @@ def dcat_card(registered: Registered) -> dict[str, Any]:
         "odrl:hasPolicy": odrl_policy(registered),
         "prov:wasDerivedFrom": [f"urn:sha256:{proof}" for proof in dataset.source_proofs],
         "dcat:version": f"1.{len(registered.events)}.0",
+    }
+
+
+def party_card(registry: Registry, party: str) -> dict[str, Any]:
+    """A party: who it is, its public keys, how long its certificate is valid, and which datasets it holds.
+
+    Raises:
+        PoolError: no such party.
+
+    Source:
+        The Organization Ontology, W3C Recommendation 2014.
+    """
+    found = registry.party(party)
+    held = sorted(name for name, one in registry.datasets.items() if one.as_of(date.max).holder == party)
+    return {
+        "@context": {
+            "@vocab": "urn:fedjoint:",
+            "dct": "http://purl.org/dc/terms/",
+            "org": "http://www.w3.org/ns/org#",
+            "identifier": "org:identifier",
+            "name": "http://www.w3.org/2004/02/skos/core#prefLabel",
+        },
+        "@id": f"urn:fedjoint:party:{party}",
+        "@type": "org:Organization",
+        "name": found.identity.name,
+        "identifier": found.legal_id,
+        "role": found.role,
+        "signingKey": found.identity.signing_key,
+        "sealingKey": found.identity.sealing_key,
+        "certificateSha256": found.certificate_sha256,
+        "validFrom": found.valid_from,
+        "validUntil": found.valid_until,
+        "revokedFrom": registry.revoked.get(party),
+        "holds": [f"urn:fedjoint:dataset:{name}" for name in held],
     }

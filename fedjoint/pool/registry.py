@@ -86,6 +86,18 @@ class Registry:
         day_named("effective", effective)
         return dataclasses.replace(self, revoked={**self.revoked, party: effective})
 
+    def party(self, party: str) -> Party:
+        """A registered party.
+
+        Raises:
+            PoolError: there is none of that id.
+        """
+        if party not in self.parties:
+            raise PoolError(
+                f"'{party[:80]}' is no registered party", expected=f"one of: {', '.join(self.parties) or 'none yet'}"
+            )
+        return self.parties[party]
+
     def dataset(self, dataset: str) -> Registered:
         """A registered dataset.
 

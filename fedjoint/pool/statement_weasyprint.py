@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -18,7 +19,9 @@ def require_pdf() -> ModuleType:
         PoolError: it, or the system's Pango, is missing.
     """
     try:
-        import weasyprint
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what later versions of it will need of the system
+            import weasyprint
     except ImportError:
         raise PoolError(
             "PDF needs WeasyPrint, which is not installed",

@@ -163,7 +163,10 @@ def test_a_refund_and_a_credit_note_repeat_their_amounts_before_they_are_made(de
     settle(desk, 20)
     asked = desk.run("pool", "refund", "s20", "buyer", "100.00", answer="n\n", code=1)
     assert "100.00 CNY" in asked
-    assert "Post exactly this?" in asked
+    assert "Post exactly this, 1 entry of 100.00 CNY?" in asked
+    as_json = desk.run("pool", "refund", "s20", "buyer", "100.00", "--json", answer="n\n", code=1)
+    assert "Post exactly this, 1 entry of 100.00 CNY?" in as_json
+    assert "receivable:buyer" in as_json  # who reads JSON is shown the amounts before the question too
     done = json.loads(desk.run("pool", "refund", "s20", "buyer", "100.00", "--yes", "--json"))
     assert done["events"][0]["body"]["amount_minor"] == 10_000
     desk.run("pool", "credit-note", "s20", "buyer", "50.00", "--yes")
@@ -200,7 +203,8 @@ def test_a_panel_votes_on_machines_of_its_own(desk):
     assert "upheld, 5.00 CNY: it is so" in vote("p1", *own, answer="n\n", code=1)
     assert not Path(votes["p1"]).exists()
     vote("p1", *own, "--yes")
-    vote("p2", "--join", votes["p1"], "--yes")
+    joined = vote("p2", "--join", votes["p1"], "--yes", "--json")
+    assert list(json.loads(joined[joined.index("{") :])["signatures"]) == ["p2"]
     vote("p3", *own, "--yes")
     with pytest.raises(FedjointError, match="are not the same decision"):
         desk.run("claim", "decide", "c-2", "--vote", votes["p1"], "--vote", votes["p3"])
@@ -248,6 +252,15 @@ def test_registry_answers_for_a_purpose_and_a_day(desk):
     with pytest.raises(FedjointError, match="does not permit the purpose 'marketing'"):
         desk.run(*shown, "marketing")
     assert json.loads(desk.run("registry", "dataset", "card", "scans-b", "--format", "dcat"))["@type"] == "dcat:Dataset"
+    for kind in ("objection", "objection settled"):
+        desk.run("registry", "dataset", "note", "scans-b", kind, "--effective", "2026-04-01", "--reason", "so")
+    licence = ["--effective", "2026-04-02", "--reason", "so", "--to", "buyer"]
+    noted = json.loads(desk.run("registry", "dataset", "note", "scans-b", "licence", *licence, "--json"))
+    assert noted["events"][0]["body"]["to"] == "buyer"
+    with pytest.raises(FedjointError, match="a party for a transfer or licence"):
+        desk.run("registry", "dataset", "note", "scans-b", "transfer", "--effective", "2026-04-01", "--reason", "so")
+    card = json.loads(desk.run("registry", "party", "card", "b"))
+    assert (card["@type"], card["identifier"]) == ("org:Organization", "CN/b")
     desk.run("registry", "dataset", "revoke", "scans-b", "--effective", "2026-05-01", "--reason", "consent withdrawn")
     with pytest.raises(FedjointError, match="its revocation took effect on 2026-05-01"):
         desk.run(*shown, "underwriting research")
