@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ _SPEC = importlib.util.spec_from_file_location(
 )
 _POSTGRES = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_POSTGRES)
-_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -24,13 +22,16 @@ def postgres():
 
 @pytest.fixture
 def postgres_url(postgres):
-    """An empty database."""
-    name = f"test_{next(_NUMBERS)}"
-    engine = sa.create_engine(sa.make_url(postgres).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    """An empty database: always the same one, as to make and remove one takes some hundred files."""
+    url = sa.make_url(postgres).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ledger'"
+        connection.exec_driver_sql(f"{others} AND pid <> pg_backend_pid()")
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
     engine.dispose()
-    yield postgres.replace("/postgres?", f"/{name}?")
+    return postgres
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -16,16 +16,20 @@ ROUTES = (
     ("claim", "reserve", "payable:h"),
     ("correction", "payable:h", "escrow"),
 )
+_WHAT = ("post", "post", "pend", "settle", "part", "void", "again", "forge")
+_BYTES = 3
+
+
+def _operations(source: bytes) -> list[tuple[str, int, int, str]]:
+    """Three bytes are an operation: to draw bytes is much quicker than to draw tuples."""
+    return [
+        (_WHAT[what % 8], which % 41, 1 + amount % 9, ("CNY", "CNY", "USD")[what // 8 % 3])
+        for what, which, amount in zip(*(source[place::_BYTES] for place in range(_BYTES)), strict=False)
+    ]
+
+
 #: What to do, the route or the number of an earlier operation, an amount, and whether in two currencies.
-OPERATIONS = st.lists(
-    st.tuples(
-        st.sampled_from(["post", "post", "pend", "settle", "part", "void", "again", "forge"]),
-        st.integers(0, 40),
-        st.integers(1, 9),
-        st.sampled_from(["CNY", "CNY", "USD"]),
-    ),
-    max_size=10,
-)
+OPERATIONS = st.binary(max_size=10 * _BYTES).map(_operations)
 
 
 def entries_of(operations: list[tuple[str, int, int, str]], prefix: str) -> list[tuple[Entry, ...]]:
