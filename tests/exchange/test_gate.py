@@ -18,7 +18,7 @@ from fedjoint.pool.record_store_sql import PoolStore
 from fedjoint.pool.registered import DatasetEvent, Party, Policy
 from fedjoint.runs.verify import verify_run
 from fedjoint.strict import plain
-from tests.exchange.conftest import nodes, now, settings
+from tests.exchange.conftest import Exchange, nodes, now
 from tests.exchange.test_exchange import command, propose, signed, start_run
 from tests.fakes import SIZES, examples, make_terms
 from tests.node.conftest import fedjoint
@@ -43,13 +43,23 @@ def certified(name, holder):
 
 
 @pytest.fixture
+def exchange(tmp_path):
+    """An exchange that keeps a pool."""
+    found = Exchange(tmp_path / "exchange", pool="pool")
+    (found.home.folder / "pool").mkdir()
+    with PoolStore.open(found.home.pool_url(found.settings)) as store:
+        keeper = found.home.load_identity().public
+        add(store, desk.open_pool, Opened(pool_id="p", exchange=keeper, money=MoneyTerms(), claims=ClaimTerms()))
+    with found.serving():
+        yield found
+    found.store.close()
+
+
+@pytest.fixture
 def pool(exchange, homes):
-    """The exchange's pool, with every holder and its dataset."""
+    """Its pool, with every holder and its dataset."""
     people = {"exchange": exchange.home.load_identity(), **{home.folder.name: home.load_identity() for home in homes}}
-    (exchange.home.folder / "pool").mkdir()
-    with PoolStore.open(f"sqlite:///{exchange.home.folder / 'pool' / 'pool.sqlite'}") as store:
-        opened = Opened(pool_id="p", exchange=people["exchange"].public, money=MoneyTerms(), claims=ClaimTerms())
-        add(store, desk.open_pool, opened)
+    with PoolStore.open(exchange.home.pool_url(exchange.settings)) as store:
         for name, identity in people.items():
             facts = {
                 "identity": identity.public,
@@ -84,7 +94,6 @@ def end(store, holder, effective):
     add(store, desk.note_dataset, event)
 
 
-@settings(pool="pool")
 def test_a_run_is_proposed_queued_and_conducted_as_the_registry_allows_it(exchange, homes, pool):
     name_pool(exchange, "pool")
     folder = homes[0].folder.parent
@@ -115,7 +124,6 @@ def test_a_run_is_proposed_queued_and_conducted_as_the_registry_allows_it(exchan
     assert not (exchange.home.runs / "queued").exists()
 
 
-@settings(pool="pool")
 def test_nobody_signs_with_keys_that_are_not_registered(exchange, homes, pool):
     others = {holder: Identity.create(holder, holder.title()) for holder in SIZES}
     made = make_terms(exchange.home.load_identity(), others, SIZES, examples(10, seed=1))
@@ -130,8 +138,7 @@ def test_without_a_pool_nothing_that_is_registered_is_proposed(exchange, homes):
         propose(exchange, homes[0].folder.parent, *REGISTERED)
 
 
-@settings(pool="elsewhere")
 def test_a_pool_that_is_not_there_lets_nothing_through(exchange, homes):
     name_pool(exchange, "elsewhere")
-    with pytest.raises(PoolError, match="there is no pool in 'elsewhere'"):
+    with pytest.raises(PoolError, match=r"there is no pool in .*elsewhere"):
         propose(exchange, homes[0].folder.parent, *REGISTERED)
