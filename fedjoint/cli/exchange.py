@@ -17,6 +17,7 @@ from fedjoint.cli.exchange_agreements import agreements, propose, run, show
 from fedjoint.cli.exchange_claim import command as claim
 from fedjoint.cli.exchange_register import command as register
 from fedjoint.cli.exchange_session import ExchangeSession, at, exchange_command, now
+from fedjoint.cli.exchange_statement import command as statement
 
 __all__ = ["command"]
 
@@ -35,7 +36,7 @@ def command() -> None:
     """
 
 
-for one in (propose, agreements, show, run, claim, register):
+for one in (propose, agreements, show, run, claim, register, statement):
     command.add_command(one)
 
 

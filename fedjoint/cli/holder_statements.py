@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fedjoint.cli.holder_home import home_option, json_option
+
+if TYPE_CHECKING:
+    from fedjoint.pool.dataset_statement import DatasetStatement
+    from fedjoint.pool.statement import Statement
+    from fedjoint.pool.year_statement import HolderStatement
 
 __all__ = ["command"]
 
@@ -17,7 +24,7 @@ __all__ = ["command"]
 @home_option
 @json_option
 def command(folder: Path, as_json: bool) -> None:
-    """Fetch your statements, check each against the exchange's key, and keep them in your folder.
+    """Fetch your statements of runs and of the pool, check each by the exchange's key, and keep them in your folder.
 
     \b
     Example:
@@ -27,9 +34,6 @@ def command(folder: Path, as_json: bool) -> None:
     from fedjoint.errors import PoolError
     from fedjoint.files import replace_file
     from fedjoint.node.credentials import connect
-    from fedjoint.pool.money import format_minor
-    from fedjoint.pool.statement import read_statement
-    from fedjoint.runs.notation import percent_text
     from fedjoint.runs.sentences import counted
     from fedjoint.strict import plain
 
@@ -39,20 +43,66 @@ def command(folder: Path, as_json: bool) -> None:
     with connect(home, settings) as client:
         for summary in client.statements().statements:
             document = client.get_statement(summary.id)
-            statement = read_statement(document, exchange)
+            statement = _checked(document, exchange)
             if statement.holder != own:
                 raise PoolError(f"the exchange gave the statement of '{statement.holder}'", expected=f"that of '{own}'")
-            replace_file(home.statements / f"{statement.run_id}.json", document)
+            replace_file(home.statements / f"{_name(statement)}.json", document)
             found.append(statement)
     if as_json:
         click.echo(json.dumps([plain(statement) for statement in found], indent=2))
         return
     for one in found:
-        amount = format_minor(one.payout_minor, one.currency)
-        share = percent_text(float(Fraction(one.share)), decimals=2)
-        say(f"{one.period}: {amount} for a share of {share} (run {one.run_id[:16]}…)", "bold")
-        say(f"  contribution {one.contribution:.6g} of a gain of {one.utility_gain:.6g}; {one.method}")
+        first, *more = _in_words(one)
+        say(first, "bold")
+        for line in more:
+            say(f"  {line}")
     if not found:
         say("No statement yet: there is one for each run that has finished.")
         return
     say(f"{counted(len(found), 'statement')}, each signed by {exchange.name}; kept in {home.statements}")
+
+
+def _checked(document: bytes, exchange: Any) -> Statement | HolderStatement | DatasetStatement:
+    """A statement whose signature, sums and proof are right."""
+    from fedjoint.agreement.canonical import parse_canonical
+    from fedjoint.errors import PoolError
+    from fedjoint.pool.statement import read_statement
+    from fedjoint.pool.statement_document import verify_document
+
+    value = parse_canonical(document, error=PoolError, where="statement")
+    if isinstance(value, dict) and "event" in value:
+        return verify_document(value, exchange)
+    return read_statement(document, exchange)
+
+
+def _name(statement: Any) -> str:
+    """Of its file: nothing in it is taken as a path."""
+    from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
+
+    run_id = getattr(statement, "run_id", None)
+    return str(run_id) if run_id is not None else f"pool-{sha256_hex(canonical_bytes(statement))[:16]}"
+
+
+def _in_words(one: Statement | HolderStatement | DatasetStatement) -> Iterator[str]:
+    """A line that says what it comes to, and what that rests on."""
+    from fedjoint.pool.money import format_minor
+    from fedjoint.pool.statement import Statement
+    from fedjoint.pool.year_statement import HolderStatement
+    from fedjoint.runs.notation import percent_text
+    from fedjoint.runs.sentences import counted
+
+    if isinstance(one, Statement):
+        share = percent_text(float(Fraction(one.share)), decimals=2)
+        paid = format_minor(one.payout_minor, one.currency)
+        yield f"{one.period}: {paid} for a share of {share} (run {one.run_id[:16]}…)"
+        yield f"contribution {one.contribution:.6g} of a gain of {one.utility_gain:.6g}; {one.method}"
+        return
+    period = f"{one.first_day} to {one.last_day}"
+    if isinstance(one, HolderStatement):
+        owed, held = one.payable_carried_minor, one.holdback_carried_minor
+        yield f"{period}: {format_minor(owed, one.currency)} owed to you, {format_minor(held, one.currency)} held back"
+        what = (counted(len(one.settlements), "settlement"), counted(len(one.claims), "claim"))
+        yield f"{what[0]}, {what[1]}, {counted(len(one.lines), 'movement')}; proven to be in the pool's record"
+        return
+    yield f"{period}: dataset '{one.dataset}' earned {format_minor(one.net_minor, one.currency)}"
+    yield f"{counted(len(one.months), 'month')}; proven to be in the pool's record"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
 from fedjoint.errors import PoolError
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.members_store_sql import Members
+from fedjoint.exchange.runs_store_sql import PoolStatementEntry, PoolStatements
 from fedjoint.exchange.settings import ExchangeSettings
 from fedjoint.identity.certificates import sha256_of
+from fedjoint.identity.keys import Identity
 from fedjoint.pool.desk import add_party
 from fedjoint.pool.record_store_sql import PoolStore
 from fedjoint.pool.registered import Party, Role
+from fedjoint.pool.statement_document import AnyStatement, issue, state_of_dataset, state_of_holder
 
-__all__ = ["Person", "open_pool", "register_member", "require_pool"]
+__all__ = ["Person", "Wanted", "issue_statement", "open_pool", "register_member", "require_pool"]
 
 
 def open_pool(home: ExchangeHome, settings: ExchangeSettings) -> PoolStore | None:
@@ -102,6 +107,57 @@ def register_member(pool: PoolStore, members: Members, party: str, person: Perso
     )
     pool.act(lambda inside: add_party(inside.state(), found, at=at))
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Of whom and of when a statement is.
+
+    Args:
+        holder: Party id.
+        first_day: ``YYYY-MM-DD``.
+        last_day: The same.
+        dataset: One of the holder's; None: all its money.
+    """
+
+    holder: str
+    first_day: str
+    last_day: str
+    dataset: str | None = None
+
+
+def issue_statement(
+    pool: PoolStore, statements: PoolStatements, exchange: Identity, wanted: Wanted, *, at: str
+) -> dict[str, Any]:
+    """Record and sign a holder's statement of the pool, and keep it for the holder to fetch.
+
+    Args:
+        pool: The exchange's.
+        statements: Where holders fetch them.
+        exchange: Signs.
+        wanted: Which.
+        at: The present, ISO 8601 in UTC.
+
+    Returns:
+        The document, plain JSON.
+
+    Raises:
+        PoolError: no such party or dataset, one of another holder, or a malformed period.
+    """
+    days = {"first_day": wanted.first_day, "last_day": wanted.last_day}
+    if wanted.dataset is None:
+        found: AnyStatement = state_of_holder(pool, wanted.holder, **days)
+    else:
+        found = state_of_dataset(pool, wanted.dataset, **days)
+        if found.holder != wanted.holder:
+            raise PoolError(
+                f"dataset '{wanted.dataset}' is not that of '{wanted.holder}'", expected=f"'{found.holder}'"
+            )
+    document = issue(pool, [found], exchange, at=at)[0]
+    name = f"pool-{sha256_hex(canonical_bytes(found))[:16]}"
+    text = canonical_bytes(document).decode()
+    statements.keep(PoolStatementEntry(id=name, party=wanted.holder, at=at, document=text))
+    return document
 
 
 _OPEN = "Open it first: fedjoint pool open RULES.json --key {} --pool {}"

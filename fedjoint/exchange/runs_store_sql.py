@@ -1,4 +1,4 @@
-"""Runs in their order, how far each is, and the statements that came out of them."""
+"""Runs in their order, how far each is, the statements that came out of them, and those of the pool."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from fedjoint.errors import TrainingError
-from fedjoint.exchange.tables_store_sql import RUNS, STATEMENTS, WISHES
+from fedjoint.exchange.tables_store_sql import POOL_STATEMENTS, RUNS, STATEMENTS, WISHES
 from fedjoint.pool.engine_store_sql import Database
 
-__all__ = ["RunEntry", "Runs", "StatementEntry", "Wishes"]
+__all__ = ["PoolStatementEntry", "PoolStatements", "RunEntry", "Runs", "StatementEntry", "Wishes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,16 @@ class StatementEntry:
     run_id: str
     party: str
     agreement: str
+    at: str
+    document: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolStatementEntry:
+    """A holder's statement of the pool; the document is canonical JSON, signed."""
+
+    id: str
+    party: str
     at: str
     document: str
 
@@ -159,6 +169,33 @@ class Runs:
         self._database.write(
             lambda connection: connection.execute(RUNS.update().where(RUNS.c.run_id == run_id).values(**values))
         )
+
+
+class PoolStatements:
+    """Statements of the pool that holders may fetch, in the exchange's database.
+
+    Args:
+        database: The exchange's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def keep(self, entry: PoolStatementEntry) -> None:
+        """Keep a statement; one of the same id is replaced, as its proof may be of an older record."""
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(POOL_STATEMENTS.delete().where(POOL_STATEMENTS.c.id == entry.id))
+            connection.execute(POOL_STATEMENTS.insert().values(**vars(entry)))
+
+        self._database.write(work)
+
+    def of(self, party: str) -> tuple[PoolStatementEntry, ...]:
+        """A holder's, oldest first."""
+        columns = [column for column in POOL_STATEMENTS.c if column.name != "seq"]
+        query = sa.select(*columns).where(POOL_STATEMENTS.c.party == party).order_by(POOL_STATEMENTS.c.seq)
+        with self._database.read() as connection:
+            return tuple(PoolStatementEntry(**row) for row in connection.execute(query).mappings())
 
 
 class Wishes:

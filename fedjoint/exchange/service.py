@@ -145,19 +145,22 @@ class ExchangeService:
         return api.RunStatusReply(runs=[_summary(run) for run in self._store.runs.all() if run.agreement in mine])
 
     def statements(self, caller: Certificate, request: api.StatementsRequest) -> api.StatementsReply:
-        """The caller's statements."""
-        return api.StatementsReply(
-            statements=[
-                api.StatementSummary(id=found.run_id, run_id=found.run_id, agreement=found.agreement, at=found.at)
-                for found in self._store.runs.statements(caller.party)
-            ]
-        )
+        """The caller's statements: of runs, then of the pool."""
+        of_runs = [
+            api.StatementSummary(id=found.run_id, run_id=found.run_id, agreement=found.agreement, at=found.at)
+            for found in self._store.runs.statements(caller.party)
+        ]
+        of_pool = [
+            api.StatementSummary(id=found.id, at=found.at) for found in self._store.pool_statements.of(caller.party)
+        ]
+        return api.StatementsReply(statements=[*of_runs, *of_pool])
 
     def get_statement(self, caller: Certificate, request: api.GetStatementRequest) -> api.GetStatementReply:
         """One of them as a signed document."""
-        for found in self._store.runs.statements(caller.party):
-            if found.run_id == request.id:
-                return api.GetStatementReply(statement=found.document.encode())
+        documents = {found.run_id: found.document for found in self._store.runs.statements(caller.party)}
+        documents |= {found.id: found.document for found in self._store.pool_statements.of(caller.party)}
+        if request.id in documents:
+            return api.GetStatementReply(statement=documents[request.id].encode())
         raise RecordError(
             f"there is no statement '{request.id[:40]}' of '{caller.party}'",
             remedy="List them: fedjoint holder statements",

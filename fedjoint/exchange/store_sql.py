@@ -8,7 +8,7 @@ from types import TracebackType
 from fedjoint.exchange.agreements_store_sql import Agreements
 from fedjoint.exchange.claims_store_sql import ClaimSignatures
 from fedjoint.exchange.members_store_sql import Members
-from fedjoint.exchange.runs_store_sql import Runs, Wishes
+from fedjoint.exchange.runs_store_sql import PoolStatements, Runs, Wishes
 from fedjoint.pool.engine_store_sql import Database
 from fedjoint.pool.migrations.apply import migrate
 
@@ -28,6 +28,7 @@ class ExchangeStore:
         self.database = database
         self.members, self.agreements = Members(database), Agreements(database)
         self.runs, self.wishes = Runs(database), Wishes(database)
+        self.pool_statements = PoolStatements(database)
         self.claim_signatures = ClaimSignatures(database)
 
     @classmethod

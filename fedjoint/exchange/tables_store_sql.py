@@ -12,6 +12,7 @@ __all__ = [
     "INVITATIONS",
     "METADATA",
     "PARTIES",
+    "POOL_STATEMENTS",
     "RUNS",
     "SIGNATURES",
     "STATEMENTS",
@@ -137,6 +138,16 @@ STATEMENTS = sa.Table(
     _time("at"),
     sa.Column("document", sa.Text, nullable=False),
     sa.UniqueConstraint("run_id", "party"),
+)
+#: Statements of the pool that the exchange keeps, for their holders to fetch.
+POOL_STATEMENTS = sa.Table(
+    "pool_statements",
+    METADATA,
+    sa.Column("seq", _number(), primary_key=True),
+    sa.Column("id", sa.String(40), nullable=False, unique=True),
+    _party(),
+    _time("at"),
+    sa.Column("document", sa.Text, nullable=False),
 )
 #: Signatures of a claim's next step while there are too few of them, by the step's hash.
 CLAIM_SIGNATURES = sa.Table(

@@ -149,6 +149,23 @@ def test_both_sides_sign_a_settlement_and_a_member_may_change_its_mind(town):
         town.claim("owner", "sign", "c-2")
 
 
+def test_a_holder_fetches_its_statements_of_the_pool_and_nobody_elses(town):
+    for dataset_options in ([], ["--dataset", "scans"]):
+        told = town.operator("statement", "north", "2020-01-01", "2099-12-31", *dataset_options)
+        assert "Issued to 'north' from 2020-01-01 until 2099-12-31" in told
+    town.operator("statement", "north", "2020-01-01", "2099-12-31")  # again: it is one statement, with a later proof
+    said = run("holder", "statements", "--home", town.folder / "north")
+    assert "2020-01-01 to 2099-12-31: " in said and "dataset 'scans' earned 870.00 CNY" in said
+    assert "two statements, each signed by Test exchange" in said
+    kept = sorted(path.name[:5] for path in (town.folder / "north" / "statements").iterdir())
+    assert kept == ["pool-", "pool-"]
+    assert "No statement yet" in run("holder", "statements", "--home", town.folder / "ann")
+    with pytest.raises(PoolError, match="dataset 'scans' is not that of 'ann'"):
+        town.operator("statement", "ann", "2020-01-01", "2099-12-31", "--dataset", "scans")
+    with pytest.raises(PoolError, match="'oslo' is no registered party"):
+        town.operator("statement", "oslo", "2020-01-01", "2099-12-31")
+
+
 def test_nothing_is_signed_without_a_yes_to_the_very_words(town):
     with pytest.raises(click.Abort):
         town.claim("owner", "file", town.file("no.json", {**CLAIM, "id": "no"}), answer="n\n")

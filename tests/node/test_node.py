@@ -295,7 +295,7 @@ def test_status_and_statements_say_where_a_holder_stands(exchange, homes):
     assert status["agreements"] == [{"sha256": sha256, "state": "proposed", "unsigned_by": ["ahus", "bern", "cork"]}]
     assert status["runs"][0]["round"] == 2
     assert "round 2 of 3" in fedjoint("status", "--home", homes[0].folder)
-    assert "no statements" in fedjoint("statements", "--home", homes[0].folder)
+    assert "No statement yet" in fedjoint("statements", "--home", homes[0].folder)
 
 
 def test_the_budgets_of_all_data_sets_are_shown_and_which_has_none(tmp_path):
