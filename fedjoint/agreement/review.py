@@ -40,6 +40,8 @@ class HolderPolicy:
         allow_insecure_noise: Whether reproducible, and therefore not private, noise is acceptable.
         allow_inferred_schema: Whether, with privacy on, constants that were read off the records are acceptable.
         allow_kept_updates: Whether its (noised) updates may be kept in the clear, for audit and other values.
+        allow_duplicate_search: Whether it tells other holders of an agreement, each once, which of their own records it
+            has too (:mod:`fedjoint.data.duplicates`).
         allow_exact_size: Whether, with privacy on, its number of examples may be stated as it is: true only if that
             number is public anyway.
 
@@ -61,6 +63,7 @@ class HolderPolicy:
     allow_insecure_noise: bool = False
     allow_inferred_schema: bool = False
     allow_kept_updates: bool = False
+    allow_duplicate_search: bool = False
     allow_exact_size: bool = False
 
     def __post_init__(self) -> None:

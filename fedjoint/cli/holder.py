@@ -14,6 +14,7 @@ _VERBS: Verbs = {
     "contributions": ("fedjoint.cli.holder_contributions", "What your data added to a run: by round, by class."),
     "data": ("fedjoint.cli.holder_data", "The records that may take part: add, check, list."),
     "decline": ("fedjoint.cli.holder_decline", "Say that you will not sign an agreement."),
+    "duplicates": ("fedjoint.cli.holder_duplicates", "Which of your records another holder brings too."),
     "init": ("fedjoint.cli.holder_init", "Make a holder's folder: keys, policy, settings."),
     "join": ("fedjoint.cli.holder_join", "Enrol with an exchange by its invitation."),
     "leave": ("fedjoint.cli.holder_leave", "Leave the exchange; its certificate ends at once."),

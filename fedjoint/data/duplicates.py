@@ -56,16 +56,25 @@ class DuplicateSeeker:
 
     Args:
         digests: Of its records; equal ones are asked about once.
+        secret: What :attr:`secret` was, to go on in another process; None: a new one.
 
     Raises:
         DataError: there is no record, or the library is missing.
     """
 
-    def __init__(self, digests: Sequence[str]) -> None:
+    def __init__(self, digests: Sequence[str], *, secret: bytes | None = None) -> None:
         if not digests:
             raise DataError("there are no records to look for")
         self._digests, self._asked = tuple(digests), tuple(dict.fromkeys(digests))
-        self._client = _library().client.CreateWithNewKey(True)
+        library = _library().client
+        self._client = (
+            library.CreateWithNewKey(True) if secret is None else _refusing(lambda: library.CreateFromKey(secret, True))
+        )
+
+    @property
+    def secret(self) -> bytes:
+        """The exponent that blinds what is asked: whoever has it can test guesses at the records."""
+        return bytes(self._client.GetPrivateKeyBytes())
 
     def request(self) -> bytes:
         """The blinded digests, for the other holder."""

@@ -13,6 +13,7 @@ from fedjoint.agreement.review import load_policy
 from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.signing import SignedAgreement, read_agreement
 from fedjoint.agreement.terms import Terms
+from fedjoint.data.records import Examples
 from fedjoint.errors import AgreementError, DataError
 from fedjoint.files import replace_file
 from fedjoint.identity.keys import Identity
@@ -26,7 +27,17 @@ if TYPE_CHECKING:  # what trains is loaded where something is signed or trained
     from fedjoint.training.holder import Holder
     from fedjoint.training.holder_state import HolderFolder
 
-__all__ = ["SignedNote", "fetch", "find", "holder_for", "pick_dataset", "require_allowed", "sign", "signed_for"]
+__all__ = [
+    "SignedNote",
+    "fetch",
+    "find",
+    "holder_for",
+    "pick_dataset",
+    "require_allowed",
+    "sign",
+    "signed_examples",
+    "signed_for",
+]
 
 _LEAST_LETTERS = 8
 
@@ -192,13 +203,7 @@ def holder_for(home: Home, signed: SignedNote, *, now: Callable[[], str]) -> Hol
     """
     from fedjoint.training.holder import Holder
 
-    note = dataset(home, signed.dataset)
-    examples = examples_of(note, signed.schema)
-    if examples.sha256() != signed.examples_sha256:
-        raise DataError(
-            f"the records of '{note.name}' are not those that agreement {signed.agreement_sha256[:16]}… was signed for",
-            remedy="Put them back, or sign a new agreement for them.",
-        )
+    note, examples = signed_examples(home, signed)
     identity = home.load_identity()
     return Holder(
         identity,
@@ -208,6 +213,22 @@ def holder_for(home: Home, signed: SignedNote, *, now: Callable[[], str]) -> Hol
         size=size_of(home, note),
         store=_folder(home, signed.agreement_sha256, identity.id),
     )
+
+
+def signed_examples(home: Home, signed: SignedNote) -> tuple[DatasetNote, Examples]:
+    """The records that an agreement was signed for, encoded as it says.
+
+    Raises:
+        DataError: they cannot be read, or are others than those it was signed for.
+    """
+    note = dataset(home, signed.dataset)
+    examples = examples_of(note, signed.schema)
+    if examples.sha256() != signed.examples_sha256:
+        raise DataError(
+            f"the records of '{note.name}' are not those that agreement {signed.agreement_sha256[:16]}… was signed for",
+            remedy="Put them back, or sign a new agreement for them.",
+        )
+    return note, examples
 
 
 def _path(home: Home, agreement_sha256: str) -> Path:

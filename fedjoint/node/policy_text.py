@@ -35,6 +35,9 @@ allow_insecure_noise: false
 allow_inferred_schema: false
 # Whether your (noised) updates may be kept in the clear.
 allow_kept_updates: false
+# Whether you tell other holders of an agreement, each once, which of their own records you have too: data that is
+# brought twice should not be paid twice. They learn nothing of your other records.
+allow_duplicate_search: false
 # Whether, with privacy on, the number of your examples may be stated as it is: only if it is public anyway.
 allow_exact_size: false
 """

@@ -130,6 +130,21 @@ def test_what_a_holder_added_is_not_told_without_the_very_reference_records(exch
             fedjoint("contributions", *arguments, "--home", homes[0].folder)
 
 
+def test_two_holders_search_for_common_records_by_three_files(exchange, homes, tmp_path):
+    sha256, _ = propose(exchange, homes)
+    for home in homes:
+        sign(home, sha256)
+    asking, asked = homes[0], homes[1]
+    files = question, reply, rows = [tmp_path / name for name in ("question", "answer", "rows")]
+    fedjoint("duplicates", "ask", sha256[:12], "--of", asked.folder.name, "--out", question, "--home", asking.folder)
+    with pytest.raises(AgreementError, match="allow_duplicate_search"):
+        fedjoint("duplicates", "answer", sha256[:12], question, "--out", reply, "--home", asked.folder)
+    allow(asked, "allow_duplicate_search: false", "allow_duplicate_search: true")
+    fedjoint("duplicates", "answer", sha256[:12], question, "--out", reply, "--home", asked.folder)
+    said = fedjoint("duplicates", "compare", sha256[:12], reply, "--rows", rows, "--home", asking.folder)
+    assert "0 of your" in said and all(file.exists() for file in files)
+
+
 def test_joining_shows_fingerprints_to_compare_and_keeps_every_secret_to_itself(tmp_path, exchange):
     home = make_home(tmp_path, "bern")
     said = join(home, exchange)
