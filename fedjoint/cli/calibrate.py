@@ -91,7 +91,10 @@ def _show(found: Calibration, console: Console) -> None:
     from rich.table import Table
 
     joint = found.mode == "joint"
-    title = f"privacy={found.mode}, target epsilon {found.epsilon:g} at delta {found.delta:g} (add or remove one unit)"
+    title = (
+        f"privacy={found.mode}, target epsilon {found.epsilon:g} at delta {found.delta:g} "
+        f"({found.adjacency} adjacency, per {found.unit})"
+    )
     table = Table("", "rounds", "rate", "noise of a share" if joint else "noise", "epsilon", title=title)
     if joint:
         table.add_column("if opened")

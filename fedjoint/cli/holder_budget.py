@@ -260,7 +260,11 @@ def _show(account: LifetimeAccount, head: str, console: Console) -> None:
     bar(figures)
     say(f"Filter: {figures['filter']['why']}.")
     opened = figures["if_opened"]
-    say(f"If your own ciphertexts were opened: epsilon {opened['epsilon']:g}, delta {opened['delta']:g}", "bold")
+    say(
+        f"If your own ciphertexts were opened: epsilon {opened['epsilon']:g}, delta {opened['delta']:g} (add-or-remove "
+        "too)",
+        "bold",
+    )
     bar(opened)
     if figures["agreements"]:
         console.print()

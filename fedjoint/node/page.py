@@ -156,7 +156,8 @@ def _privacy(terms: Terms) -> Iterator[str]:
     }[privacy.mode]
     yield (
         f"Noise (mode {privacy.mode}): the whole run spends epsilon {epsilon_text(epsilon_of(events, delta))} at most, "
-        f"of {privacy.epsilon:g} agreed, at delta {privacy.delta:g}, for one {privacy.unit} more or less, {who}."
+        f"of {privacy.epsilon:g} agreed, at delta {privacy.delta:g} (add-or-remove adjacency, per {privacy.unit}), "
+        f"{who}."
     )
     opened = epsilon_if_opened(terms, terms.training.rounds)
     if opened is None:
@@ -164,7 +165,7 @@ def _privacy(terms: Terms) -> Iterator[str]:
     else:
         yield (
             f"If your own ciphertexts were opened (all holders share the key): epsilon {epsilon_text(opened)} at most, "
-            f"of {privacy.epsilon_if_opened:g} agreed."
+            f"of {privacy.epsilon_if_opened:g} agreed, by the same adjacency."
         )
     if privacy.insecure_seed is not None:
         yield "The noise is reproducible (privacy.insecure_seed): it protects nobody."

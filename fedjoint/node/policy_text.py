@@ -8,7 +8,7 @@ POLICY = """\
 # This holder's own limits. An agreement beyond one of them is refused here, before it is signed and again before it is
 # run; nobody else can change them. Every line shows the default.
 
-# The most that one run may spend of epsilon, at the agreement's delta.
+# The most that one run may spend of epsilon (add-or-remove adjacency), at the agreement's delta.
 maximum_epsilon: 8.0
 # The same if your own ciphertexts were opened (mode joint; all holders share the key).
 maximum_epsilon_if_opened: 16.0

@@ -72,6 +72,7 @@ def audit(
         run=run,
         agreement_sha256=agreement.sha256,
         mode=terms.privacy.mode,
+        unit=terms.privacy.unit,
         insecure_noise=terms.privacy.insecure_seed is not None,
         membership=membership,
         inversions=inversions,

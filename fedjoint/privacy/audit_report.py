@@ -100,6 +100,7 @@ class AuditReport:
         run: Name of the run's folder.
         agreement_sha256: Its agreement.
         mode: ``local``, ``joint`` or ``none``.
+        unit: What is added or removed.
         insecure_noise: Whether the agreement lets everybody reproduce the noise.
         membership: The agreed mechanism, view by view, each followed by its broken versions.
         inversions: Without protection first.
@@ -107,9 +108,11 @@ class AuditReport:
     """
 
     format: Literal["fedjoint-audit-1"] = "fedjoint-audit-1"
+    adjacency: Literal["add-or-remove"] = "add-or-remove"
     run: str
     agreement_sha256: str
     mode: Literal["local", "joint", "none"]
+    unit: Literal["record", "patient"]
     insecure_noise: bool
     membership: tuple[Membership, ...]
     inversions: tuple[Inversion, ...]

@@ -23,6 +23,7 @@ __all__ = [
     "is_kept",
     "is_transparent",
     "leave_outputs",
+    "of_outputs_alone",
 ]
 
 #: (outputs [n, ...], targets [n]) to one loss per record [n]; a record's loss may depend on that record alone.
@@ -44,6 +45,31 @@ def check_losses(losses: torch.Tensor, count: int) -> None:
     """
     if losses.shape != (count,):
         raise PrivacyError("the loss does not give one number for each record", remedy="Do not reduce it.")
+
+
+def of_outputs_alone(loss: PerExampleLoss) -> PerExampleLoss:
+    """A loss that, when it is first used, is refused if it looks at a model's parameters behind the outputs' back.
+
+    A penalty on the parameters (weight decay, a proximal term) has no gradient in the outputs: clipping records would
+    drop it without a word. It needs no record, so it belongs after the noise.
+
+    Returns:
+        The loss, which raises PrivacyError where it is such a one.
+    """
+    checked = False
+
+    def of_outputs(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        nonlocal checked
+        if not checked and loss(outputs.detach(), targets).requires_grad:
+            raise PrivacyError(
+                "the loss depends on more than outputs and targets, on parameters of the model, say",
+                expected="a loss of single records",
+                remedy="Apply penalties and proximal terms to the parameters, after the noise.",
+            )
+        checked = True
+        return loss(outputs, targets)
+
+    return of_outputs
 
 
 def is_closed(module: torch.nn.Module) -> bool:

@@ -82,8 +82,8 @@ class RunBudget:
         if not is_within(events, epsilon=self._limit, delta=self._delta):
             after, spent, steps = epsilon_of(events, self._delta), self.epsilon, num_steps(self._events)
             raise BudgetExhausted(
-                f"epsilon {spent:.4g} of {self._limit:g} is spent after {steps} steps (delta {self._delta:g}) and the "
-                f"next release of {event.count} would bring it to {after:.4g}",
+                f"epsilon {spent:.4g} of {self._limit:g} is spent after {steps} steps (delta {self._delta:g}, "
+                f"add-or-remove) and the next release of {event.count} would bring it to {after:.4g}",
                 expected=f"a release that costs at most {self._limit - spent:.4g} more",
                 remedy="Stop here and keep the model so far, or agree on more noise, fewer rounds or a higher epsilon.",
             )

@@ -21,7 +21,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.batch import Batch
-from fedjoint.privacy.book_keeping import BookKeeping, PerExampleLoss, closed_form, is_closed, is_kept, is_transparent
+from fedjoint.privacy.book_keeping import (
+    BookKeeping,
+    PerExampleLoss,
+    closed_form,
+    is_closed,
+    is_kept,
+    is_transparent,
+    of_outputs_alone,
+)
 from fedjoint.privacy.verified_gradients import Gradients, agrees_with_single_records
 
 __all__ = [
@@ -121,7 +129,7 @@ class GradientSummer:
 
     def __init__(self, module: torch.nn.Module, per_example_loss: PerExampleLoss) -> None:
         check_module(module)
-        self._module, self._loss = module.train(), per_example_loss
+        self._module, self._loss = module.train(), of_outputs_alone(per_example_loss)
         self._unhooked = None if is_transparent(module) else copy.deepcopy(module)
         self.method = choose(module)
         self._dtype = next(parameter.dtype for parameter in module.parameters() if parameter.requires_grad)
@@ -145,8 +153,8 @@ class GradientSummer:
             The sum, zeros for no records, and how many records were left out of it.
 
         Raises:
-            PrivacyError: the loss is not one number per record, or the module's gradients are not those of single
-                records in any way known here.
+            PrivacyError: the loss is not one number per record, or looks at parameters, or the module's gradients are
+                not those of single records in any way known here.
         """
         if self._unhooked is not None and len(inputs):
             self._verify(inputs, targets)

@@ -236,8 +236,8 @@ class LifetimeAccount:
         reserved, needed = measure.fraction(limit.charged) - spent, measure.fraction(limit.needed)
         return BudgetExhausted(
             f"of the lifetime budget of cohort '{self.created.cohort}' (epsilon {budget.epsilon:g}{limit.words}, delta "
-            f"{budget.delta:g}) {spent:.1%} is spent, {reserved:.1%} reserved and {max(0.0, 1 - spent - reserved):.1%} "
-            f"left, and this run may need {needed:.1%}",
+            f"{budget.delta:g}, add-or-remove) {spent:.1%} is spent, {reserved:.1%} reserved and "
+            f"{max(0.0, 1 - spent - reserved):.1%} left, and this run may need {needed:.1%}",
             expected=f"a run that costs at most epsilon {epsilon_left(budget, limit.charged):.3g} by itself",
             remedy="Agree on more noise or fewer rounds, or give back what ended runs have reserved (fedjoint holder "
             "budget FILE --give-back ID).",

@@ -56,6 +56,8 @@ def show_audit(report: AuditReport, console: Console) -> None:
         right = f"{one.correct} of {one.guesses}"
         table.add_row(_view(one), one.mechanism, claimed, right, f"{one.lower_bound:.2f}", _verdict(one))
     console.print(table)
+    meaning = f"Epsilon by {report.adjacency} adjacency, per {report.unit}, at delta {report.agreed[0].delta:g}; "
+    console.print(Text(f"{meaning}'at least' is what the right guesses show, with 95 % confidence."), soft_wrap=True)
     table = Table("what was the record?", "error", "resemblance", "by chance", box=None)
     for found in report.inversions:
         error = "> 999" if found.relative_error > 999 else f"{found.relative_error:.2g}"

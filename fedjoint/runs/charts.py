@@ -119,7 +119,7 @@ def epsilon_chart(report: Report) -> str:
             axes.axvline(privacy.epsilon, color=RED, linestyle=(0, (6, 3)), linewidth=2)
         axes.set_xlim(0, 1.14 * max([privacy.epsilon or 0.0, *spent.values()]) or 1.0)
         budget = f"; dashed: the agreed budget, {privacy.epsilon:g}" if privacy.epsilon is not None else ""
-        axes.set_xlabel(f"epsilon spent at delta {privacy.delta or 0:g}{budget}")
+        axes.set_xlabel(f"epsilon spent ({privacy.adjacency}) at delta {privacy.delta or 0:g}{budget}")
 
     return draw_rows(
         paint, name="epsilon", title=_epsilon_title(report, list(spent.values())), rows=_row_names(rows, labels)

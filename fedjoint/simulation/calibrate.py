@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -107,6 +108,7 @@ class Calibration:
         mode: ``local`` or ``joint``.
         epsilon: The target.
         delta: At which it is stated.
+        unit: What is added or removed: ``record`` or ``patient``.
         data: ``synthetic``, or the name of public data.
         sizes: Records of each holder that was trained with.
         metric: ``auc`` or ``r2``.
@@ -119,6 +121,7 @@ class Calibration:
     mode: str
     epsilon: float
     delta: float
+    unit: str
     data: str
     sizes: tuple[int, ...]
     metric: str
@@ -126,6 +129,7 @@ class Calibration:
     refused: tuple[str, ...]
     recommended: int
     overrides: tuple[str, ...]
+    adjacency: Literal["add-or-remove"] = "add-or-remove"
 
     @property
     def command_line(self) -> str:
@@ -190,6 +194,7 @@ def calibrate(
         mode=privacy.mode,
         epsilon=privacy.epsilon,
         delta=privacy.delta,
+        unit=privacy.unit,
         data=dataset.name,
         sizes=tuple(len(holder.examples) for holder in divisions[0].holders),
         metric=_metric(target.task),

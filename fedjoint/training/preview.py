@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class CostPreview:
         measured_parameters: Model size at which the seconds were measured; scaled from there if smaller than D.
         epsilon: What all rounds would cost each holder at ``delta`` (add-or-remove adjacency, per unit); None
             without privacy.
-        unit: What is protected as a whole: ``record`` or ``patient``.
+        unit: What is protected as a whole, and added or removed: ``record`` or ``patient``.
         delta: As agreed.
         epsilon_limit: The holders' budget for the run.
         epsilon_if_opened: What they would cost if a holder's own ciphertexts were opened; mode ``joint`` only.
@@ -77,6 +78,7 @@ class CostPreview:
     rounds_within_budget: int
     precision: Precision
     account: tuple[Cost, ...]
+    adjacency: Literal["add-or-remove"] = "add-or-remove"
 
 
 def preview_costs(terms: Terms) -> CostPreview:

@@ -9,16 +9,22 @@ import pytest
 import torch
 from opacus import GradSampleModule
 from opacus.accountants import PRVAccountant
+from opacus.data_loader import DPDataLoader
 from opacus.grad_sample.gsm_exp_weights import GradSampleModuleExpandedWeights
 from opacus.optimizers import DPOptimizer
+from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 from torch import nn
 
 import fedjoint
+from fedjoint.errors import PrivacyError
 from fedjoint.privacy.accounting import epsilon_of
 from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.budget import RunBudget
 from fedjoint.privacy.clipped_sum import GradientSummer, clipped_gradient_sum
 from fedjoint.privacy.events import GaussianEvent
+from fedjoint.privacy.local_plan import LocalPlan
+from fedjoint.privacy.local_training import private_update
+from fedjoint.privacy.noise import NoiseSource
 
 RNG = np.random.default_rng(5)
 FEATURES, TARGETS = RNG.normal(size=(32, 6)), (RNG.random(32) < 0.5).astype(np.float32)
@@ -136,3 +142,54 @@ def test_the_sampling_rate_is_no_function_of_the_number_of_records():
         stock = 1 / len(loader)
         event = GaussianEvent(sampling_rate=asked / records, noise_multiplier=1.0)
         assert event.sampling_rate == asked / records != stock
+
+
+def test_a_table_smaller_than_a_batch_and_a_count_of_steps_that_stock_loses_are_no_trouble_here():
+    tiny = torch.utils.data.TensorDataset(torch.zeros(20))
+    with pytest.raises(ZeroDivisionError):
+        DPDataLoader.from_data_loader(torch.utils.data.DataLoader(tiny, batch_size=32, drop_last=True))
+    stock = UniformWithReplacementSampler(num_samples=93, sample_rate=1 / 93, generator=torch.Generator())
+    assert len(stock) == 92  # int(1 / (1 / 93)): an epoch's last step is lost, and with it what it costs
+    taken = []
+
+    def counting(outputs, targets):
+        taken.append(len(targets))
+        return loss(outputs, targets)
+
+    plan = LocalPlan(
+        clip_norm=1.0, noise_multiplier=1.0, sampling_rate=0.9, learning_rate=0.1, local_steps=93,
+        expected_batch_size=28.8,
+    )  # fmt: skip
+    update = private_update(
+        mlp(),
+        Batch(features=FEATURES.astype(np.float32), targets=TARGETS),
+        per_example_loss=counting,
+        plan=plan,
+        noise=NoiseSource.insecure(1, "steps"),
+    )
+    assert update.event.count == 93 and update.event.sampling_rate == 0.9
+    assert len(taken) == 93 + 1  # once more to see that it is a loss of single records
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Linear(6, 1), mlp], ids=["closed form", "book-keeping"])
+def test_a_penalty_on_parameters_that_stock_ignores_silently_is_refused_here(make):
+    torch.manual_seed(3)
+    module = make()
+
+    def penalised(strength, of):
+        return lambda outputs, targets: loss(outputs, targets) + strength * sum(p.square().sum() for p in of)
+
+    found = []
+    for strength in (0.0, 1000.0):
+        stock = GradSampleModule(copy.deepcopy(module), loss_reduction="sum")
+        optimizer = DPOptimizer(
+            torch.optim.SGD(stock.parameters(), lr=0.1), noise_multiplier=0.0, max_grad_norm=0.1,
+            expected_batch_size=32, loss_reduction="sum",
+        )  # fmt: skip
+        inputs = torch.from_numpy(FEATURES.astype(np.float32)).requires_grad_()
+        penalised(strength, list(stock.parameters()))(stock(inputs), torch.from_numpy(TARGETS)).sum().backward()
+        optimizer.step()
+        found.append(torch.cat([p.detach().reshape(-1) for p in stock.parameters()]))
+    assert torch.equal(*found)  # a thousand times the parameters' squares, and not a bit of difference
+    with pytest.raises(PrivacyError, match="depends on more than outputs and targets"):
+        ours(module, per_example_loss=penalised(1000.0, list(module.parameters())))

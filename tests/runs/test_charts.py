@@ -124,7 +124,7 @@ def test_a_round_without_a_value_leaves_a_gap():
 def test_epsilon_is_drawn_against_the_agreed_budget_and_rounded_up():
     svg = epsilon_chart(a_report())
     assert title(svg) == "No holder spent more epsilon than agreed: at most 2.88 of 3"
-    assert "epsilon spent at delta 0.0001; dashed: the agreed budget, 3" in texts(svg)
+    assert "epsilon spent (add-or-remove) at delta 0.0001; dashed: the agreed budget, 3" in texts(svg)
     assert {"2.88", "2.85", "2.82", "2.79"} <= set(texts(svg))
 
 
