@@ -113,7 +113,7 @@ def closed_form(
         outputs = module(inputs)
     losses = loss(outputs.requires_grad_(True), targets)
     check_losses(losses, len(inputs))
-    (slopes,) = torch.autograd.grad(losses.sum(), outputs)
+    (slopes,) = torch.autograd.grad(losses, outputs, torch.ones_like(losses))  # of their sum, without making it
     by_name = linear_gradients(module, inputs, slopes)
     return [by_name[name]() for name, _ in module.named_parameters()]
 

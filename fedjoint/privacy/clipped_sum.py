@@ -158,14 +158,18 @@ class GradientSummer:
         """
         if self._unhooked is not None and len(inputs):
             self._verify(inputs, targets)
-        total, not_finite = torch.zeros(sum(self._sizes), dtype=self._dtype), 0
+        total, not_finite = None, 0
         for rows in _pieces(len(inputs), groups, at_once=_RECORDS_AT_ONCE[self.method]):
             part = None if groups is None else groups[rows]
             more = self._sum_of(inputs[rows], targets[rows], clip_norm * _MARGIN[self._dtype], part)
-            total, not_finite = total + more.total, not_finite + more.not_finite
+            total = more.total if total is None else total + more.total
+            not_finite += more.not_finite
         if not_finite:  # to the holder's own log, and nowhere else
             _log.warning("%d gradients are not finite and were left out of a sum", not_finite)
-        return ClippedSum(total=total, not_finite=not_finite)
+        return ClippedSum(total=self._nothing() if total is None else total, not_finite=not_finite)
+
+    def _nothing(self) -> torch.Tensor:
+        return torch.zeros(sum(self._sizes), dtype=self._dtype)
 
     def _start(self) -> Gradients:
         if self.method == "closed_form":
@@ -214,7 +218,7 @@ class GradientSummer:
                 part = None if groups is None else groups[kept]
                 rest = self._sum_of(inputs[kept], targets[kept], clip_norm, part) if bool(kept.any()) else None
                 return ClippedSum(
-                    total=torch.zeros(sum(self._sizes), dtype=self._dtype) if rest is None else rest.total,
+                    total=self._nothing() if rest is None else rest.total,
                     not_finite=int((~kept).sum()) + (0 if rest is None else rest.not_finite),
                 )
         if groups is not None:

@@ -93,7 +93,7 @@ def linear_gradients(
     return {
         "weight": lambda: RecordGradients(
             squared_norms=of_slopes * inputs.square().sum(1),
-            weighted_sum=lambda weights: (slopes * weights[:, None]).T @ inputs,
+            weighted_sum=lambda weights: torch.mm(slopes.T * weights, inputs),
             per_record=lambda: (slopes[:, :, None] * inputs[:, None, :]).flatten(1),
         ),
         "bias": lambda: RecordGradients(
