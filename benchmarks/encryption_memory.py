@@ -1,6 +1,6 @@
 """How much memory a run takes beside the model and its updates: 100 million parameters through every party's own code.
 
-    python benchmarks/encryption_memory.py [--quick] [--json FILE] [--folder FOLDER]
+    python benchmarks/encryption_memory.py [--quick] [--scheme seeded|seal] [--json FILE] [--folder FOLDER]
 
 A coordinator and three holders, each in a process of its own, train two rounds over the real apps and, with one value a
 word, have contributions measured on the ciphertexts and opened; updates and utility are made up. Told is by how much
@@ -30,12 +30,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="4 million parameters, one scheme")
+    parser.add_argument("--scheme", choices=("seeded", "seal"), help="only this one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--folder", type=Path, help="where the files go for a while (the system's temporary folder)")
     arguments = parser.parse_args()
     hidden = [2_000, 2_000] if arguments.quick else [4_096] * 7
     rows: list[dict[str, Any]] = []
-    for scheme, values_per_word, valued in KINDS[: 1 if arguments.quick else None]:
+    kinds = [kind for kind in KINDS if arguments.scheme in (None, kind[0])]
+    for scheme, values_per_word, valued in kinds[: 1 if arguments.quick else None]:
         size = {"scheme": scheme, "values_per_word": values_per_word, "valued": valued, "holders": HOLDERS}
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder, Worker(WORKER) as worker:
             rows.append({**size, **worker.ask("round", **size, hidden=hidden, folder=folder)})
