@@ -1,28 +1,35 @@
 """The worked example: a year is told, every file of it verifies, and no byte of it can be changed unnoticed."""
 
 import importlib.util
+import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
 
 from fedjoint.agreement.canonical import parse_canonical
 from fedjoint.errors import FedjointError, PoolError
-from fedjoint.identity.keys import Identity
+from fedjoint.identity.keys import Identity, PublicIdentity
 from fedjoint.pool.exported import POOL_LEDGER, POOL_RECORD, verify_pool
 from fedjoint.pool.statement_document import verify_document
+from fedjoint.strict import build
 
 STORY = Path(__file__).parents[2] / "examples/insurer_pool/story.py"
 FLIPS = 12
 
 
+def story():
+    spec = importlib.util.spec_from_file_location("story", STORY)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
 @pytest.fixture(scope="module")
 def year(tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("story", STORY)
-    story = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(story)
     told: list[str] = []
-    done = story.tell(tmp_path_factory.mktemp("year"), told.append)
+    done = story().tell(tmp_path_factory.mktemp("year"), told.append)
     done.told = told
     yield done
     done.store.close()
@@ -42,7 +49,9 @@ def test_the_year_ends_with_everybody_paid_and_nothing_owed(year):
     claim = year.state().claims["title-1"]
     assert (claim.state, claim.paid_minor, claim.owed_minor) == ("closed", 2_160_000, 0)
     assert year.state().registry.dataset("scans-coast").events[0].kind == "revocation"
-    assert any("appeals" in line for line in year.told)
+    told = "\n".join(year.told)
+    for words in ("for a licence", "subscription of 2 months", "asked the model", "refunded", "appeals", "own tranche"):
+        assert words in told, words
 
 
 def test_a_dataset_whose_title_failed_earns_nothing_more(year):
@@ -96,6 +105,18 @@ def test_a_changed_byte_of_a_statement_is_found(year):
         with pytest.raises(FedjointError):
             document = parse_canonical(flipped(data, chance), error=PoolError, where="north")
             verify_document(document, coordinator)
+
+
+def test_it_is_run_from_the_command_line_and_is_not_lived_twice(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "year"
+    monkeypatch.setattr(sys, "argv", ["story.py", str(folder), "--no-pdf"])
+    story().main()
+    assert f"fedjoint verify {folder / 'north.json'} --exchange {folder / 'exchange.json'}" in capsys.readouterr().out
+    exchange = build(PublicIdentity, json.loads((folder / "exchange.json").read_bytes()))
+    assert verify_pool(folder / "export", exchange).rules.pool_id == "chest-2026"
+    with pytest.raises(SystemExit):
+        story().main()
+    assert "is not empty" in capsys.readouterr().err
 
 
 def test_a_refund_was_taken_from_everybody_who_was_paid(year):
