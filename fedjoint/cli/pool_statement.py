@@ -106,6 +106,8 @@ def costs(
 ) -> None:
     """Sign, as a holder, what your part of a run's training cost; it is paid as agreed, before profit.
 
+    A node meters by itself: fedjoint holder costs signs what it counted.
+
     \b
     Example:
       fedjoint pool costs 6f3c... 3f0c... --cpu-seconds 7200 --key north.key --out north-costs.json

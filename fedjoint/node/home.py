@@ -87,6 +87,11 @@ class Home:
         return self.folder / "runs"
 
     @property
+    def metered(self) -> Path:
+        """What runs cost in processor time."""
+        return self.folder / "metered"
+
+    @property
     def witnessed(self) -> Path:
         """The last checkpoint seen of each log."""
         return self.folder / "witnessed"

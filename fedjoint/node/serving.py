@@ -12,6 +12,7 @@ from collections.abc import Callable
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.node.agreements import SignedNote, holder_for, require_allowed, signed_for
 from fedjoint.node.home import Home
+from fedjoint.node.metering import Meter
 from fedjoint.training.holder import Holder
 from fedjoint.training.plan import Kind, Parcel, Task
 
@@ -32,6 +33,7 @@ class NodeHolders:
         self._home, self._now = home, now
         self._holders: dict[str, Holder] = {}
         self._signed: dict[str, SignedNote] = {}
+        self._meter = Meter(home)
 
     def answer(self, kind: Kind, task: Parcel) -> Parcel:
         """Do a task, or refuse it.
@@ -49,7 +51,9 @@ class NodeHolders:
             "round": getattr(body, "round", None),
         }
         try:
-            reply = self._holder(body.agreement_sha256).answer(kind, task)
+            holder = self._holder(body.agreement_sha256)
+            with self._meter.task(body.agreement_sha256, body.run_id):
+                reply = holder.answer(kind, task)
         except FedjointError as refusal:
             _log.warning("refused", extra={"facts": {**facts, "code": refusal.code, "why": str(refusal)}})
             raise
@@ -57,7 +61,8 @@ class NodeHolders:
         return reply
 
     def close(self) -> None:
-        """Wipe the keys from memory; another process can take the runs up again."""
+        """Wipe the keys from memory and write down what was metered; another process can take the runs up again."""
+        self._meter.close()
         for holder in self._holders.values():
             holder.close()
 

@@ -12,12 +12,14 @@ from fedjoint.errors import ConfigError, DataError, PoolError
 from fedjoint.exchange.certification import timestamp
 from fedjoint.exchange.gate import gate_of
 from fedjoint.identity.keys import Identity
+from fedjoint.node.metering import metered_by
 from fedjoint.pool import desk
+from fedjoint.pool.compute_costs import SignedCosts, costs_minor
 from fedjoint.pool.facts import Opened
 from fedjoint.pool.record_store_sql import PoolStore
 from fedjoint.pool.registered import DatasetEvent, Party, Policy
 from fedjoint.runs.verify import verify_run
-from fedjoint.strict import plain
+from fedjoint.strict import build, plain
 from tests.exchange.conftest import Exchange, nodes, now
 from tests.exchange.test_exchange import command, propose, signed, start_run
 from tests.fakes import SIZES, examples, make_terms
@@ -113,6 +115,13 @@ def test_a_run_is_proposed_queued_and_conducted_as_the_registry_allows_it(exchan
         run = exchange.ended()
     assert run.state == "finished", run.words
     assert {check.outcome for check in verify_run(exchange.home.runs / run.name)} == {"passed"}
+    out = homes[0].folder.with_suffix(".costs.json")
+    fedjoint("costs", sha256[:12], "--out", out, "--home", homes[0].folder)
+    costs = build(SignedCosts, json.loads(out.read_bytes()))
+    agreed = {"agreement_sha256": sha256, "rounds": {run.run_id: 1}, "terms": MoneyTerms(cpu_hour_minor=3_600)}
+    owed = costs_minor(costs, homes[0].load_identity().public, **agreed)
+    assert owed == costs.costs.cpu_seconds <= 60
+    assert metered_by(homes[0], sha256[:12]).cpu_ms[run.run_id] > 0
     end(pool, "cork", day(0))
     with pytest.raises(PoolError, match=f"no run on dataset 'study-cork' on .*its revocation took effect on {day(0)}"):
         command(exchange, "run", later[:12], "--revenue", "1000.00")
