@@ -71,7 +71,11 @@ def main() -> None:
         folder, began = Path(temporary), time.monotonic()
         start(folder, "undisturbed").wait()
         longest = time.monotonic() - began
-        rows = [kill_once(folder, name=f"run-{n}", after_s=moments.uniform(0, longest)) for n in range(kills)]
+        rows = []
+        for n in range(kills):
+            rows.append(kill_once(folder, name=f"run-{n}", after_s=moments.uniform(0, longest)))
+            if arguments.json:  # after each: whoever interrupts it keeps what was found
+                arguments.json.write_text(json.dumps(rows, indent=1))
         start(folder, "last").wait()
         left = len(list(folder.glob(".*")))
         survivors = whole(folder / "undisturbed") and whole(folder / "last")
@@ -85,8 +89,6 @@ def main() -> None:
         table.add_row(words, str(sum(int(row[name]) for row in rows)))
     table.add_row("left of killed runs after one more run", str(left))
     Console().print(table)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
     raise SystemExit(0 if survivors and not left and not any(row["half_written"] for row in rows) else 1)
 
 

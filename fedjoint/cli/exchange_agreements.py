@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fedjoint.cli.exchange_session import ExchangeSession, at, exchange_command, now
+
+if TYPE_CHECKING:
+    from fedjoint.agreement.terms import Terms
 
 __all__ = ["agreements", "propose", "run", "show"]
 
@@ -123,6 +127,15 @@ def show(session: ExchangeSession, *, agreement: str) -> None:
     click.echo(json.dumps(json.loads(document), indent=2, ensure_ascii=False))
 
 
+def _print_costs(terms: Terms) -> None:
+    """What a run will cost, before anything is spent."""
+    from fedjoint.cli.progress import in_words
+    from fedjoint.training.preview import preview_costs
+
+    for line in in_words(preview_costs(terms)):
+        click.echo(line)
+
+
 @click.command("run")
 @click.argument("agreement")
 @click.option("--revenue", required=True, metavar="AMOUNT", help="What is to be split, in major units of the currency.")
@@ -133,7 +146,8 @@ def show(session: ExchangeSession, *, agreement: str) -> None:
 def run(session: ExchangeSession, *, agreement: str, revenue: str, buyer: str, name: str | None, as_json: bool) -> None:
     """Queue a run of an agreement that everybody has signed; the exchange that serves conducts it.
 
-    The pool's registry, if exchange.yaml names one, must allow it today, and again on the day that it starts.
+    What it will cost is printed first: bytes, seconds measured on this machine, epsilon of each holder. The pool's
+    registry, if exchange.yaml names one, must allow it today, and again on the day that it starts.
 
     \b
     Example:
@@ -148,6 +162,8 @@ def run(session: ExchangeSession, *, agreement: str, revenue: str, buyer: str, n
         found = store.agreements.get(agreement).agreement
         found.require_all_signatures()
         ask_gate(gate_of(session.home, session.settings), found.terms, now().date())
+        if not as_json:
+            _print_costs(found.terms)
         terms, run_id = found.terms, secrets.token_hex(16)
         entry = {
             "run_id": run_id,

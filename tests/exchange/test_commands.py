@@ -55,7 +55,8 @@ def test_an_invitation_is_a_secret_file_and_the_database_has_no_token(home, tmp_
         store.members.require_invited(serial, at="2026-01-01T00:00:00.000Z")  # it was not withdrawn by the try
 
 
-def test_an_agreement_is_shown_by_the_first_digits_of_its_hash(home):
+def agreed(home):
+    """An agreement in the exchange's database that every holder has yet to sign; its hash, and how each would."""
     coordinator = home.load_identity()
     holders = {holder: Identity.create(holder, holder) for holder in SIZES}
     terms = make_terms(coordinator, holders, SIZES, examples(60, seed=99))
@@ -63,10 +64,25 @@ def test_an_agreement_is_shown_by_the_first_digits_of_its_hash(home):
     signatures = {coordinator.id: sign_terms(terms, coordinator)}
     with ExchangeStore.open(f"sqlite:///{home.database}") as store:
         store.agreements.propose(SignedAgreement(terms=terms, sha256=sha256, signatures=signatures), at="2026-01-01")
+    return sha256, {holder: sign_terms(terms, identity) for holder, identity in holders.items()}
+
+
+def test_an_agreement_is_shown_by_the_first_digits_of_its_hash(home):
+    sha256, _ = agreed(home)
     assert json.loads(fedjoint("show", sha256[:10], "--home", home.folder))["sha256"] == sha256
     assert "unsigned by ahus, bern, cork" in fedjoint("agreements", "--home", home.folder)
     with pytest.raises(AgreementError, match="there is no agreement 0000"):
         fedjoint("show", "0000", "--home", home.folder)
+
+
+def test_a_run_says_what_it_will_cost_before_it_is_queued(home):
+    sha256, signatures = agreed(home)
+    with ExchangeStore.open(f"sqlite:///{home.database}") as store:
+        for holder, signature in signatures.items():
+            store.agreements.sign(sha256, holder, signature, at="2026-01-01")
+    told = fedjoint("run", sha256[:10], "--revenue", "1000.00", "--home", home.folder)
+    costs, _, queued = told.rpartition("Queued run")
+    assert "Each round and holder: " in costs and "On this machine: encrypt " in costs and queued
 
 
 def test_a_renewal_and_a_backup_and_what_it_restores(home, tmp_path):
