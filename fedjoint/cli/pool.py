@@ -195,9 +195,11 @@ def suspense(session: Session) -> None:
 
     with session.store() as store:
         window = store.state().rules.money.dispute_window_days
-        found = suspense_report(store.ledger.entries("suspense"), at=now(), window_days=window)
+        standing, frozen = store.ledger.entries("suspense"), store.ledger.pending("suspense")
+        found = suspense_report(standing, frozen, at=now(), window_days=window)
     lines = [
         f"{one.entry_id:40} {format_minor(one.left_minor, one.currency):>20}  {one.days:>4} days"
+        + ("  frozen for a claim" if one.frozen else "")
         + ("  OVERDUE" if one.overdue else "")
         for one in found
     ]

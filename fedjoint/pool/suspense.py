@@ -24,6 +24,7 @@ class Unclear:
         left_minor: What of it is still there, in minor units, at least 1.
         days: Whole days since then.
         overdue: Longer than the dispute window.
+        frozen: It is a respondent's, held for a claim: pending until the claim is decided, settled or withdrawn.
     """
 
     entry_id: str
@@ -32,40 +33,51 @@ class Unclear:
     left_minor: int
     days: int
     overdue: bool
+    frozen: bool = False
 
 
-def suspense_report(entries: Iterable[Entry], *, at: str, window_days: int) -> list[Unclear]:
+def suspense_report(
+    entries: Iterable[Entry], pending: Iterable[Entry] = (), *, at: str, window_days: int
+) -> list[Unclear]:
     """What stands in suspense, oldest first in each currency; what leaves is taken from the oldest.
 
     Memory is needed for what is unclear, not for all entries.
 
     Args:
-        entries: In the order they were posted, such as ``store.entries("suspense")``.
+        entries: In the order they were posted, such as ``store.ledger.entries("suspense")``.
+        pending: What is frozen, such as ``store.ledger.pending("suspense")``.
         at: Now, ISO 8601 in UTC.
         window_days: The agreed dispute window.
 
     Guarantees:
-        The amounts sum to the balance of the account, in each currency.
+        What is not frozen sums to the balance of the account, in each currency, and what is, to its pending amount.
     """
     now, standing = datetime.fromisoformat(at), dict[str, deque[Unclear]]()
     for entry in entries:
-        amount = sum(p.amount_minor for p in entry.postings if p.account == SUSPENSE and entry.phase == "posted")
+        amount = _into_suspense(entry) if entry.phase == "posted" else 0
         queue = standing.setdefault(entry.currency, deque())
         if amount > 0:
-            days = (now - datetime.fromisoformat(entry.at)).days
-            queue.append(
-                Unclear(
-                    entry_id=entry.id,
-                    at=entry.at,
-                    currency=entry.currency,
-                    left_minor=amount,
-                    days=days,
-                    overdue=days > window_days,
-                )
-            )
+            queue.append(_unclear(entry, now, window_days))
         while amount < 0 and queue:
             oldest = queue.popleft()
             amount += oldest.left_minor
             if amount > 0:
                 queue.appendleft(replace(oldest, left_minor=amount))
-    return [unclear for currency in sorted(standing) for unclear in standing[currency]]
+    frozen = [replace(_unclear(entry, now, window_days), frozen=True) for entry in pending if _into_suspense(entry) > 0]
+    return [*(unclear for currency in sorted(standing) for unclear in standing[currency]), *frozen]
+
+
+def _into_suspense(entry: Entry) -> int:
+    return sum(posting.amount_minor for posting in entry.postings if posting.account == SUSPENSE)
+
+
+def _unclear(entry: Entry, now: datetime, window_days: int) -> Unclear:
+    days = (now - datetime.fromisoformat(entry.at)).days
+    return Unclear(
+        entry_id=entry.id,
+        at=entry.at,
+        currency=entry.currency,
+        left_minor=_into_suspense(entry),
+        days=days,
+        overdue=days > window_days,
+    )

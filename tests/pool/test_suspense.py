@@ -22,6 +22,13 @@ def test_what_stands_longer_than_the_window_is_overdue():
     assert not any(u.overdue for u in suspense_report(books, at="2026-01-31T12:00:00Z", window_days=30))
 
 
+def test_what_is_frozen_for_a_claim_is_listed_until_it_is_decided():
+    frozen = entry(4, 7, day=2, phase="pending")
+    (told,) = suspense_report([frozen], [frozen], at="2026-01-31T12:00:00Z", window_days=20)
+    assert (told.entry_id, told.left_minor, told.days, told.overdue, told.frozen) == ("e4", 7, 29, True, True)
+    assert suspense_report([frozen], [], at="2026-01-31T12:00:00Z", window_days=20) == []
+
+
 def test_cleared_suspense_reports_nothing():
     assert suspense_report([entry(1, 10), entry(2, -10)], at="2027-01-01T00:00:00Z", window_days=0) == []
 
