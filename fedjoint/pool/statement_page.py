@@ -49,9 +49,9 @@ def render_statement(document: Mapping[str, Any]) -> bytes:
 
 
 def _percent(share: str) -> str:
-    """An exact share to four decimals of a percent, rounded down."""
+    """An exact share to the nearest of four decimals of a percent."""
     numerator, _, denominator = share.partition("/")
-    parts = int(Fraction(int(numerator), int(denominator)) * 1_000_000)
+    parts = round(Fraction(int(numerator), int(denominator)) * 1_000_000)
     return f"{parts // 10_000}.{parts % 10_000:04d} %"
 
 

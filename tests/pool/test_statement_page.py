@@ -1,5 +1,6 @@
 import builtins
 import copy
+import re
 import sys
 
 import pytest
@@ -28,6 +29,7 @@ def test_the_page_says_what_the_statement_says(documents):
         assert words in holder, words
     for words in ("Data asset scans-a", "Net income", "2026-04", "DIP-scans-a", "fedjoint verify"):
         assert words in dataset, words
+    assert re.search(r"Contribution 3\n&plusmn; 0\.25 \(95 % interval\);\nmeasured by", holder)
     assert documents[0]["checkpoint"]["checkpoint"]["root"] in holder
     assert render_statement(documents[0]).decode() == holder
 
@@ -54,6 +56,12 @@ def test_a_statement_prints_as_pdf_or_says_what_the_system_lacks(documents):
     pdf = render_pdf(render_statement(documents[0]))
     assert pdf.startswith(b"%PDF-")
     assert len(pdf) > 5_000
+
+
+def test_a_share_is_written_to_the_nearest_of_four_decimals(documents):
+    document = copy.deepcopy(documents[0])
+    document["statement"]["settlements"][0]["share"] = "499999999999/1000000000000"
+    assert "50.0000 % of what is shared" in render_statement(document).decode()
 
 
 @pytest.mark.parametrize(
