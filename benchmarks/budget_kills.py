@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import random
 import secrets
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -120,6 +121,10 @@ def kill_once(ledger_path: Path, releases: Path, *, generation: int, after_s: fl
     time.sleep(after_s)
     process.kill()
     process.join()
+    if process.exitcode != -signal.SIGKILL:
+        raise RuntimeError(
+            f"the process ended by itself with {process.exitcode}: it was not killed, and proves nothing"
+        )
     account = LifetimeLedger(ledger_path, now=_now).account()
     released = releases.stat().st_size if releases.exists() else 0
     held = [reservation for reservation in account.reservations if reservation.is_open]

@@ -90,9 +90,10 @@ def private_update(
         )
         noisy = clipped.total.double()
         noisy += torch.from_numpy(noise.gaussian(len(noisy), sd=plan.noise_multiplier * plan.clip_norm))
-        pull = (plan.learning_rate * plan.proximal) * (vector - start)
-        vector -= noisy.mul_(plan.learning_rate / plan.expected_batch_size).to(vector.dtype)
-        vector -= pull  # towards what everybody knows, by what is released already
+        step = noisy.mul_(plan.learning_rate / plan.expected_batch_size).to(vector.dtype)
+        if plan.proximal:  # towards what everybody knows, by what is released already
+            step += (plan.learning_rate * plan.proximal) * (vector - start)
+        vector -= step
         not_finite += clipped.not_finite
     update = torch.nn.utils.parameters_to_vector(trained.parameters()).detach() - before
     if not bool(torch.isfinite(update).all()):
