@@ -158,15 +158,18 @@ class GradientSummer:
         """
         if self._unhooked is not None and len(inputs):
             self._verify(inputs, targets)
-        total, not_finite = None, 0
-        for rows in _pieces(len(inputs), groups, at_once=_RECORDS_AT_ONCE[self.method]):
-            part = None if groups is None else groups[rows]
-            more = self._sum_of(inputs[rows], targets[rows], clip_norm * _MARGIN[self._dtype], part)
-            total = more.total if total is None else total + more.total
-            not_finite += more.not_finite
-        if not_finite:  # to the holder's own log, and nowhere else
-            _log.warning("%d gradients are not finite and were left out of a sum", not_finite)
-        return ClippedSum(total=self._nothing() if total is None else total, not_finite=not_finite)
+        at_once, clip_norm = _RECORDS_AT_ONCE[self.method], clip_norm * _MARGIN[self._dtype]
+        if 0 < len(inputs) <= at_once:
+            found = self._sum_of(inputs, targets, clip_norm, groups)
+        else:
+            found = ClippedSum(total=self._nothing(), not_finite=0)
+            for rows in _pieces(len(inputs), groups, at_once=at_once):
+                part = None if groups is None else groups[rows]
+                more = self._sum_of(inputs[rows], targets[rows], clip_norm, part)
+                found = ClippedSum(total=found.total + more.total, not_finite=found.not_finite + more.not_finite)
+        if found.not_finite:  # to the holder's own log, and nowhere else
+            _log.warning("%d gradients are not finite and were left out of a sum", found.not_finite)
+        return found
 
     def _nothing(self) -> torch.Tensor:
         return torch.zeros(sum(self._sizes), dtype=self._dtype)
