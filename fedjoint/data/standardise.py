@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fedjoint.agreement.release_terms import statistics_length
 from fedjoint.agreement.schema import Column, Schema
+from fedjoint.data.quality import suppress
 from fedjoint.data.records import Examples
 from fedjoint.errors import DataError
 from fedjoint.strict import strict
@@ -35,15 +36,16 @@ class ColumnStatistics:
         name: Its header.
         mean: Of a number, in its own unit; None for a category.
         sd: Of a number, in its own unit; None for a category.
-        missing: How many values are missing; None where the schema does not flag them.
-        counts: Of a category, how many records have each value, in the schema's order.
+        missing: How many values are missing; None where the schema does not flag them, or the cell is withheld.
+        counts: Of a category, how many records have each value, in the schema's order; None where a cell is withheld
+            because it, or one beside it, is below 10.
     """
 
     name: str
     mean: float | None
     sd: float | None
-    missing: float | None
-    counts: tuple[float, ...]
+    missing: int | None
+    counts: tuple[int | None, ...]
 
 
 @strict
@@ -137,9 +139,11 @@ def standardise(sums: NDArray[np.float64], schema: Schema, *, num_examples: int)
         own, read = sums[read : read + width], read + width
         missing = float(np.clip(sums[read], 0, num_examples)) if column.missing_flag else None
         read += column.missing_flag
+        of_category = np.clip(own, 0, num_examples).tolist() if column.kind == "category" else []
+        shown = suppress([*([] if missing is None else [missing]), *of_category])
+        told, counts = (None, shown) if missing is None else (shown[0], shown[1:])
         if column.kind == "category":
-            counts = tuple(float(count) for count in np.clip(own, 0, num_examples))
-            columns.append(ColumnStatistics(name=column.name, mean=None, sd=None, missing=missing, counts=counts))
+            columns.append(ColumnStatistics(name=column.name, mean=None, sd=None, missing=told, counts=counts))
             continue
         middle, half = _range(column)
         present = max(num_examples - (missing or 0.0), 1.0)
@@ -151,7 +155,7 @@ def standardise(sums: NDArray[np.float64], schema: Schema, *, num_examples: int)
                 name=column.name,
                 mean=column.center + column.scale * center[at],
                 sd=column.scale * scale[at],
-                missing=missing,
+                missing=told,
                 counts=(),
             )
         )
