@@ -9,7 +9,7 @@ from fedjoint.agreement.schema import Schema
 from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["SCORE_BINS", "SIZE_NOISE", "SMALL_CELL", "ReleaseTerms", "statistics_length"]
+__all__ = ["MAX_RELEASED_VALUES", "SCORE_BINS", "SIZE_NOISE", "SMALL_CELL", "ReleaseTerms", "statistics_length"]
 
 #: Bins of a model's scores in the histogram that gives private metrics; for each, a count of either class.
 SCORE_BINS = 10
@@ -17,6 +17,8 @@ SCORE_BINS = 10
 SMALL_CELL = 10
 #: The usual noise on a holder's number of examples: with it all other noise of a run of epsilon 1 is 4 % greater.
 SIZE_NOISE = 14.0
+#: The most numbers that are opened outside rounds, as text, at a time.
+MAX_RELEASED_VALUES = 1 << 20
 
 
 @strict

@@ -14,7 +14,7 @@ from typing import Literal
 from fedjoint.agreement.money_terms import MoneyTerms
 from fedjoint.agreement.privacy_terms import TAILS_OF_DELTA, PrivacyTerms
 from fedjoint.agreement.ranges import MAX_HOLDERS, in_range
-from fedjoint.agreement.release_terms import ReleaseTerms
+from fedjoint.agreement.release_terms import MAX_RELEASED_VALUES, ReleaseTerms
 from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.training_terms import ModelTerms, TrainingTerms
 from fedjoint.agreement.valuation_terms import ValuationTerms
@@ -171,6 +171,12 @@ class Terms:
             unit=self.privacy.unit,
             validated_by_holders=self.validated_by_holders,
         )
+        if self.validated_by_holders and self.num_parameters > MAX_RELEASED_VALUES:
+            raise InvalidValue(
+                f"valuation.reference is holders and the model has {self.num_parameters} parameters",
+                expected=f"at most {MAX_RELEASED_VALUES}",
+                remedy="Measure contributions on the exchange's own records: valuation.reference=exchange.",
+            )
 
     def _check_sampled(self, count: int) -> None:
         if count > len(self.holders):

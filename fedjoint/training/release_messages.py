@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fedjoint.agreement.release_terms import MAX_RELEASED_VALUES
 from fedjoint.errors import InvalidValue
 from fedjoint.privacy.validation_plan import gradient_sha256
 from fedjoint.strict import strict
@@ -13,8 +14,6 @@ from fedjoint.training.task import Confirmations, Task
 
 __all__ = ["OncePurpose", "OpenReleaseReply", "OpenReleaseTask", "ReleaseReply", "ReleaseTask", "released_facts"]
 
-#: More numbers than a sum that is opened outside rounds may have.
-_MAX_VALUES = 1 << 20
 _MAX_DIGITS = 20
 #: What a holder releases by a task of its own: once, or of validation gradients once for each round.
 OncePurpose = Literal["statistics", "validation", "metrics"]
@@ -93,7 +92,7 @@ class OpenReleaseReply:
     signature: str
 
     def __post_init__(self) -> None:
-        if len(self.values) > _MAX_VALUES or not all(map(_is_whole, self.values)):
+        if len(self.values) > MAX_RELEASED_VALUES or not all(map(_is_whole, self.values)):
             raise InvalidValue("an opened release that is not a list of whole numbers")
 
 

@@ -233,6 +233,7 @@ def test_every_place_under_the_key_is_taken_once_in_the_order_of_a_run(rounds, h
         (PLAIN | {"valuation": HOLDERS | {"utility": "soft_auc"}}, r"valuation\.utility = soft_auc"),
         (PLAIN | {"valuation": HOLDERS | {"keep_updates": True}}, r"valuation\.keep_updates"),
         (PLAIN | {"valuation": HOLDERS | {"reference_num_examples": 5}}, "a reference set of the exchange"),
+        (PLAIN | {"hidden": (1024, 1024)}, r"valuation\.reference is holders and the model has 1.* parameters"),
         ({"valuation": {"reference_sha256": None}}, "reference set is not committed to"),
     ],
 )
