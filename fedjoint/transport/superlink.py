@@ -85,6 +85,9 @@ def find_holders(grid: Grid, holders: Iterable[str], *, wait_s: float) -> Mappin
         holders: Ids to wait for.
         wait_s: Seconds.
 
+    Returns:
+        The node of each holder that one has named, waited for or not.
+
     Raises:
         TrainingError: two nodes say that they serve the same holder.
     """
@@ -99,7 +102,7 @@ def find_holders(grid: Grid, holders: Iterable[str], *, wait_s: float) -> Mappin
                 )
             found[holder] = node
         if wanted <= found.keys() or time.monotonic() > end:
-            return {holder: node for holder, node in found.items() if holder in wanted}
+            return found
         time.sleep(_POLL_S)
 
 

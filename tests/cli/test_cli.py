@@ -1,27 +1,36 @@
+import contextlib
+import io
 import json
 import subprocess
 import sys
 
 import pytest
 
+from fedjoint.cli.main import main
+
 RUN = ["data=breast_cancer", "training.rounds=2"]
 
 
-def run_fedjoint(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "fedjoint", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=300,
-        check=False,
-    )
+def run_fedjoint(*arguments, cwd="."):
+    """The command line in this process: its output and its exit code."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd), pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["fedjoint", *arguments])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    return subprocess.CompletedProcess(arguments, ended.value.code, out.getvalue(), err.getvalue())
+
+
+def start_fedjoint(*arguments):
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "fedjoint", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
-    done = run_fedjoint("simulate", *RUN, "run.name=demo", f"run.folder={folder}", "--json")
+    done = start_fedjoint("simulate", *RUN, "run.name=demo", f"run.folder={folder}", "--json")
     assert done.returncode == 0, done.stderr
     return folder / "demo", json.loads(done.stdout)
 
@@ -70,7 +79,7 @@ def test_verify_exits_one_and_names_the_place(simulated, tmp_path):
 
 
 def test_verify_of_no_folder_is_one_line(tmp_path):
-    done = run_fedjoint("verify", str(tmp_path / "nowhere"))
+    done = start_fedjoint("verify", str(tmp_path / "nowhere"))
     assert done.returncode == 1
     assert "no run folder" in done.stderr and "Traceback" not in done.stderr
 
@@ -94,7 +103,7 @@ def test_a_wrong_override_fails_in_one_readable_line(override, words, tmp_path):
 
 
 def test_an_unknown_verb_fails_with_usage():
-    done = run_fedjoint("simulat")
+    done = start_fedjoint("simulat")
     assert done.returncode == 2 and "simulat" in done.stderr
 
 
