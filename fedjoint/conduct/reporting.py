@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
 
 from fedjoint import __version__
 from fedjoint.agreement.terms import Terms
@@ -258,6 +257,8 @@ def _rank_correlation(one: npt.NDArray[np.float64], other: npt.NDArray[np.float6
     """Spearman's; None where one side is constant."""
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
+    from scipy.stats import spearmanr  # half a second to load, and an exchange compares nothing
+
     return float(spearmanr(one, other).statistic)
 
 
