@@ -276,17 +276,26 @@ def _compose(folder: Path, overrides: list[Override]) -> Any:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
-            known = compose("simulate", overrides=[str(override.input_line) for override in chosen])
-            keys = [*groups, *_keys(known)]
-            for override in overrides:
-                if override not in chosen and (override.key_or_group not in keys or _changes_keys(override)):
+            whole = compose("simulate", overrides=[str(override.input_line) for override in chosen])
+            keys = [*groups, *_keys(whole)]
+            values = [override for override in overrides if override not in chosen]
+            for override in values:
+                if override.key_or_group not in keys or _changes_keys(override):
                     raise _unknown_key(override, keys)
-            lines = [str(override.input_line) for override in overrides]
-            whole = known if chosen == overrides else compose("simulate", overrides=lines)
+            for override in values:
+                _set_value(whole, override)
             return OmegaConf.to_container(whole, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, YAMLError) as problem:
         words = " ".join(str(problem).split())[:300]
         raise ConfigError(f"the configuration does not fit together: {words}") from None
+
+
+def _set_value(whole: DictConfig, override: Override) -> None:
+    """As Hydra would, but without composing all of it again."""
+    try:
+        OmegaConf.update(whole, override.key_or_group, override.value(), merge=True)
+    except OmegaConfBaseException as problem:
+        raise HydraException(f"Error merging override {override.input_line}: {problem}") from None
 
 
 def _require_option(override: Override, groups: Mapping[str, list[str]]) -> None:

@@ -12,7 +12,11 @@ from fedjoint.transport.link.client import Answer, ClientCredentials, HolderLink
 from fedjoint.transport.link.server import LinkServer, ServerCredentials
 from fedjoint.transport.link.settings import LinkSettings
 
-QUICK = LinkSettings(beat_s=0.2, beats_lost=5, backoff_s=0.3, hello_s=2.0)
+#: Connects anew at once, but gives a machine that is busy all the time it takes.
+QUICK = LinkSettings(beat_s=0.2, beats_lost=100, backoff_s=0.3, hello_s=30.0)
+#: For a test that waits for silence.
+IMPATIENT = LinkSettings(beat_s=0.2, beats_lost=3, backoff_s=0.3)
+PATIENCE_S = 60
 PARTY = {"holder": "holder", "exchange": "exchange"}
 
 
@@ -78,11 +82,11 @@ class Node:
     def stop(self) -> None:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
     def wait_failed(self) -> Exception:
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         assert self.failure is not None
         return self.failure
 

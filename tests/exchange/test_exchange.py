@@ -1,7 +1,9 @@
 """From an empty folder to statements: a real exchange and real holders' folders on loopback, by their commands."""
 
 import dataclasses
+import functools
 import json
+import threading
 import time
 from contextlib import ExitStack
 
@@ -34,7 +36,7 @@ def command(exchange, verb, *arguments):
     result = CliRunner().invoke(cli, [*line, "--home", str(exchange.home.folder)], standalone_mode=False)
     if result.exception is not None:
         raise result.exception
-    return result.output
+    return result.stdout
 
 
 def propose(exchange, folder, *overrides):
@@ -89,7 +91,7 @@ def test_holders_enrol_sign_train_countersign_and_fetch_their_statements(exchang
     assert "all agreed rounds were trained" in command(exchange, "status")
 
 
-@settings(task_timeout_s=2.0)
+@settings(task_timeout_s=4.0)
 def test_a_hung_a_crashed_and_a_rubbish_holder_end_no_run_and_spoil_no_sum(exchange, homes):
     class Broken:
         """The second holder hangs in round 2; the third fails in round 3, and in round 4 sends rubbish."""
@@ -100,7 +102,7 @@ def test_a_hung_a_crashed_and_a_rubbish_holder_end_no_run_and_spoil_no_sum(excha
         def answer(self, kind, parcel):
             self.rounds += kind == "train"
             if kind == "train" and (self.name, self.rounds) == ("bern", 2):
-                time.sleep(3)
+                time.sleep(5)
             if kind == "train" and (self.name, self.rounds) == ("cork", 3):
                 raise MemoryError("row 17")
             if kind == "train" and (self.name, self.rounds) == ("cork", 4):
@@ -130,11 +132,14 @@ def test_a_run_goes_on_where_the_exchange_was_stopped_on_either_database(tmp_pat
             exchange.settings = dataclasses.replace(exchange.settings, listen=f"127.0.0.1:{exchange.port}")
             homes = joined(tmp_path, exchange)
             sha256 = signed(exchange, homes, "training.rounds=8")
-            later.enter_context(nodes(exchange, homes, wrap=Slow))
+            stopped_once = threading.Event()
+            waits = functools.partial(Waits, until=stopped_once)
+            later.enter_context(nodes(exchange, homes, wrap=waits))
             start_run(exchange, sha256)
             exchange.until(lambda: exchange.store.runs.all()[0].round >= 2)
         (stopped,) = exchange.store.runs.all()
         assert stopped.state == "running" and stopped.round < 8
+        stopped_once.set()
         with exchange.serving():
             run = exchange.ended()
             (statement,) = json.loads(fedjoint("statements", "--json", "--home", homes[0].folder))
@@ -147,14 +152,16 @@ def test_a_run_goes_on_where_the_exchange_was_stopped_on_either_database(tmp_pat
     exchange.store.close()
 
 
-class Slow:
-    """Takes a moment for each round."""
+class Waits:
+    """Trains three rounds, and the others when it is told to go on."""
 
-    def __init__(self, name, holders):
-        self.holders = holders
+    def __init__(self, name, holders, *, until):
+        self.holders, self.until, self.rounds = holders, until, 0
 
     def answer(self, kind, parcel):
-        time.sleep(0.1 * (kind == "train"))
+        self.rounds += kind == "train"
+        if kind == "train" and self.rounds > 3:
+            assert self.until.wait(60)
         return self.holders.answer(kind, parcel)
 
 

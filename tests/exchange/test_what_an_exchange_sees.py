@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ class Spying:
     """A holder's node that tells the test what must never leave it."""
 
     def __init__(self, secrets):
-        self.secrets, self.nodes = secrets, {}
+        self.secrets, self.nodes, self.looked = secrets, {}, threading.Event()
 
     def __call__(self, name, holders):
         def heard(holder, number, update):
@@ -58,13 +58,18 @@ class Spying:
                     dtype
                 ).tobytes()
 
+        looked = self.looked
+
         class Node:
+            rounds = 0
+
             def answer(self, kind, parcel):
+                self.rounds += kind == "train"
+                if kind == "train" and self.rounds > 3:  # the run goes on when its exchange has been looked through
+                    assert looked.wait(120)
                 holder = holders._holder(parcel.body.agreement_sha256)
                 holder._observer = heard
-                reply = holders.answer(kind, parcel)
-                time.sleep(0.2 * (kind == "train"))
-                return reply
+                return holders.answer(kind, parcel)
 
         node = Node()
         node.key = lambda agreement: holders._holder(agreement)._runs[agreement]._key.require()
@@ -112,7 +117,7 @@ def process(exchange):
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="memory is read through /proc, which Linux has")
 def test_memory_disk_and_wire_hold_no_update_and_no_key(tmp_path):
-    exchange, secrets = Exchange(tmp_path / "exchange", task_timeout_s=30.0), {}
+    exchange, secrets = Exchange(tmp_path / "exchange", task_timeout_s=120.0), {}
     with process(exchange) as pid, gate(exchange.port, kind=Recorder) as wire:
         homes = joined(tmp_path, exchange)
         sha256 = signed(exchange, homes, "training.rounds=4")
@@ -129,6 +134,7 @@ def test_memory_disk_and_wire_hold_no_update_and_no_key(tmp_path):
                 secrets[f"sealing key of {own.id}"] = own._sealing.private_bytes_raw()
             during = found_in(memory_of(pid), dict(secrets))
             on_disk = {path: path.read_bytes() for path in exchange.home.folder.rglob("*") if path.is_file()}
+            spying.looked.set()
             assert exchange.ended().state == "finished"
             after = found_in(memory_of(pid), {**secrets, "agreement": sha256.encode()})
         on_disk |= {path: path.read_bytes() for path in exchange.home.folder.rglob("*") if path.is_file()}

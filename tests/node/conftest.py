@@ -27,7 +27,7 @@ def fedjoint(*arguments, code=0, **how):
     if result.exception is not None:
         raise result.exception
     assert (result.return_value or 0) == code, result.output
-    return result.output
+    return result.stdout
 
 
 def write_csv(path: Path, holder: str) -> None:

@@ -2,10 +2,11 @@
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from fedjoint.agreement.terms import MAX_HOLDERS
+from fedjoint.agreement.terms import MAX_HOLDERS, Terms
 from fedjoint.encryption.opened import ToOpen
 from fedjoint.encryption.scratch import sha256_of
 from fedjoint.errors import EncryptionError, Equivocation, InvalidValue, QuorumMissing, TrainingError, ValuationError
@@ -67,13 +68,8 @@ def tried(cheater, holder, contributors, signed):
 
 
 def quorum(holders, colluders):
-    class Terms:
-        pass
-
-    terms = Terms()
-    terms.holders, terms.privacy = range(holders), Terms()
-    terms.privacy.colluders = colluders
-    return type(make_consortium().terms).quorum.fget(terms)
+    agreed = SimpleNamespace(holders=range(holders), privacy=SimpleNamespace(colluders=colluders))
+    return Terms.quorum.fget(agreed)
 
 
 def test_two_quorums_always_have_an_honest_holder_in_common_and_a_quorum_can_be_reached():

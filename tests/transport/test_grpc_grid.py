@@ -16,7 +16,7 @@ from fedjoint.transport import grpc_grid
 from fedjoint.transport.app_node import HOLDER_KEY
 from fedjoint.transport.grpc_grid import GrpcGrid, make_answer
 from tests.fakes import complete_over_grid, make_consortium, open_contributions, train
-from tests.network import Network, node
+from tests.network import PATIENCE_S, Network, node
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +75,23 @@ def tasks(grid, count=None):
 
 
 def test_replies_come_one_by_one_and_a_silent_holder_only_costs_the_time_agreed(network):
+    silent, release = threading.Event(), threading.Event()
+
     def serve(holder):
-        return (lambda message: time.sleep(3) or answering(holder)(message)) if holder == "cork" else answering(holder)
+        def answer(message):
+            if holder == "cork" and silent.is_set():
+                release.wait(PATIENCE_S)
+            return answering(holder)(message)
+
+        return answer
 
     with connected(network, serve, holders=["ahus", "bern", "cork"]) as (grid, _):
+        assert len(list(grid.send_and_receive(tasks(grid), timeout=PATIENCE_S))) == 3  # all are there
+        silent.set()
         start = time.monotonic()
-        replies = list(grid.send_and_receive(tasks(grid), timeout=1.0))
-        assert time.monotonic() - start < 2.5
+        replies = list(grid.send_and_receive(tasks(grid), timeout=2.0))
+        assert 2.0 <= time.monotonic() - start < PATIENCE_S / 2
+        release.set()
     assert {reply.metadata.src_node_id for reply in replies} == {grid.nodes["ahus"], grid.nodes["bern"]}
 
 
@@ -102,12 +112,12 @@ def test_a_coordinator_that_was_stopped_for_longer_than_the_deadline_asks_nobody
 
 
 def test_a_late_reply_is_not_taken_for_the_next_tasks(network):
-    slow = iter([True])
+    slow, release = iter([True]), threading.Event()
 
     def serve(holder):
         def answer(message):
             if next(slow, False):
-                time.sleep(1.2)
+                release.wait(PATIENCE_S)
             return Message(Error(1, message.metadata.group_id), reply_to=message)
 
         return answer
@@ -117,7 +127,8 @@ def test_a_late_reply_is_not_taken_for_the_next_tasks(network):
             [grid.create_message(RecordDict(), "query", grid.nodes["ahus"], group)] for group in ("first", "second")
         )
         assert list(grid.send_and_receive(first, timeout=0.5)) == []
-        (reply,) = grid.send_and_receive(second, timeout=10)
+        release.set()
+        (reply,) = grid.send_and_receive(second, timeout=PATIENCE_S)
         assert reply.error.reason == "second"
 
 
@@ -148,21 +159,25 @@ def test_rubbish_is_an_error_of_the_holder_that_sent_it():
 
 
 def test_whoever_waits_for_replies_is_interrupted_at_once_and_so_is_whoever_would(network):
-    with connected(network, lambda holder: lambda message: time.sleep(2), holders=["ahus"]) as (grid, _):
+    release = threading.Event()
+
+    def serve(holder):
+        return lambda message: answering(holder)(message) if release.wait(PATIENCE_S) else None
+
+    with connected(network, serve, holders=["ahus"]) as (grid, _):
         threading.Timer(0.3, grid.interrupt, [TransportError("told to stop")]).start()
         start = time.monotonic()
         for _ in range(2):
             with pytest.raises(TransportError, match="told to stop"):
-                list(grid.send_and_receive(tasks(grid), timeout=30))
-        assert time.monotonic() - start < 1.5
+                list(grid.send_and_receive(tasks(grid), timeout=PATIENCE_S))
+        assert time.monotonic() - start < PATIENCE_S / 2
+        release.set()
 
 
 def test_messages_can_be_pushed_now_and_pulled_later(network):
     with connected(network, answering, holders=["ahus"]) as (grid, _):
-        ids = list(grid.push_messages(tasks(grid)))
-        for _ in range(200):
-            if replies := list(grid.pull_messages(ids)):
-                break
+        ids, end = list(grid.push_messages(tasks(grid))), time.monotonic() + PATIENCE_S
+        while not (replies := list(grid.pull_messages(ids))) and time.monotonic() < end:
             time.sleep(0.02)
         assert [reply.metadata.reply_to_message_id for reply in replies] == ids
         assert list(grid.pull_messages(ids)) == []

@@ -34,7 +34,7 @@ __all__ = ["AddServices", "Admit", "HolderState", "LinkServer", "OnReply", "Serv
 
 _log = logging.getLogger(__name__)
 _EPOCH_BYTES = 16
-_START_S, _GRACE_S = 30.0, 1.0
+_START_S, _GRACE_S, _END_S = 30.0, 1.0, 5.0
 
 #: Who a client certificate (PEM) belongs to; raises :class:`IdentityError` for one that may not connect.
 Admit = Callable[[bytes], str]
@@ -92,6 +92,7 @@ class _Link:
     heard_at: float | None = None
     connections: int = 0
     software: str = ""
+    cut: bool = False  # its connection was ended by the exchange
 
 
 class LinkServer:
@@ -173,6 +174,7 @@ class LinkServer:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._serve())
+            self._loop.run_until_complete(_end_tasks())
         finally:
             self._loop.close()
 
@@ -219,6 +221,7 @@ class LinkServer:
     def _disconnect(self, holder: str) -> None:
         link = self._links.get(holder)
         if link is not None and link.connection is not None:
+            link.cut = True
             link.connection.cancel()
 
     async def _connect(self, frames: AsyncIterator[Frame], context: _Context) -> None:
@@ -256,7 +259,7 @@ class LinkServer:
         mine = asyncio.current_task()
         if link.connection is not None:
             link.connection.cancel()  # the node has connected anew: the older connection is dead, or its twin
-        link.connection, link.software = mine, hello.software[:60]
+        link.connection, link.software, link.cut = mine, hello.software[:60], False
         link.connections += 1
         link.heard_at = time.monotonic()
         _log.info("'%s' is connected", holder)
@@ -269,7 +272,9 @@ class LinkServer:
         except asyncio.CancelledError:
             if link.connection is not mine:
                 return  # replaced by a newer connection
-            raise
+            if not link.cut:
+                raise
+            # to return ends the stream, so that the node connects anew at once and is told whether it still may
         finally:
             if writer is not None:
                 writer.cancel()
@@ -321,6 +326,15 @@ async def _write(link: _Link, context: _Context) -> None:
             continue
         link.wake.clear()
         await link.wake.wait()
+
+
+async def _end_tasks() -> None:
+    """Let connections end that gRPC broke off and does not wait for: forgotten, each would complain in the log."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=_END_S)
 
 
 def _common_version(hello: wire.Hello) -> int:

@@ -1,5 +1,6 @@
 """Server and node over mutual TLS on loopback: what arrives, what is refused, and what happens when it breaks."""
 
+import dataclasses
 import queue
 import socket
 import threading
@@ -17,7 +18,7 @@ from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link import link_pb2_grpc
 from fedjoint.transport.link.client import ClientCredentials
 from fedjoint.transport.link.settings import LinkSettings, channel_options
-from tests.network import QUICK, Network, node, now
+from tests.network import IMPATIENT, PATIENCE_S, QUICK, Network, node, now
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def echo(data):
     return (b"echo ", bytes(data))
 
 
-def eventually(condition, *, within=10.0):
+def eventually(condition, *, within=PATIENCE_S):
     end = time.monotonic() + within
     while not condition():
         assert time.monotonic() < end, "it did not come to that in time"
@@ -54,20 +55,20 @@ def connected(server, holder):
 def test_a_task_goes_down_and_its_reply_comes_up(network, server, replies):
     with node(server.port, network.credentials("bern"), echo):
         server.submit("bern", "k1", (b"hello ", b"bern"))
-        assert replies.get(timeout=10) == ("bern", "k1", b"echo hello bern")
+        assert replies.get(timeout=PATIENCE_S) == ("bern", "k1", b"echo hello bern")
 
 
 def test_a_task_waits_for_a_holder_that_is_not_there_yet(network, server, replies):
     server.submit("bern", "k1", (b"early",))
     with node(server.port, network.credentials("bern"), echo):
-        assert replies.get(timeout=10)[1:] == ("k1", b"echo early")
+        assert replies.get(timeout=PATIENCE_S)[1:] == ("k1", b"echo early")
 
 
 def test_each_holder_gets_its_own_tasks_only(network, server, replies):
     with node(server.port, network.credentials("bern"), echo), node(server.port, network.credentials("cork"), echo):
         for holder in ("bern", "cork"):
             server.submit(holder, f"for {holder}", (holder.encode(),))
-        got = sorted(replies.get(timeout=10) for _ in range(2))
+        got = sorted(replies.get(timeout=PATIENCE_S) for _ in range(2))
     assert got == [("bern", "for bern", b"echo bern"), ("cork", "for cork", b"echo cork")]
 
 
@@ -75,7 +76,7 @@ def test_a_large_message_travels_in_chunks_both_ways(network, server, replies):
     data = bytes(range(256)) * (40 << 10)  # 10 MiB
     with node(server.port, network.credentials("bern"), echo):
         server.submit("bern", "k1", (data,))
-        assert replies.get(timeout=30)[2] == b"echo " + data
+        assert replies.get(timeout=PATIENCE_S)[2] == b"echo " + data
 
 
 class Gate:
@@ -165,14 +166,14 @@ def gate(port, *, kind=Gate):
 
 def test_a_reply_whose_connection_is_cut_again_and_again_arrives_whole(network, server, replies):
     data = bytes(i % 251 for i in range(3 << 20))
-    settings = LinkSettings(beat_s=0.2, beats_lost=5, backoff_s=0.2, chunk_bytes=64 << 10)
+    settings = dataclasses.replace(QUICK, chunk_bytes=64 << 10)
     with gate(server.port) as relay:
         relay.limit = 800_000  # no connection carries even a third of it
         with node(
             relay.port, network.credentials("bern"), lambda task: (incompressible(data),), settings=settings
         ) as n:
             server.submit("bern", "k1", (b"go",))
-            assert replies.get(timeout=60)[2] == incompressible(data)
+            assert replies.get(timeout=PATIENCE_S)[2] == incompressible(data)
             assert n.link.connections >= 4
 
 
@@ -183,18 +184,19 @@ def incompressible(data):
 
 
 def test_a_task_is_done_once_however_often_the_connection_breaks(network, server, replies):
-    done = []
+    done, release = [], threading.Event()
 
     def slowly(data):
         done.append(bytes(data))
-        time.sleep(0.8)
+        release.wait(PATIENCE_S)
         return (b"done",)
 
     with gate(server.port) as relay, node(relay.port, network.credentials("bern"), slowly) as n:
         server.submit("bern", "k1", (b"once",))
         eventually(lambda: done)
         relay.cut()
-        assert replies.get(timeout=20)[2] == b"done"
+        release.set()
+        assert replies.get(timeout=PATIENCE_S)[2] == b"done"
         assert n.link.connections >= 2
     assert done == [b"once"]
 
@@ -204,14 +206,14 @@ def test_a_node_that_starts_anew_gets_its_unanswered_task_again(network, server,
 
     def never(data):
         started.set()
-        release.wait(20)
+        release.wait(PATIENCE_S)
         return (b"too late",)
 
     with node(server.port, credentials, never):
         server.submit("bern", "k1", (b"task",))
-        assert started.wait(10)
+        assert started.wait(PATIENCE_S)
     with node(server.port, credentials, echo):
-        assert replies.get(timeout=20) == ("bern", "k1", b"echo task")
+        assert replies.get(timeout=PATIENCE_S) == ("bern", "k1", b"echo task")
     release.set()
     assert replies.empty()
 
@@ -225,7 +227,7 @@ def test_a_task_that_cannot_be_read_is_silence_and_the_next_one_is_answered(netw
     with node(server.port, network.credentials("bern"), picky):
         server.submit("bern", "k1", (b"rubbish",))
         server.submit("bern", "k2", (b"fine",))
-        assert replies.get(timeout=10)[1:] == ("k2", b"echo fine")
+        assert replies.get(timeout=PATIENCE_S)[1:] == ("k2", b"echo fine")
 
 
 def test_an_exchange_that_starts_anew_is_found_again(network, replies):
@@ -237,7 +239,7 @@ def test_an_exchange_that_starts_anew_is_found_again(network, replies):
     try:
         with network.server(lambda *reply: replies.put(reply), address=f"127.0.0.1:{port}") as second:
             second.submit("bern", "k2", (b"again",))
-            assert replies.get(timeout=20)[1:] == ("k2", b"echo again")
+            assert replies.get(timeout=PATIENCE_S)[1:] == ("k2", b"echo again")
     finally:
         running.__exit__(None, None, None)
 
@@ -247,16 +249,16 @@ def test_a_withdrawn_tasks_reply_is_dropped(network, server, replies):
 
     def slowly(data):
         started.set()
-        release.wait(10)
+        release.wait(PATIENCE_S)
         return (b"late",)
 
     with node(server.port, network.credentials("bern"), slowly):
         server.submit("bern", "k1", (b"task",))
-        assert started.wait(10)
+        assert started.wait(PATIENCE_S)
         server.withdraw("bern", "k1")
         release.set()
         server.submit("bern", "k2", (b"task",))
-        assert replies.get(timeout=10)[1] == "k2"
+        assert replies.get(timeout=PATIENCE_S)[1] == "k2"
     assert replies.empty()
 
 
@@ -274,12 +276,12 @@ def test_a_node_knows_how_long_a_beat_takes_there_and_back(network, server):
         assert 0 < n.link.latency_s < 5
 
 
-def test_a_holder_that_falls_silent_is_not_connected_any_more(network, server):
+def test_a_holder_that_falls_silent_is_not_connected_any_more(network):
     """A connection without beats, as of a machine that hangs."""
-    with raw_stream(network, server) as stream:
+    with network.server(print, settings=IMPATIENT) as server, raw_stream(network, server) as stream:
         stream.send(hello())
         eventually(lambda: connected(server, "bern"))
-        eventually(lambda: not connected(server, "bern"), within=5)
+        eventually(lambda: not connected(server, "bern"))
         assert stream.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
@@ -289,7 +291,7 @@ def test_a_second_connection_of_a_holder_takes_the_place_of_the_first(network, s
         eventually(lambda: connected(server, "bern"))
         with node(server.port, network.credentials("bern"), echo):
             server.submit("bern", "k1", (b"x",))
-            assert replies.get(timeout=10)[1] == "k1"
+            assert replies.get(timeout=PATIENCE_S)[1] == "k1"
 
 
 # -- refused, each with its reason
@@ -349,7 +351,7 @@ def test_without_a_certificate_no_method_answers(network, server):
 
 def test_without_tls_no_method_answers(server):
     with grpc.insecure_channel(f"localhost:{server.port}") as channel, pytest.raises(grpc.RpcError):
-        next(link_pb2_grpc.LinkStub(channel).Connect(iter([hello()]), timeout=5))
+        next(link_pb2_grpc.LinkStub(channel).Connect(iter([hello()]), timeout=PATIENCE_S))
 
 
 def test_a_node_does_not_talk_to_an_exchange_of_another_authority(network, server):
@@ -385,7 +387,7 @@ def test_whoever_breaks_the_protocol_is_told_so_and_nobody_else_notices(network,
             stream.send(hello() if frame == "hello" else frame)
         assert stream.code() == grpc.StatusCode.INVALID_ARGUMENT
         server.submit("cork", "k1", (b"x",))
-        assert replies.get(timeout=10)[0] == "cork"
+        assert replies.get(timeout=PATIENCE_S)[0] == "cork"
 
 
 def test_a_stream_of_junk_is_cut_off_at_its_first_frame(network, server):
@@ -422,7 +424,7 @@ def test_a_link_goes_through_an_http_proxy(network, server, replies):
         node(server.port, network.credentials("bern"), echo, proxy=f"http://127.0.0.1:{proxy.port}"),
     ):
         server.submit("bern", "k1", (b"x",))
-        assert replies.get(timeout=10)[2] == b"echo x"
+        assert replies.get(timeout=PATIENCE_S)[2] == b"echo x"
         assert proxy.asked == [f"CONNECT localhost:{server.port} HTTP/1.1"]
 
 
@@ -442,7 +444,7 @@ class RawStream:
         options = [(k, v) for k, v in channel_options(QUICK) if "message_length" not in k]
         self.channel = grpc.secure_channel(f"localhost:{port}", tls, options=options)
         self._frames = queue.Queue()
-        self.call = link_pb2_grpc.LinkStub(self.channel).Connect(iter(self._frames.get, None), timeout=20)
+        self.call = link_pb2_grpc.LinkStub(self.channel).Connect(iter(self._frames.get, None), timeout=PATIENCE_S)
 
     def send(self, frame):
         self._frames.put(frame)
