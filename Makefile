@@ -19,7 +19,7 @@ demo: $(VENV)/.demo  ## Four hospitals train one model, are valued, and are paid
 	$(BIN)/fedjoint simulate
 
 test: lint  ## Everything that CI checks.
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.dev  ## Format, lint, types, and who may import whom.
 	$(BIN)/ruff format --check $(SOURCES)
