@@ -166,6 +166,7 @@ class ValuationConfig:
     unmeasured: Literal["by_size", "equal"] = "by_size"
     known_path: Literal["valued", "by_size"] = "valued"
     latest_start: int | None = None
+    audit_blocks: int = 0
     keep_updates: bool = False
 
 

@@ -56,6 +56,7 @@ WIDTH = 3
 NUM_PARAMETERS = WIDTH + 1
 SIZES = {"ahus": 40, "bern": 30, "cork": 20}
 ANYTHING = HolderPolicy(
+    allow_audit_blocks=True,
     maximum_epsilon=1e6,
     maximum_epsilon_if_opened=1e6,
     minimum_colluders=0,

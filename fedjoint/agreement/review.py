@@ -40,6 +40,7 @@ class HolderPolicy:
         allow_insecure_noise: Whether reproducible, and therefore not private, noise is acceptable.
         allow_inferred_schema: Whether, with privacy on, constants that were read off the records are acceptable.
         allow_kept_updates: Whether its (noised) updates may be kept in the clear, for audit and other values.
+        allow_audit_blocks: Whether sums of its (noised) updates with those of two others or more may be opened.
         allow_duplicate_search: Whether it tells other holders of an agreement, each once, which of their own records it
             has too (:mod:`fedjoint.data.duplicates`).
         allow_exact_size: Whether, with privacy on, its number of examples may be stated as it is: true only if that
@@ -63,6 +64,7 @@ class HolderPolicy:
     allow_insecure_noise: bool = False
     allow_inferred_schema: bool = False
     allow_kept_updates: bool = False
+    allow_audit_blocks: bool = False
     allow_duplicate_search: bool = False
     allow_exact_size: bool = False
 
@@ -163,6 +165,8 @@ def _of_agreement(terms: Terms, policy: HolderPolicy) -> Iterator[Difference]:
         yield Difference(field="releases.sizes_noise_multiplier", agreed="none", allowed=allowed_words)
     if terms.valuation.keep_updates and not policy.allow_kept_updates:
         yield Difference(field="valuation.keep_updates", agreed="true", allowed="false: updates stay encrypted")
+    if terms.valuation.audit_blocks and not policy.allow_audit_blocks:
+        yield Difference(field="valuation.audit_blocks", agreed="agreed", allowed="none: only whole sums are opened")
     if terms.training.minimum_holders < policy.minimum_holders:
         yield _beyond("training.minimum_holders", terms.training.minimum_holders, "at least", policy.minimum_holders)
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from fedjoint.agreement.terms import Terms
 
-__all__ = ["Encrypted", "contributions_slot", "last_slot", "slot_of"]
+__all__ = ["Encrypted", "block_at", "block_slot", "contributions_slot", "final_slot", "last_slot", "slot_of"]
 
 #: What a holder encrypts.
 Encrypted = Literal["training", "statistics", "validation", "metrics"]
@@ -53,3 +53,21 @@ def last_slot(terms: Terms) -> int:
 def contributions_slot(terms: Terms) -> int:
     """The place after all of these, of the contributions that are opened at the end: nothing is encrypted in it."""
     return last_slot(terms) + 1
+
+
+def block_slot(terms: Terms, number: int, block: int) -> int:
+    """The place of the sum of an agreed block of holders in a round; nothing is encrypted in it."""
+    return contributions_slot(terms) + 1 + (number - 1) * len(terms.valuation.audit_blocks) + block
+
+
+def block_at(terms: Terms, slot: int) -> tuple[int, int] | None:
+    """Round and block of a place of :func:`block_slot`; None if it is another's."""
+    if not contributions_slot(terms) < slot <= final_slot(terms):
+        return None
+    number, block = divmod(slot - contributions_slot(terms) - 1, len(terms.valuation.audit_blocks))
+    return number + 1, block
+
+
+def final_slot(terms: Terms) -> int:
+    """The last place in which something is opened."""
+    return contributions_slot(terms) + terms.training.rounds * len(terms.valuation.audit_blocks)

@@ -156,6 +156,8 @@ class Terms:
             self._check_sampled(self.training.holders_per_round)
         if self.privacy.mode == "joint":
             self._check_joint()
+        if self.valuation.audit_blocks:
+            self._check_blocks()
         if self.valuation.keep_updates and self.releases.statistics_noise_multiplier is not None:
             raise InvalidValue(
                 "valuation.keep_updates with private statistics", expected="one of both: kept records are as agreed"
@@ -176,6 +178,18 @@ class Terms:
                 f"valuation.reference is holders and the model has {self.num_parameters} parameters",
                 expected=f"at most {MAX_RELEASED_VALUES}",
                 remedy="Measure contributions on the exchange's own records: valuation.reference=exchange.",
+            )
+
+    def _check_blocks(self) -> None:
+        strangers = {holder for block in self.valuation.audit_blocks for holder in block} - set(self.holder_ids)
+        if strangers:
+            raise InvalidValue(
+                f"'{min(strangers)}' in valuation.audit_blocks", expected="one of: " + ", ".join(self.holder_ids)
+            )
+        if self.privacy.mode != "local":
+            raise InvalidValue(
+                f"valuation.audit_blocks in mode {self.privacy.mode}",
+                expected="local: every update carries noise enough of its own",
             )
 
     def _check_sampled(self, count: int) -> None:

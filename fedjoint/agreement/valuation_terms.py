@@ -9,7 +9,10 @@ from fedjoint.agreement.ranges import in_range
 from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["ValuationTerms"]
+__all__ = ["LEAST_BLOCK", "ValuationTerms"]
+
+#: Fewest holders of a block: with one of them told by another, two updates are still hidden in its sum.
+LEAST_BLOCK = 3
 
 
 @strict
@@ -34,6 +37,8 @@ class ValuationTerms:
             done who saw it: ``valued`` like all else, or ``by_size`` among those who added something of their
             own, so that a replay of what was opened is worth nothing (:mod:`fedjoint.valuation.guards`).
         latest_start: Holders whose first update comes after this round count for nothing; None: whenever it comes.
+        audit_blocks: Blocks of holders whose sums are opened as well, round by round, so that an auditor can value them
+            in the clear: ids, sorted, ``LEAST_BLOCK`` or more in each, nobody in two (:mod:`fedjoint.training.blocks`).
         keep_updates: Whether all consent to updates in the clear in the run's folder, to value it by other methods.
     """
 
@@ -46,6 +51,7 @@ class ValuationTerms:
     reference_num_examples: int | None = None
     known_path: Literal["valued", "by_size"] = "valued"
     latest_start: int | None = None
+    audit_blocks: tuple[tuple[str, ...], ...] = ()
     keep_updates: bool = False
 
     def __post_init__(self) -> None:
@@ -57,6 +63,7 @@ class ValuationTerms:
                 "valuation.method is none, and valuation.known_path or valuation.latest_start is agreed",
                 expected="neither: they are rules of what is measured",
             )
+        self._check_blocks()
         if self.reference == "holders":
             self._check_holders()
             return
@@ -67,6 +74,27 @@ class ValuationTerms:
                 remedy="Name both, or agree on valuation.reference = holders.",
             )
         in_range("valuation.reference_num_examples", self.reference_num_examples, 1, 1e9)
+
+    def _check_blocks(self) -> None:
+        if not self.audit_blocks:
+            return
+        members = [holder for block in self.audit_blocks for holder in block]
+        small = min(len(block) for block in self.audit_blocks)
+        if (
+            small < LEAST_BLOCK
+            or len(set(members)) < len(members)
+            or any(b != tuple(sorted(b)) for b in self.audit_blocks)
+        ):
+            raise InvalidValue(
+                f"valuation.audit_blocks of {len(members)} holders, {small} in the smallest",
+                expected=f"at least {LEAST_BLOCK} in each, sorted, and nobody in two",
+                remedy="Take fewer blocks: two holders could tell each other what a sum of three says of the third.",
+            )
+        if self.method == "none" or self.reference == "holders":
+            raise InvalidValue(
+                "valuation.audit_blocks without contributions on the exchange's reference set",
+                expected="both: it is them that an auditor computes again",
+            )
 
     def check_guards(self, *, mode: str, optimizer: str, update_norm: float | None) -> None:
         """Refuse guards that have no meaning under privacy mode and server optimiser.

@@ -22,18 +22,34 @@ __all__ = ["command"]
 @click.option("--evaluations", default=10_000, show_default=True, help="Coalitions that a sampling method may try.")
 @click.option("--seed", default=0, show_default=True, help="Of methods that sample.")
 @click.option("--page", type=click.Path(path_type=Path), help="Where the page goes; else beside the run's folder.")
+@click.option(
+    "--reference", type=click.Path(path_type=Path), metavar="FILE", help="With --method blocks: the reference records."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the values as JSON.")
-def command(folder: Path, method: str, evaluations: int, seed: int, page: Path | None, as_json: bool) -> None:
+def command(
+    folder: Path,
+    method: str,
+    evaluations: int,
+    seed: int,
+    page: Path | None,
+    reference: Path | None,
+    as_json: bool,
+) -> None:
     """Value a finished run by another method, beside what was paid by; nothing that was paid changes.
 
     The agreement must have kept the updates in the clear (valuation.keep_updates=true, under privacy=local or none),
     by the consent of every holder. The run is verified first.
+
+    Where updates stay encrypted, an agreement can have sums of blocks of holders opened (valuation.audit_blocks, under
+    privacy=local): --method blocks values them in the clear, beside what their members were paid by together.
 
     \b
     Examples:
       fedjoint simulate valuation.keep_updates=true run.name=audited
       fedjoint value runs/audited --method shapley
       fedjoint value runs/audited --method gtg --json
+      fedjoint simulate privacy=local valuation.audit_blocks=2 run.name=blocks
+      fedjoint value runs/blocks --method blocks
     """
     from rich.console import Console
 
@@ -48,6 +64,12 @@ def command(folder: Path, method: str, evaluations: int, seed: int, page: Path |
     if method == "help":
         for name, one in METHODS.items():
             console.print(f"{name}: {one.summary}", soft_wrap=True, highlight=False, markup=False)
+        console.print("blocks: opened sums of agreed blocks of holders, beside what their members were paid by")
+        return
+    if method == "blocks":
+        from fedjoint.cli.value_blocks import show_blocks
+
+        show_blocks(folder, reference, as_json=as_json)
         return
     with Console(stderr=True).status("Reading and verifying the run …"):
         run = read_kept_run(folder)

@@ -93,6 +93,7 @@ def compose_terms(
             utility=config.valuation.utility,
             quadrature_points=config.valuation.quadrature_points,
             keep_updates=config.valuation.keep_updates,
+            audit_blocks=_blocks([holder.identity.id for holder in holders], config.valuation.audit_blocks),
             known_path=config.valuation.known_path,
             latest_start=config.valuation.latest_start,
             unmeasured=config.valuation.unmeasured,
@@ -141,6 +142,14 @@ def _committed(config: SimulationConfig, reference: Examples) -> dict[str, Any]:
     if config.valuation.reference == "holders":
         return {}
     return {"reference_sha256": reference.sha256(), "reference_num_examples": len(reference)}
+
+
+def _blocks(holders: Sequence[str], count: int) -> tuple[tuple[str, ...], ...]:
+    """So many blocks of holders, as equal as can be."""
+    names = sorted(holders)
+    return tuple(
+        tuple(names[place * len(names) // count : (place + 1) * len(names) // count]) for place in range(count)
+    )
 
 
 def _minimum_holders(config: SimulationConfig, num_holders: int) -> int:

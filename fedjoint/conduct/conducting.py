@@ -21,8 +21,10 @@ from fedjoint.pool.gate import Gate, ask_gate
 from fedjoint.pool.statement import sign_statement
 from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.record.log import CLOSED, AskWitnesses, Event, RunRecord, origin_of
+from fedjoint.runs.blocks import blocks_to_bytes
 from fedjoint.runs.folder import (
     AGREEMENT,
+    BLOCKS,
     GRADIENTS,
     LEDGER,
     MODEL,
@@ -233,6 +235,8 @@ def _write_files(folder: NewRunFolder, commission: Commission, outcome: Outcome,
         folder.write(sums_to_bytes(trained.models[0], [summary.levels for summary in trained.rounds]), SUMS)
         if trained.gradients:
             folder.write(gradients_to_bytes([opened.values for opened in trained.gradients]), GRADIENTS)
+    if trained.blocks:
+        folder.write(blocks_to_bytes(trained.blocks), BLOCKS)
     save_model(folder.path(MODEL), trained.model, module=module, metadata=words)
     for holder, statement in outcome.settled.statements.items():
         document = sign_statement(statement, commission.coordinator)

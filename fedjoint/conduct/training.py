@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from fedjoint.errors import TrainingError
 from fedjoint.flower.server_app import make_server_app
 from fedjoint.identity.keys import Identity
 from fedjoint.models.vector import parameters_to_vector
+from fedjoint.training.aggregate import Levels
 from fedjoint.training.checkpoint import CheckpointStore
 from fedjoint.training.contributions import Contributions
 from fedjoint.training.coordinator import Coordinator, Log, RoundSummary
@@ -71,6 +72,7 @@ class TrainedRun:
         contributions: Of each holder.
         end: Why training ended.
         histogram: The opened histogram for private metrics, if one was agreed.
+        blocks: The opened sums of agreed blocks of holders, by round and block, in levels of the fixed point.
         gradients: The opened validation gradient of each round, where contributions are measured on holders' records.
         standardisation: How records were standardised, if by private statistics.
         bytes_up: Bytes that all holders together sent in training messages since this process took the run up.
@@ -84,6 +86,7 @@ class TrainedRun:
     end: str
     histogram: OpenedRelease | None
     gradients: tuple[OpenedRelease, ...]
+    blocks: Mapping[tuple[int, int], Levels]
     standardisation: Standardisation | None
     bytes_up: int
     bytes_down: int
@@ -143,6 +146,7 @@ class _Running:
         self._rounds: list[RoundSummary] = []
         self._histogram: OpenedRelease | None = None
         self._gradients: tuple[OpenedRelease, ...] = ()
+        self._blocks: Mapping[tuple[int, int], Levels] = {}
         self._ended: tuple[Contributions, str] | None = None
 
     def opening_facts(self) -> dict[str, object]:
@@ -171,7 +175,7 @@ class _Running:
             self._train(coordinator)
             with stage("contributions"):
                 self._ended = coordinator.value(), coordinator.end
-            self._gradients = coordinator.gradients
+            self._gradients, self._blocks = coordinator.gradients, coordinator.block_sums
         except RunSuspended:
             raise
         except BaseException:  # also where a round was refused: others have reserved for it
@@ -214,6 +218,7 @@ class _Running:
             end=end,
             histogram=self._histogram,
             gradients=self._gradients,
+            blocks=self._blocks,
             standardisation=self._reference.standardisation,
             bytes_up=bytes_up,
             bytes_down=bytes_down,

@@ -180,6 +180,8 @@ def _leaves(terms: Terms) -> Iterator[str]:
             f"Once, at the end: how the model does on {percent_text(terms.releases.held_out)} of your records that it "
             "was not trained on, with noise, encrypted, opened as a sum over all holders."
         )
+    if terms.valuation.audit_blocks:
+        yield "After each round, for audit: sums of the updates of agreed blocks of at least three holders."
     if terms.valuation.keep_updates:
         yield "Your updates in the clear, kept in the run's folder for other valuations."
     yield "No record leaves, and nobody else's code runs here: the node runs the installed package only."

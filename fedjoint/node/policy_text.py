@@ -35,6 +35,8 @@ allow_insecure_noise: false
 allow_inferred_schema: false
 # Whether your (noised) updates may be kept in the clear.
 allow_kept_updates: false
+# Whether sums of your (noised) updates with those of at least two other holders may be opened, for audit.
+allow_audit_blocks: false
 # Whether you tell other holders of an agreement, each once, which of their own records you have too: data that is
 # brought twice should not be paid twice. They learn nothing of your other records.
 allow_duplicate_search: false

@@ -16,6 +16,7 @@ from fedjoint.errors import RecordError
 
 __all__ = [
     "AGREEMENT",
+    "BLOCKS",
     "GRADIENTS",
     "LEDGER",
     "MODEL",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 AGREEMENT, RECORD, MODEL, SUMS = "agreement.json", "record.jsonl", "model.safetensors", "sums.bin"
-GRADIENTS = "gradients.bin"
+GRADIENTS, BLOCKS = "gradients.bin", "blocks.safetensors"
 REPORT, REPORT_PAGE, LEDGER, STATEMENTS = "report.json", "report.html", "ledger.sqlite", "statements"
 _PARTIAL = ".partial"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.signing import SignedAgreement, statement_bytes
-from fedjoint.agreement.slots import contributions_slot, slot_of
+from fedjoint.agreement.slots import block_slot, contributions_slot, slot_of
 from fedjoint.encryption.opened import CANARY, MINIMUM_OPENERS
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import IdentityError, PrivacyError, RecordError
@@ -91,6 +91,7 @@ def check_confirmations(run: RecordedRun, agreement: SignedAgreement) -> str:
     }
     opened |= {slot_of(terms, one.purpose): one.contributors for one in run.released}
     opened |= {slot_of(terms, "validation", one.round): one.contributors for one in run.gradients}
+    opened |= {block_slot(terms, one.round, one.block): one.contributors for one in run.blocks}
     if terms.valuation.method != "none":
         opened[contributions_slot(terms)] = tuple(sorted({part.holder for part in run.valued.parts} - {CANARY}))
     for slot, contributors in sorted(opened.items()):

@@ -17,7 +17,15 @@ from fedjoint.runs.settling import Revenue
 from fedjoint.strict import build, strict
 from fedjoint.valuation.uncertainty import ErrorBars
 
-__all__ = ["OpenedGradient", "OpenedRound", "RecordedPart", "RecordedRun", "SummedRound", "read_recorded_run"]
+__all__ = [
+    "OpenedBlock",
+    "OpenedGradient",
+    "OpenedRound",
+    "RecordedPart",
+    "RecordedRun",
+    "SummedRound",
+    "read_recorded_run",
+]
 
 
 @strict
@@ -144,6 +152,19 @@ class OpenedGradient:
 
 @strict
 @dataclass(frozen=True, kw_only=True)
+class OpenedBlock:
+    """Body of ``block.opened``: the sum of an agreed block's updates of a round, by its hash."""
+
+    round: int
+    block: int
+    contributors: tuple[str, ...]
+    sum_sha256: str
+    opened: dict[str, str]
+    refusals: dict[str, str]
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
 class ClosedRun:
     """Body of ``run.closed``."""
 
@@ -157,6 +178,7 @@ _BODIES: Mapping[str, type[Any]] = {
     "run.standardised": StandardisedRun,
     "release.opened": OnceReleased,
     "validation.opened": OpenedGradient,
+    "block.opened": OpenedBlock,
     "round.summed": SummedRound,
     "round.opened": OpenedRound,
     "opening.confirmed": ConfirmedOpening,
@@ -175,6 +197,7 @@ class RecordedRun:
     standardised: StandardisedRun | None
     released: tuple[OnceReleased, ...]
     gradients: tuple[OpenedGradient, ...]
+    blocks: tuple[OpenedBlock, ...]
     summed: Mapping[int, SummedRound]
     rounds: tuple[OpenedRound, ...]
     confirmed: Mapping[int, ConfirmedOpening]
@@ -284,6 +307,7 @@ def read_recorded_run(events: Sequence[Event], agreement: SignedAgreement) -> Re
         standardised=(*bodies["run.standardised"], None)[0],
         released=tuple(bodies["release.opened"]),
         gradients=tuple(bodies["validation.opened"]),
+        blocks=tuple(bodies["block.opened"]),
         summed=summed,
         rounds=tuple(rounds),
         confirmed=confirmed,

@@ -15,6 +15,7 @@ from fedjoint.errors import FedjointError, RecordError
 from fedjoint.pool.statement import MAX_STATEMENT_BYTES, Statement, read_statement
 from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.record.log import read_record
+from fedjoint.runs.blocks import check_blocks
 from fedjoint.runs.folder import AGREEMENT, LEDGER, RECORD, REPORT, STATEMENTS, file_hashes
 from fedjoint.runs.recompute import (
     check_confirmations,
@@ -202,6 +203,11 @@ def _report(evidence: _Evidence) -> str:
     return f"{len(pairs)} groups of figures are those of record and settlement"
 
 
+def _openings(evidence: _Evidence) -> str:
+    run, agreement = evidence.run, evidence.agreement
+    return check_openings(run, agreement) + check_blocks(evidence.folder, run, agreement)
+
+
 def _model(evidence: _Evidence) -> str:
     return check_model(evidence.folder, evidence.run, evidence.agreement)
 
@@ -218,7 +224,7 @@ _CHECKS: tuple[tuple[str, tuple[str, ...], _Checker], ...] = (
     ("receipts", ("record",), lambda evidence: check_receipts(evidence.run, evidence.agreement)),
     ("released once", ("record",), lambda evidence: check_released(evidence.run, evidence.agreement)),
     ("confirmations", ("record",), lambda evidence: check_confirmations(evidence.run, evidence.agreement)),
-    ("openings", ("record",), lambda evidence: check_openings(evidence.run, evidence.agreement)),
+    ("openings", ("record",), _openings),
     ("model", ("record",), _model),
     ("validation", ("model",), _validation),
     ("contributions", ("record",), lambda evidence: check_contributions(evidence.run, evidence.agreement)),

@@ -22,6 +22,7 @@ ANYTHING = HolderPolicy(
     allow_insecure_noise=True,
     allow_inferred_schema=True,
     allow_kept_updates=True,
+    allow_audit_blocks=True,
     allow_duplicate_search=True,
     allow_exact_size=True,
 )

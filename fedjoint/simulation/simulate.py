@@ -15,6 +15,7 @@ from fedjoint.agreement.terms import Terms
 from fedjoint.conduct.conducting import Commission, ConductedRun, conduct_run
 from fedjoint.conduct.naming import run_name
 from fedjoint.conduct.reference import ReferenceSet
+from fedjoint.conduct.reference_file import write_reference
 from fedjoint.conduct.reporting import Comparison, is_measured
 from fedjoint.conduct.stopwatch import Stopwatch
 from fedjoint.conduct.training import Conditions, TrainedRun
@@ -36,7 +37,7 @@ from fedjoint.simulation.budgets import create_missing_ledgers, ledgers_of
 from fedjoint.simulation.comparing import compare, describe_data
 from fedjoint.simulation.exact import UpdateLog
 from fedjoint.simulation.gate import gate_of, require_registered
-from fedjoint.simulation.kept_updates import keep_updates
+from fedjoint.simulation.kept_updates import REFERENCE, keep_updates
 from fedjoint.simulation.own import Apart, take_apart, write_own_files
 from fedjoint.simulation.policies import policies_of
 from fedjoint.simulation.running import grid_of, reference_of
@@ -215,6 +216,8 @@ class _Everything:
         """Keep updates in the clear, where everybody has consented."""
         if self._of.terms.valuation.keep_updates:
             keep_updates(folder, self._of.updates, self._of.division.reference)
+        elif self._of.terms.valuation.audit_blocks:
+            write_reference(folder / REFERENCE, self._of.division.reference)
 
 
 def _utc_now() -> datetime:

@@ -13,8 +13,9 @@ from fedjoint.encryption.opened import MINIMUM_OPENERS
 from fedjoint.errors import FedjointError, TrainingError
 from fedjoint.identity.keys import Identity
 from fedjoint.strict import plain
-from fedjoint.training.aggregate import Model, apply_sum, model_sha256
+from fedjoint.training.aggregate import Levels, Model, apply_sum, model_sha256
 from fedjoint.training.asked import asked_in_round
+from fedjoint.training.block_audit import BlockAudit
 from fedjoint.training.ceremony import exchange_key, join_holders
 from fedjoint.training.checkpoint import CheckpointStore
 from fedjoint.training.contribution_openers import ContributionOpeners
@@ -73,6 +74,7 @@ class Coordinator:
         self._memory = CoordinatorMemory(session, store)
         known = self._memory.facts
         self._valuation = valuation_of(session, reference, ask=self._ask_for_gradient, scratch=self._workplace.scratch)
+        self._blocks = BlockAudit(session, channel, identity, memory=self._memory, log=log)
         self._gradients: list[OpenedRelease] = []
         self._valuation.restore(self._memory)
         self._model_round = dict(known.model_round)
@@ -102,6 +104,11 @@ class Coordinator:
     def gradients(self) -> tuple[OpenedRelease, ...]:
         """The validation gradients that holders opened, a round each; none where nobody is asked for them."""
         return tuple(self._gradients)
+
+    @property
+    def block_sums(self) -> Mapping[tuple[int, int], Levels]:
+        """The opened sums of agreed blocks, by round and block."""
+        return self._blocks.sums
 
     @property
     def end(self) -> str:
@@ -292,6 +299,7 @@ class Coordinator:
             raise _another_model(pending.number)
         self._valuation.add_round(pending.updates, self._state, after)
         self._memory.stage_valuation(*self._valuation.saved())
+        self._blocks.open_round(pending.number, pending.updates, key_id=self.key_id, holders=self.holders)
         self._state = after
         summary = RoundSummary(
             round=pending.number,
@@ -327,6 +335,7 @@ class Coordinator:
             self._log("opening.confirmed", plain(self._memory.facts.confirmed[str(self._slot(number))]))
             if f"validation {number}" in self._memory.facts.releases:
                 self._ask_for_gradient(number)  # it is kept: nobody is asked
+            self._blocks.open_round(number, {}, key_id=self.key_id, holders=self.holders)
             self._log("round.opened", closed.opened)
             yield summary
 

@@ -19,6 +19,7 @@ from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.ledger_file import Lifetime
 from fedjoint.privacy.sum_plan import most_examples
 from fedjoint.privacy.validation_plan import validation_plan
+from fedjoint.training.block_messages import OpenBlockTask
 from fedjoint.training.holder_state import HolderMemory, HolderStore
 from fedjoint.training.parts import PART
 from fedjoint.training.plan import (
@@ -92,6 +93,7 @@ class Holder:
             ),
             "release": lambda task: self._in_parts(task, ReleaseTask, lambda run, body, _: run.release(body)),
             "open_release": lambda task: self._in_parts(task, OpenReleaseTask, lambda run, *of: run.open_release(*of)),
+            "open_block": lambda task: self._in_parts(task, OpenBlockTask, lambda run, *of: run.open_block(*of)),
             "finish": lambda task: self._run(task.body).finish(),
             "put": lambda task: self._run(task.body).parts.put(_typed(task.body, PutTask), task.blobs.get(PART, b"")),
             "get": lambda task: self._run(task.body).parts.get(_typed(task.body, GetTask)),
@@ -122,6 +124,10 @@ class Holder:
             JointPlan.of(terms)  # refuses a grid or a bound on which the noise would not be what epsilon assumes
         if terms.validated_by_holders:
             validation_plan(terms)  # refuses gradients that the encryption's fixed point could not hold
+        if terms.valuation.audit_blocks:
+            from fedjoint.training.blocks import require_blocks
+
+            require_blocks(terms)
         signature = sign_terms(terms, self._identity)
         self._memory.mark_signed(terms_sha256(terms))
         return signature

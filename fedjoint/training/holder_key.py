@@ -135,13 +135,22 @@ class HolderKey:
                 remedy="A sum of fewer could show one holder's update, and is not opened.",
             )
 
-    def decrypted_sum(self, subject: ToOpen, frame: Blob, confirmations: Confirmations) -> Words:
+    def decrypted_sum(
+        self, subject: ToOpen, frame: Blob, confirmations: Confirmations, *, encrypted_at: int | None = None
+    ) -> Words:
         """The levels of a sum of enough holders of the agreement, confirmed by a quorum and checked to be theirs.
+
+        Args:
+            subject: The sum, and the place that it is opened in.
+            frame: With the sum.
+            confirmations: Of the subject.
+            encrypted_at: The place that its updates were encrypted for; None: the same.
 
         Raises:
             EncryptionError: no key yet, or a sum that must not be opened.
         """
-        slot, contributors = subject.slot, subject.contributors
+        contributors = subject.contributors
+        slot = subject.slot if encrypted_at is None else encrypted_at
         self.require_enough(contributors)
         key = self.require()
         ciphertext = parse_frame(

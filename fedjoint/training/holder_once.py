@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
-from fedjoint.agreement.slots import contributions_slot, slot_of
+from fedjoint.agreement.slots import contributions_slot, final_slot, slot_of
 from fedjoint.encryption.decryption import open_sample
 from fedjoint.encryption.fixed_point import Steps
 from fedjoint.encryption.frames import parse_sample_frame
@@ -16,6 +16,7 @@ from fedjoint.encryption.opened import CANARY, ToOpen
 from fedjoint.encryption.scratch import Bytes, sha256_of
 from fedjoint.errors import EncryptionError, Equivocation, TrainingError
 from fedjoint.privacy.validation_plan import read_gradient
+from fedjoint.training.blocks import disclosed_with
 from fedjoint.training.charges import RunCharges, charged_before
 from fedjoint.training.confirming import CONFIRM, require_quorum, samples_to_open
 from fedjoint.training.diary import Diary
@@ -166,10 +167,10 @@ class OnceReleases:
             Equivocation: something else was confirmed in the place.
         """
         self._key.require()
-        last, place = contributions_slot(self._terms), str(subject.slot)
+        last, place = final_slot(self._terms), str(subject.slot)
         if subject.slot > last:
             raise EncryptionError(f"nothing is opened in place {place} of this run", expected=f"at most {last}")
-        if subject.slot < last:  # contributions are no sum
+        if subject.slot != contributions_slot(self._terms):  # these are no sum
             self._key.require_enough(subject.contributors)
         known, asked = self._memory.facts.confirmed, sha256_hex(canonical_bytes(subject))
         if known.get(place, asked) != asked:
@@ -178,7 +179,10 @@ class OnceReleases:
                 expected="one sum in a round",
                 remedy="The difference of two sums is somebody's update: ask the coordinator why there are two.",
             )
-        self._memory.remember(confirmed={**known, place: asked})
+        disclosed = self._memory.facts.disclosed
+        if self._terms.valuation.audit_blocks:
+            disclosed = dict(disclosed_with(self._terms, disclosed, subject))
+        self._memory.remember(confirmed={**known, place: asked}, disclosed=disclosed)
         return Parcel(body=ConfirmReply(signature=self._sign(CONFIRM, subject)))
 
     def _open_sample(self, frame: Blob, number: int) -> str:

@@ -26,6 +26,8 @@ from fedjoint.training.aggregate import (
     state_bytes,
     state_from_bytes,
 )
+from fedjoint.training.block_messages import OpenBlockTask
+from fedjoint.training.blocks import open_block
 from fedjoint.training.charges import RunCharges, charged_before
 from fedjoint.training.diary import diary_of
 from fedjoint.training.holder_key import HolderKey
@@ -278,6 +280,11 @@ class HolderRun:
             PrivacyError: it was not agreed.
         """
         return self._once.open_release(task, blobs)
+
+    def open_block(self, task: OpenBlockTask, blobs: Blobs) -> Parcel:
+        """Decrypt the sum of an agreed block of holders: :func:`fedjoint.training.blocks.open_block`."""
+        self._require_going_on()
+        return open_block(self._terms, task, blobs, key=self._key, memory=self._memory, sign=self._sign)
 
     def _require_going_on(self) -> None:
         if self._memory.facts.is_over:

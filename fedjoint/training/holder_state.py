@@ -107,6 +107,7 @@ class RunFacts:
         released: What was made of these, by purpose to signature. Blobs: ``release.PURPOSE``.
         opened: Releases that it opened, by purpose, and ``contributions``.
         confirmed: By place what it signed to be the only thing opened there, by hash.
+        disclosed: By place, whose updates are in the sums that it signed or opened; where blocks are audited.
         is_over: Whether the coordinator said so.
 
     Blob ``held_out``: which records it holds out, a byte each, secret.
@@ -123,6 +124,7 @@ class RunFacts:
     released: dict[str, str] = field(default_factory=dict)
     opened: dict[str, OpenedOnce] = field(default_factory=dict)
     confirmed: dict[str, str] = field(default_factory=dict)
+    disclosed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     is_over: bool = False
 
     @property

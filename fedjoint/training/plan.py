@@ -16,6 +16,7 @@ from fedjoint.encryption.scratch import Bytes
 from fedjoint.errors import FedjointError, InvalidValue
 from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.strict import strict
+from fedjoint.training.block_messages import OpenBlockReply, OpenBlockTask
 from fedjoint.training.release_messages import (
     OncePurpose,
     OpenReleaseReply,
@@ -80,6 +81,7 @@ Kind = Literal[
     "open_contributions",
     "release",
     "open_release",
+    "open_block",
     "finish",
     "put",
     "get",
@@ -323,6 +325,7 @@ TASKS: Mapping[Kind, type[Task]] = {
     "open_contributions": ContributionsTask,
     "release": ReleaseTask,
     "open_release": OpenReleaseTask,
+    "open_block": OpenBlockTask,
     "finish": Task,
     "put": PutTask,
     "get": GetTask,
@@ -338,6 +341,7 @@ REPLIES: Mapping[Kind, type[Any]] = {
     "open_contributions": ContributionsReply,
     "release": ReleaseReply,
     "open_release": OpenReleaseReply,
+    "open_block": OpenBlockReply,
     "finish": JoinReply,
     "put": PartReply,
     "get": PartReply,

@@ -16,6 +16,7 @@ from fedjoint.flower import messages
 from fedjoint.flower.messages import BLOBS, MAX_BLOBS, from_record, message_type, to_record
 from fedjoint.privacy.events import PURPOSES, GaussianEvent, Release
 from fedjoint.privacy.receipts import RoundReceipt
+from fedjoint.training.block_messages import OpenBlockReply, OpenBlockTask
 from fedjoint.training.plan import (
     REPLIES,
     TASKS,
@@ -104,6 +105,8 @@ BODIES = {
     OpenReleaseReply: st.builds(
         OpenReleaseReply, values=st.lists(st.integers().map(str), max_size=3).map(tuple), signature=words
     ),
+    OpenBlockTask: st.builds(OpenBlockTask, **address, round=counts, block=counts, confirmations=signed),
+    OpenBlockReply: st.builds(OpenBlockReply, sum_sha256=words, signature=words),
     JoinReply: st.builds(JoinReply, holder=words, signature=words),
     KeyReply: st.builds(KeyReply, offers=st.lists(offers, max_size=2).map(tuple), acknowledgement=acknowledgements),
     Acknowledgement: acknowledgements,

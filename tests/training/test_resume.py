@@ -254,7 +254,7 @@ def check(world, **training):
     terms = world.parties.terms
     places = {slot_of(terms, "training", number) for number in of_rounds} | {contributions_slot(terms)}
     assert len(confirmed) == len(set(confirmed)) and places <= set(confirmed)
-    again = ("round.", "validation.", "release.", "opening.")
+    again = ("round.", "validation.", "release.", "opening.", "block.")
     once = [kind for kind, _ in world.written if not kind.startswith(again) and not kind.endswith(".refused")]
     early = ["run.ended_early"] if len(world.rounds) < 3 else []
     assert once == ["holders.joined", "key.shared", *early, "contributions.opened"]
@@ -297,6 +297,18 @@ def test_a_holder_that_is_silent_over_the_task_it_was_killed_over_comes_back_for
 def test_what_the_optimiser_and_the_valuation_remember_of_earlier_rounds_is_taken_up_again(kills):
     training = {"server_optimizer": "adam", "server_learning_rate": 0.1}
     check(conducted(kills, **training), **training)
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@given(kills=st.sets(st.integers(60, 400), min_size=1, max_size=4))
+def test_the_sums_of_audited_blocks_are_opened_once_and_kept(kills):
+    world = conducted(kills, privacy=LOCAL_PRIVACY, valuation={"audit_blocks": (ALL,)})
+    check(world)
+    whole = [summary for summary in world.rounds if summary.contributors == ALL]
+    opened = [body["round"] for kind, body in world.written if kind == "block.opened"]
+    assert opened == [summary.round for summary in whole]
+    for summary in whole:  # a block of all is the round's sum
+        assert world.conducted.block_sums[summary.round, 0].tolist() == summary.levels.tolist()
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
