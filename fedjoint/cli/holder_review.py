@@ -19,7 +19,9 @@ __all__ = ["command"]
 
 @click.command("review")
 @click.argument("agreement", required=False, metavar="[AGREEMENT]")
-@click.option("--pending", is_flag=True, help="Every agreement that waits for your signature.")
+@click.option(
+    "--pending", is_flag=True, help="Every agreement that waits for your signature; the same without AGREEMENT."
+)
 @home_option
 @json_option
 def command(agreement: str | None, pending: bool, folder: Path, as_json: bool) -> int:
@@ -32,8 +34,8 @@ def command(agreement: str | None, pending: bool, folder: Path, as_json: bool) -
       fedjoint holder review --pending
       fedjoint holder review 3f0c9a41
     """
-    if (agreement is None) != pending:
-        raise ConfigError("neither or both of AGREEMENT and --pending", expected="one of them")
+    if agreement is not None and pending:
+        raise ConfigError("both AGREEMENT and --pending", expected="one of them")
     from fedjoint.cli.holder_home import opened, proposal, say
     from fedjoint.node.credentials import connect
     from fedjoint.strict import plain
@@ -42,7 +44,7 @@ def command(agreement: str | None, pending: bool, folder: Path, as_json: bool) -
     own = home.load_identity().id
     with connect(home, settings) as client:
         starts = [agreement] if agreement is not None else []
-        if pending:
+        if agreement is None:
             starts = [one.sha256 for one in client.agreements().agreements if _waits(one, own)]
         pages = [proposal(home, client, start)[1] for start in starts]
     if as_json:

@@ -52,11 +52,12 @@ def main() -> NoReturn:
 
     Exit codes: 0 done, 1 the run or a check failed, 2 a wrong option or setting, 130 interrupted.
     """
-    # Before they are imported, Flower and Ray are told to keep quiet, and torch to use one thread: models of tables
-    # are small, and more threads only get into each other's way.
+    # Before they are imported, Flower, Ray and gRPC are told to keep quiet, and torch to use one thread: models of
+    # tables are small, and more threads only get into each other's way.
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would write between the lines of a log is told in words
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         result = cli.main(standalone_mode=False)  # a verb's exit code comes back as the result

@@ -153,7 +153,7 @@ class Database:
 
     def _refusal(self, problem: Exception) -> PoolError:
         reason = str(getattr(problem, "orig", None) or problem).partition("\n")[0]
-        damaged = "If the file is damaged, take it from the run's copy." if self.is_sqlite else ""
+        damaged = "If the file is damaged, take it from a backup." if self.is_sqlite else ""
         return PoolError(f"{self.name} refuses: {reason}", remedy=damaged)
 
 

@@ -39,8 +39,9 @@ class Registry:
             }
             for name, (new, old) in same.items():
                 if new == old:
+                    both = f"has the same {name} as '{other.identity.id}'"
                     raise PoolError(
-                        f"'{party.identity.id}' has the same {name} as '{other.identity.id}'",
+                        f"'{party.identity.id}' {'is registered already' if name == 'id' else both}",
                         expected="one legal person, one party",
                     )
         return dataclasses.replace(self, parties={**self.parties, party.identity.id: party})

@@ -93,7 +93,7 @@ def test_nothing_follows_an_end():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({}, "the same id"),
+        ({}, "'a' is registered already"),
         ({"identity": party("b").identity}, "the same legal person"),
         ({"identity": party("b").identity, "legal_id": "CN/x"}, "the same certificate"),
         ({"identity": party("b").identity, "certificate_sha256": "ab" * 32}, "the same legal person"),

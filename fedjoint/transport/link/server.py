@@ -135,7 +135,7 @@ class LinkServer:
         self._thread.start()
         if not self._started.wait(_START_S) or self._failure is not None:
             raise TransportError(
-                f"cannot serve on {self._address} ({self._failure or 'no answer'})",
+                f"cannot serve on {self._address} ({str(self._failure or 'no answer').partition(';')[0]})",
                 remedy="Choose another port, or stop the program that has it.",
             )
         return self
