@@ -4,7 +4,8 @@
 
 ``waterfalls``: chains of settlements with random rules; every sum, quota and lifetime error is checked exactly.
 ``writers``: processes that send overlapping, repeated operations in random batches; then the books are replayed
-serially. ``kills``: a process that settles is killed at a random moment; then the same command is repeated.
+serially. ``kills``: a process that takes in revenue and settles it, record and books, is killed at a random moment;
+then the same step is repeated, and in the end the record is done again and must give every entry.
 PostgreSQL is started by this script (see postgres.py) with its default, durable settings.
 """
 
@@ -25,20 +26,24 @@ from typing import Any
 from postgres import running_postgres
 from rich.console import Console
 from rich.table import Table
+from workers import pool_year
 
 from fedjoint.agreement.terms import MoneyTerms
 from fedjoint.errors import PoolError
+from fedjoint.identity.keys import Identity
+from fedjoint.pool import desk, receipts
 from fedjoint.pool.books import Books
+from fedjoint.pool.facts import Invoice, Received
 from fedjoint.pool.ledger import Entry, move, post_pending, void_pending
+from fedjoint.pool.record_store_sql import PoolStore
+from fedjoint.pool.replay import replay
 from fedjoint.pool.revenue import paid
-from fedjoint.pool.settlement_entries import entries_of_settlement
 from fedjoint.pool.store_sql import LedgerStore
 from fedjoint.pool.waterfall import Period, settle
 
 AT = "2026-11-30T12:00:00Z"
 WRITERS = {"sqlite": 4, "postgresql": 16}
 PERIODS = 1_000
-TERMS = MoneyTerms(holdback_bp=1_000)
 Row = dict[str, Any]
 
 
@@ -190,27 +195,47 @@ def writers(store_name: str, url: str, count: int, *, seed: int) -> Row:
     }
 
 
-def settlement(number: int) -> tuple[Entry, ...]:
-    """Everything that settling a period posts together."""
-    gross = 1_000_003 + number
-    done = settle(gross, {f"h{i}": float(i + 1) for i in range(20)}, terms=TERMS)
-    invoice = paid(f"p{number}/invoice", buyer="insurer", amount_minor=gross, currency="CNY", at=AT)
-    return (*invoice, *entries_of_settlement(done, f"p{number}", terms=TERMS, at=AT))
+def settle_period(store: PoolStore, number: int) -> None:
+    """Take in a period's revenue and divide it, as ``fedjoint pool import`` and ``settle`` do; both may be repeated."""
+    amount, name = 1_000_003 + number, f"p{number}"
+    received = Received(currency="CNY", invoices=(Invoice(id=name, buyer="insurer", amount_minor=amount),))
+    pool_year.act(store, lambda state, books: receipts.receive(state, received, books=books, at=pool_year.AT))
+    settling = desk.Settling(
+        id=name,
+        gross_minor=amount,
+        contributions={holder: float(i + 1) for i, holder in enumerate(pool_year.HOLDERS)},
+        datasets={holder: f"data-{holder}" for holder in pool_year.HOLDERS},
+    )
+    if name not in store.state().settlements:
+        pool_year.act(store, lambda state, books: desk.settle_revenue(state, settling, books=books, at=pool_year.AT)[0])
 
 
 def settle_until_killed(url: str, first: int, out: Connection) -> None:
     """Settle period after period, and say so each time before."""
-    with LedgerStore.open(url) as store:
+    with PoolStore.open(url) as store:
         for number in range(first, first + 10**6):
-            entries = settlement(number)
             out.send_bytes(b".")
-            store.post(entries)
+            settle_period(store, number)
+
+
+def found_after(store: PoolStore, number: int) -> str:
+    """What a killed process left of a period: nothing, its revenue, all of it, or something that must not be."""
+    name, ledger = f"p{number}", store.ledger
+    settled = name in store.state().settlements
+    there = [ledger.entry(f"{name}/{part}") is not None for part in ("waterfall", "payables")]
+    there += [ledger.entry(f"{name}/holdback/{holder}") is not None for holder in pool_year.HOLDERS]
+    if all(there) and settled and ledger.entry(f"invoice/{name}") is not None:
+        return "all"
+    if any(there) or settled:
+        return "half"
+    return "nothing" if ledger.entry(f"invoice/{name}") is None else "its revenue"
 
 
 def kills(store_name: str, url: str, count: int, *, seed: int) -> Row:
-    """Kill so many settlements; each is looked at, then repeated, twice."""
+    """Kill so many settlements; each is looked at, then repeated, twice; in the end the record is done again."""
     source, row, first = random.Random(seed), Counter[str](), 0
-    LedgerStore.open(url).close()
+    with PoolStore.open(url) as store:
+        pool_year.open_pool(store, Identity.create("exchange", "Exchange"))
     for _ in range(count):
         context = multiprocessing.get_context("fork")
         listening, telling = context.Pipe(duplex=False)
@@ -220,22 +245,23 @@ def kills(store_name: str, url: str, count: int, *, seed: int) -> Row:
         time.sleep(source.uniform(0, 0.3))
         process.kill()
         process.join()
-        with LedgerStore.open(url) as store:
-            while store.entry(f"p{first}/invoice"):
+        with PoolStore.open(url) as store:
+            while (found := found_after(store, first)) == "all":
                 first += 1
-            for number in (first - 1, first):
-                ids = [entry.id for entry in settlement(max(0, number))]
-                there = sum(store.entry(id) is not None for id in ids)
-                row["half-posted"] += 0 < there < len(ids)
-            done, again = store.post(settlement(first)), store.post(settlement(first))
-            row["not completed once"] += bool(done.known or again.new)
+            row["half-posted"] += found == "half"
+            for _again in range(2):
+                settle_period(store, first)
+            row["not completed"] += found_after(store, first) != "all"
             first += 1
-    with LedgerStore.open(url) as store:
-        problems = store.check()
-        standing = {account: amount for (_, account), amount in store.balances().items()}
+    with PoolStore.open(url) as store:
+        problems = store.ledger.check()
+        standing = {account: amount for (_, account), amount in store.ledger.balances().items()}
+        told = [entry for _, _, entries in replay(store.events()) for entry in entries]
+        row["not what the record gives"] += told != list(store.ledger.entries())
+        row["not settled once"] += list(store.state().settlements) != [f"p{number}" for number in range(first)]
     expected = sum(1_000_003 + number for number in range(first))
     row["lost or made"] += standing["receivable:insurer"] != -expected or standing["escrow"] != 0
-    wrong = row["half-posted"] + row["not completed once"] + row["lost or made"] + len(problems)
+    wrong = sum(row.values()) + len(problems)
     return {"trial": "kills", "store": store_name, "count": count, "settled": first, "problems": wrong}
 
 

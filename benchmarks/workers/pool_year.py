@@ -71,8 +71,8 @@ def act(store: PoolStore, decide) -> None:
     store.act(lambda inside: decide(inside.state(), inside))
 
 
-def open_pool(store: PoolStore, exchange: Identity) -> None:
-    terms = MoneyTerms(holdback_bp=0)
+def open_pool(store: PoolStore, exchange: Identity, *, holdback_bp: int = 1_000) -> None:
+    terms = MoneyTerms(holdback_bp=holdback_bp)
     opened = Opened(pool_id="year", exchange=exchange.public, money=terms, claims=ClaimTerms(), tranche_minor=1_000)
     act(store, lambda state, _: desk.open_pool(state, opened, at=AT))
     act(store, lambda state, _: desk.add_party(state, party("insurer", "buyer"), at=AT))
@@ -103,7 +103,7 @@ def settle(store: PoolStore, number: int) -> None:
 def main(url: str, events: int, folder: Path) -> None:
     exchange = Identity.create("exchange", "Exchange")
     with PoolStore.open(url) as store:
-        open_pool(store, exchange)
+        open_pool(store, exchange, holdback_bp=0)
         cpu, wall = time.process_time(), time.monotonic()
         for start in range(0, events, MAX_RECEIVED):
             take_in(store, start, min(MAX_RECEIVED, events - start))
