@@ -5,17 +5,19 @@ import json
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 
 from fedjoint.agreement.claim_terms import ClaimTerms
 from fedjoint.agreement.terms import MoneyTerms
+from fedjoint.cli.main import cli
 from fedjoint.errors import ConfigError, DataError, PoolError
 from fedjoint.exchange.certification import timestamp
 from fedjoint.exchange.gate import gate_of
 from fedjoint.identity.keys import Identity
 from fedjoint.node.metering import metered_by
-from fedjoint.pool import desk
-from fedjoint.pool.compute_costs import SignedCosts, costs_minor
-from fedjoint.pool.facts import Opened
+from fedjoint.pool import desk, receipts
+from fedjoint.pool.compute_costs import SignedCosts
+from fedjoint.pool.facts import Deposited, Opened
 from fedjoint.pool.record_store_sql import PoolStore
 from fedjoint.pool.registered import DatasetEvent, Party, Policy
 from fedjoint.runs.verify import verify_run
@@ -24,7 +26,7 @@ from tests.exchange.conftest import Exchange, nodes, now
 from tests.exchange.test_exchange import command, propose, signed, start_run
 from tests.fakes import SIZES, examples, make_terms
 from tests.node.conftest import fedjoint
-from tests.pool.consortium import dataset, digest
+from tests.pool.consortium import dataset, digest, party
 
 PURPOSE = "Train one model together and share what it earns"  # the default of `propose`
 REGISTERED = [text for holder in SIZES for text in ("--registered", f"{holder}=study-{holder}")]
@@ -51,7 +53,11 @@ def exchange(tmp_path):
     (found.home.folder / "pool").mkdir()
     with PoolStore.open(found.home.pool_url(found.settings)) as store:
         keeper = found.home.load_identity().public
-        add(store, desk.open_pool, Opened(pool_id="p", exchange=keeper, money=MoneyTerms(), claims=ClaimTerms()))
+        add(
+            store,
+            desk.open_pool,
+            Opened(pool_id="p", exchange=keeper, money=MoneyTerms(cpu_hour_minor=3_600), claims=ClaimTerms()),
+        )
     with found.serving():
         yield found
     found.store.close()
@@ -91,6 +97,21 @@ def name_pool(exchange, place):
     path.write_text(path.read_text().replace("pool: null", f"pool: {place}"))
 
 
+def settle(exchange, store, run, costs):
+    """Divide a revenue by a run that the exchange conducted; what was settled."""
+    buyer = dataclasses.replace(party("buyer"), valid_from=day(-10), valid_until=day(10))
+    add(store, desk.add_party, buyer)
+    paid = Deposited(id="d", party="buyer", amount_minor=10_000, currency="CNY")
+    at = timestamp(now())
+    store.act(lambda inside: receipts.deposit(inside.state(), paid, books=inside, at=at))
+    where = ["--pool", str(exchange.home.folder / "pool"), "--yes", "--json"]
+    line = ["pool", "settle", "s", "100.00", "--run", str(exchange.home.runs / run), "--costs", str(costs), *where]
+    result = CliRunner().invoke(cli, line, standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return json.loads(result.output)["events"][0]["body"]
+
+
 def end(store, holder, effective):
     event = DatasetEvent(dataset=f"study-{holder}", kind="revocation", effective=effective, reason="consent withdrawn")
     add(store, desk.note_dataset, event)
@@ -118,10 +139,10 @@ def test_a_run_is_proposed_queued_and_conducted_as_the_registry_allows_it(exchan
     out = homes[0].folder.with_suffix(".costs.json")
     fedjoint("costs", sha256[:12], "--out", out, "--home", homes[0].folder)
     costs = build(SignedCosts, json.loads(out.read_bytes()))
-    agreed = {"agreement_sha256": sha256, "rounds": {run.run_id: 1}, "terms": MoneyTerms(cpu_hour_minor=3_600)}
-    owed = costs_minor(costs, homes[0].load_identity().public, **agreed)
-    assert owed == costs.costs.cpu_seconds <= 60
-    assert metered_by(homes[0], sha256[:12]).cpu_ms[run.run_id] > 0
+    assert metered_by(homes[0], sha256[:12]).cpu_ms[run.run_id] // 1_000 == costs.costs.cpu_seconds
+    settled = settle(exchange, pool, run.name, out)
+    assert settled["compute_minor"] == {homes[0].folder.name: costs.costs.cpu_seconds}
+    assert set(settled["payouts_minor"]) == set(SIZES)
     end(pool, "cork", day(0))
     with pytest.raises(PoolError, match=f"no run on dataset 'study-cork' on .*its revocation took effect on {day(0)}"):
         command(exchange, "run", later[:12], "--revenue", "1000.00")
