@@ -13,8 +13,11 @@ of holders have 10, 15, 20, 25 and 30 % of the records; ``label_skew``: a pair h
 largest difference, relative to the mean absolute contribution.
 
 ``money_misallocated`` is half the L1 distance of shares (values below zero are paid nothing), the mean over seeds;
-``rank_correlation`` is Spearman's. Values against retraining depend on the start of the training more than one would
-like: ``--start`` takes ``lecun`` (normal, variance 1 / inputs: the default), ``small`` (deviation 0.1) or ``he``.
+``rank_correlation`` is Spearman's. The mean over seeds is aimed at; of the same game the worst seed is stated too:
+with ten holders one pair that changes places makes it .988, as under label skew in seed 0, where two holders are .4 %
+apart and the path value differs from the Shapley value by as much (more quadrature points change nothing in that).
+Values against retraining depend on the start of the training more than one would like: ``--start`` takes ``lecun``
+(normal, variance 1 / inputs: the default), ``small`` (deviation 0.1) or ``he``.
 """
 
 import argparse
@@ -216,6 +219,9 @@ def means(rows: list[Row]) -> list[Row]:
         for name in group[0].keys() - row.keys():
             known = [each[name] for each in group if each[name] is not None]
             row[name] = float(np.mean(known)) if known else None
+        if method == "path" and against == "same_game":  # near ties swap places in one seed: say what the worst was
+            row["worst_rank_correlation"] = min(each["rank_correlation"] for each in group)
+            row["worst_money_misallocated"] = max(each["money_misallocated"] for each in group)
         result.append(row)
     return result
 
@@ -229,7 +235,8 @@ def verdict(row: Row, rows: list[Row]) -> str:
         return ""
     if against == "same_game":
         reached = row["rank_correlation"] >= 0.99 and row["money_misallocated"] <= 0.005
-        return f"rank >= .99, money <= .005: {'reached' if reached else 'NOT REACHED'}"
+        worst = f"worst seed {row['worst_rank_correlation']:.3f}, {row['worst_money_misallocated']:.4f}"
+        return f"rank >= .99, money <= .005: {'reached' if reached else 'NOT REACHED'} ({worst})"
     others = [
         each["money_misallocated"]
         for each in rows

@@ -52,6 +52,7 @@ def command(
       fedjoint value runs/blocks --method blocks
     """
     from rich.console import Console
+    from rich.progress import Progress
 
     from fedjoint.agreement.canonical import canonical_bytes
     from fedjoint.runs.valued import render_valued_run
@@ -73,9 +74,13 @@ def command(
         return
     with Console(stderr=True).status("Reading and verifying the run …"):
         run = read_kept_run(folder)
-    with Console(stderr=True).status(f"Valuing by {method} …"):
-        sampling = Sampling(maximum_evaluations=evaluations, seed=(seed,))
-        valued = as_valued_run(folder.resolve().name, run, revalue(run, method, sampling))
+    sampling = Sampling(maximum_evaluations=evaluations, seed=(seed,))
+    is_exact = method in METHODS and METHODS[method].maximum_players is not None
+    most = sum(1 << len(steps) for steps in run.steps) if is_exact else evaluations
+    with Progress(*Progress.get_default_columns(), console=Console(stderr=True), transient=True) as bar:
+        models = bar.add_task(f"models of coalitions, for {method}", total=most)
+        found = revalue(run, method, sampling, progress=lambda done: bar.advance(models, done))
+    valued = as_valued_run(folder.resolve().name, run, found)
     written = page or folder.resolve().parent / f"{folder.resolve().name}-value-{method}.html"
     partial = written.with_suffix(".partial")
     partial.write_bytes(render_valued_run(valued))

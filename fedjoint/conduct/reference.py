@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,15 +84,20 @@ class ReferenceSet:
         records = (self.examples.features, self.examples.targets)
         return influences(self.module, model, directions, records=records, task=self.task, utility=self.utility)
 
-    def of_coalitions(self) -> CoalitionMeasure:
-        """Measures the models of many coalitions: at once, or one by one where the utility is no mean over records."""
+    def of_coalitions(self, *, progress: Callable[[int], None] | None = None) -> CoalitionMeasure:
+        """Measures the models of many coalitions: at once, or one by one where the utility is no mean over records.
+
+        Args:
+            progress: Told after each step how many models it evaluated.
+        """
         if self.utility is not NEGATIVE_LOSS:
-            return _OneByOne(reference=self)
+            return _OneByOne(reference=self, progress=progress)
         return CoalitionReference(
             module=self.module,
             features=np.asarray(self.examples.features, dtype=np.float64),
             targets=self.examples.targets,
             task=self.task,
+            progress=progress,
         )
 
     def metrics(self, model: Model) -> Metrics:
@@ -152,10 +158,16 @@ class _OneByOne:
     """As :class:`fedjoint.models.coalitions.CoalitionReference`, for any utility."""
 
     reference: ReferenceSet
+    progress: Callable[[int], None] | None = None
 
     def losses(self, shares: Vector, *, before: Vector, updates: Vector) -> Vector:
         """Loss of the models ``before + shares @ updates``, float64 [k]."""
-        return np.array([self.reference.loss(before + share @ updates) for share in shares])
+        losses = np.empty(len(shares))
+        for place, share in enumerate(shares):
+            losses[place] = self.reference.loss(before + share @ updates)
+            if self.progress is not None:
+                self.progress(1)
+        return losses
 
     def gradient(self, model: Vector) -> Vector:
         """Gradient of the loss, float64 [D]."""

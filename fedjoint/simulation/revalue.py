@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,13 +121,16 @@ def _followed(
     )
 
 
-def revalue(run: KeptRun, method: str, sampling: Sampling) -> Revaluation:
+def revalue(
+    run: KeptRun, method: str, sampling: Sampling, *, progress: Callable[[int], None] | None = None
+) -> Revaluation:
     """Value a run by a method, beside what was paid by.
 
     Args:
         run: From :func:`read_kept_run`.
         method: A key of :data:`fedjoint.valuation.methods.METHODS`.
         sampling: What a method that samples may spend.
+        progress: Told after each step how many models of coalitions it evaluated.
 
     Raises:
         ValuationError: no such method, one that needs more than updates, or too many holders for it.
@@ -140,7 +143,7 @@ def revalue(run: KeptRun, method: str, sampling: Sampling) -> Revaluation:
     by_round, by_class = _path_parts(run)
     return Revaluation(
         method=method,
-        estimate=value_run(method, _games(run), sampling),
+        estimate=value_run(method, _games(run, progress), sampling),
         recorded=run.recorded.contributions,
         errors=run.recorded.errors,
         by_round=by_round,
@@ -148,8 +151,8 @@ def revalue(run: KeptRun, method: str, sampling: Sampling) -> Revaluation:
     )
 
 
-def _games(run: KeptRun) -> RunGames:
-    measure, terms = run.reference.of_coalitions(), run.terms
+def _games(run: KeptRun, progress: Callable[[int], None] | None) -> RunGames:
+    measure, terms = run.reference.of_coalitions(progress=progress), run.terms
     as_run, renormalised = [], []
     for before, steps in zip(run.models, run.steps, strict=False):
         players, updates = tuple(steps), np.stack(list(steps.values()))
