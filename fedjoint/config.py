@@ -194,6 +194,24 @@ class MoneyConfig:
 
 @strict
 @dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which model; ``code`` names the file of a model of kind ``code``: whoever names it here approves it."""
+
+    kind: Literal["linear", "mlp", "code"] = "linear"
+    hidden: tuple[int, ...] = ()
+    code: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind == "code") != (self.code is not None):
+            raise InvalidValue(
+                f"model.code = {self.code} for kind '{self.kind}'", expected="a file for kind code alone"
+            )
+        if self.kind != "code":
+            ModelTerms(kind=self.kind, hidden=self.hidden)  # refuses what no agreement could have
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
 class SimulationConfig:
     """All of a simulation; see ``configs/`` for the defaults and what each line means."""
 
@@ -202,7 +220,7 @@ class SimulationConfig:
     seed: int
     run: RunConfig
     data: DataOptions
-    model: ModelTerms
+    model: ModelConfig
     training: TrainingConfig
     privacy: PrivacyConfig
     encryption: EncryptionConfig

@@ -35,7 +35,8 @@ class HolderPolicy:
             holder could subtract its own noise and learn more than the stated epsilon.
         minimum_holders: Fewest holders whose updates a sum that is opened may have.
         modes: Privacy modes it accepts; ``none``, updates without noise, only where it stands here.
-        models: Kinds of model it accepts.
+        models: Kinds of model it accepts; ``code`` by its hash instead.
+        code: SHA-256 of model code that somebody there has read and approved; the file is in the node's own folder.
         purposes: The purposes it accepts, word for word; None: any, as a person reads it before signing.
         allow_insecure_noise: Whether reproducible, and therefore not private, noise is acceptable.
         allow_inferred_schema: Whether, with privacy on, constants that were read off the records are acceptable.
@@ -60,6 +61,7 @@ class HolderPolicy:
     minimum_holders: int = 2
     modes: tuple[Literal["local", "joint", "none"], ...] = ("local", "joint")
     models: tuple[str, ...] | None = None
+    code: tuple[str, ...] = ()
     purposes: tuple[str, ...] | None = None
     allow_insecure_noise: bool = False
     allow_inferred_schema: bool = False
@@ -150,9 +152,13 @@ def require_acceptable(terms: Terms, policy: HolderPolicy, holder_id: str) -> No
 def _of_agreement(terms: Terms, policy: HolderPolicy) -> Iterator[Difference]:
     choices: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
         ("purpose", terms.purpose, policy.purposes),
-        ("model.kind", terms.model.kind, policy.models),
         ("privacy.mode", terms.privacy.mode, policy.modes),
     )
+    if terms.model.code_sha256 is None:
+        choices = (*choices, ("model.kind", terms.model.kind, policy.models))
+    elif terms.model.code_sha256 not in policy.code:
+        allowed_words = "code that somebody here has read and approved (fedjoint holder approve FILE)"
+        yield Difference(field="model.code_sha256", agreed=terms.model.code_sha256, allowed=allowed_words)
     for field, agreed, allowed in choices:
         if allowed is not None and agreed not in allowed:
             yield Difference(field=field, agreed=agreed, allowed=" or ".join(map(repr, allowed)))

@@ -274,6 +274,8 @@ class Terms:
     @property
     def num_parameters(self) -> int:
         """Number of parameters D of the agreed model."""
+        if self.model.code_parameters is not None:
+            return self.model.code_parameters
         widths = [self.data.schema.width, *self.model.hidden, self.data.schema.target.outputs]
         return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,18 +10,42 @@ from fedjoint.agreement.ranges import MAX_HOLDERS, in_range
 from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["ModelTerms", "TrainingTerms"]
+__all__ = ["MAX_CODE_PARAMETERS", "ModelTerms", "TrainingTerms"]
+
+MAX_CODE_PARAMETERS = 2**31
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @strict
 @dataclass(frozen=True, kw_only=True)
 class ModelTerms:
-    """Which model: ``linear`` (logistic, softmax or linear regression by the target's task) or ``mlp``."""
+    """Which model.
 
-    kind: Literal["linear", "mlp"] = "linear"
+    Args:
+        kind: ``linear`` (logistic, softmax or linear regression by the target's task), ``mlp``, or ``code``: a file
+            that every party has and approved, :mod:`fedjoint.models.code`.
+        hidden: Widths of an mlp's hidden layers.
+        code_sha256: Of the file; for ``code`` only.
+        code_parameters: How many numbers the module that it makes has; for ``code`` only.
+    """
+
+    kind: Literal["linear", "mlp", "code"] = "linear"
     hidden: tuple[int, ...] = ()
+    code_sha256: str | None = None
+    code_parameters: int | None = None
 
     def __post_init__(self) -> None:
+        if (self.kind == "code") != (self.code_sha256 is not None) or (self.kind == "code") != (
+            self.code_parameters is not None
+        ):
+            raise InvalidValue(
+                f"model.code_sha256 and model.code_parameters for kind '{self.kind}'",
+                expected="both for code, neither for others",
+            )
+        if self.code_sha256 is not None and not _SHA256.fullmatch(self.code_sha256):
+            raise InvalidValue(f"model.code_sha256 = '{self.code_sha256[:80]}'", expected="64 hex digits")
+        if self.code_parameters is not None:
+            in_range("model.code_parameters", self.code_parameters, 1, MAX_CODE_PARAMETERS)
         if (self.kind == "mlp") != bool(self.hidden):
             raise InvalidValue(
                 f"model.hidden = {list(self.hidden)} for kind '{self.kind}'", expected="widths for mlp, none for linear"

@@ -9,6 +9,7 @@ from fedjoint.cli.lazy import LazyGroup, Verbs
 __all__ = ["command"]
 
 _VERBS: Verbs = {
+    "approve": ("fedjoint.cli.holder_approve", "Model code that may run here: approve a file that you have read."),
     "budget": ("fedjoint.cli.holder_budget", "A lifetime privacy budget: spent, reserved, left; or make one."),
     "claim": ("fedjoint.cli.holder_claim", "Claims: file, evidence, decide, appeal, each step signed here."),
     "contributions": ("fedjoint.cli.holder_contributions", "What your data added to a run: by round, by class."),

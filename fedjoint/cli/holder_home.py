@@ -83,13 +83,13 @@ def proposal(home: Home, client: ExchangeClient, start: str) -> tuple[SignedAgre
     Raises:
         AgreementError: none or several begin so, or it is not as it should be.
     """
-    from fedjoint.agreement.review import load_policy
     from fedjoint.node.agreements import fetch, find
+    from fedjoint.node.approval import policy_of
     from fedjoint.node.page import write_page
 
     identity = home.load_identity()
     agreement = fetch(client, find(client, start), identity, home.load_membership().exchange.signing_key)
-    policy = load_policy(home.policy)
+    policy = policy_of(home)
     return agreement, write_page(agreement.terms, agreement.sha256, holder_id=identity.id, policy=policy)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fedjoint.agreement.release_terms import ReleaseTerms
@@ -13,6 +14,7 @@ from fedjoint.agreement.terms import (
     DataTerms,
     EncryptionTerms,
     HolderTerms,
+    ModelTerms,
     MoneyTerms,
     PrivacyTerms,
     Terms,
@@ -27,6 +29,8 @@ from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.encryption.precision import most_values_per_word
 from fedjoint.errors import PrivacyError
 from fedjoint.identity.keys import PublicIdentity
+from fedjoint.models.code import approve, make_approved, read_code
+from fedjoint.models.vector import num_parameters
 from fedjoint.privacy.accounting import noise_multiplier_for
 from fedjoint.privacy.events import GaussianEvent
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
@@ -79,7 +83,7 @@ def compose_terms(
         coordinator=coordinator,
         holders=tuple(holders),
         data=data,
-        model=config.model,
+        model=_model(config, data),
         training=training,
         privacy=privacy,
         encryption=EncryptionTerms(
@@ -115,6 +119,16 @@ def compose_terms(
     if terms.valuation.method == "none" and config.encryption.values_per_word is None:
         return dataclasses.replace(terms, encryption=_packed(terms))
     return terms
+
+
+def _model(config: SimulationConfig, data: DataTerms) -> ModelTerms:
+    """The agreed model; who proposes code has approved it by naming the file."""
+    model = config.model
+    if model.code is None:
+        return ModelTerms(kind=model.kind, hidden=model.hidden)
+    sha256 = approve(read_code(Path(model.code).expanduser()))
+    made = make_approved(sha256, data.schema.width, outputs=data.schema.target.outputs, seed=config.seed)
+    return ModelTerms(kind="code", code_sha256=sha256, code_parameters=num_parameters(made))
 
 
 def _training(config: SimulationConfig, num_holders: int) -> TrainingTerms:

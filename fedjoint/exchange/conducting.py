@@ -26,6 +26,7 @@ from fedjoint.exchange.runs_store_sql import RunEntry
 from fedjoint.exchange.settings import ExchangeSettings
 from fedjoint.exchange.store_sql import ExchangeStore
 from fedjoint.exchange.witnessing import WitnessDesk
+from fedjoint.models.code import approve_folder
 from fedjoint.record.checkpoint import SignedCheckpoint
 from fedjoint.record.log import AskWitnesses
 from fedjoint.record.witness import Prove
@@ -151,6 +152,8 @@ class Conductor:
 
     def _commission(self, run: RunEntry, agreement: SignedAgreement) -> Commission:
         terms, coordinator = agreement.terms, self.home.load_identity()
+        if terms.model.code_sha256 is not None:
+            approve_folder(self.home.references)  # whoever proposed it kept its file there
         examples = read_reference(reference_path(self.home, agreement.sha256), terms)
         return Commission(
             session=Session(agreement=agreement, run_id=run.run_id),

@@ -22,6 +22,8 @@ from fedjoint.errors import DataError
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.members_store_sql import DatasetEntry
 from fedjoint.exchange.store_sql import ExchangeStore
+from fedjoint.files import replace_file
+from fedjoint.models.code import read_code
 from fedjoint.pool.gate import Gate, ask_gate
 from fedjoint.strict import build
 
@@ -93,6 +95,9 @@ def propose(
     signature = {coordinator.id: sign_terms(terms, coordinator)}
     agreement = SignedAgreement(terms=terms, sha256=terms_sha256(terms), signatures=signature)
     _keep(reference_path(home, agreement.sha256), reference)
+    if config.model.code is not None:  # beside them, as the run needs both
+        source = read_code(Path(config.model.code).expanduser())
+        replace_file(home.references / f"{sha256_hex(source)}.py", source, mode=0o600)
     store.agreements.propose(agreement, at=at)
     return agreement
 

@@ -9,6 +9,8 @@ import torch
 
 from fedjoint.agreement.terms import ModelTerms
 from fedjoint.errors import InvalidValue
+from fedjoint.models.code import make_approved
+from fedjoint.models.vector import num_parameters
 
 __all__ = ["MAX_WIDTH", "make_module"]
 
@@ -32,7 +34,8 @@ def make_module(terms: ModelTerms, inputs: int, *, outputs: int, seed: int) -> t
         A float32 module from [n, inputs] to [n, outputs].
 
     Raises:
-        InvalidValue: a width or the seed is out of range.
+        InvalidValue: a width or the seed is out of range; or code makes another number of parameters than agreed.
+        AgreementError: code that was not approved here, or that does not make such a module.
 
     Guarantees:
         The same arguments give the same bytes, and torch's global generator is not touched.
@@ -49,6 +52,8 @@ def make_module(terms: ModelTerms, inputs: int, *, outputs: int, seed: int) -> t
             raise InvalidValue(f"{name} = {width}", expected=f"1 to {MAX_WIDTH}")
     if not 0 <= seed < 2**63:
         raise InvalidValue(f"seed = {seed}", expected="0 to 2**63 - 1")
+    if terms.code_sha256 is not None:
+        return _agreed_code(terms, make_approved(terms.code_sha256, inputs, outputs=outputs, seed=seed))
     generator = torch.Generator().manual_seed(seed)
     if terms.kind == "linear":
         return _layer(inputs, outputs, bound=0.0, generator=generator)
@@ -58,6 +63,14 @@ def make_module(terms: ModelTerms, inputs: int, *, outputs: int, seed: int) -> t
     last = terms.hidden[-1]
     layers.append(_layer(last, outputs, bound=math.sqrt(3 / last), generator=generator))
     return torch.nn.Sequential(*layers)
+
+
+def _agreed_code(terms: ModelTerms, module: torch.nn.Module) -> torch.nn.Module:
+    if num_parameters(module) != terms.code_parameters:
+        raise InvalidValue(
+            f"the model's code makes {num_parameters(module)} parameters", expected=f"{terms.code_parameters} as agreed"
+        )
+    return module
 
 
 def _layer(inputs: int, outputs: int, *, bound: float, generator: torch.Generator) -> torch.nn.Linear:

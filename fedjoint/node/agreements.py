@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedjoint.agreement.canonical import canonical_bytes, parse_canonical
-from fedjoint.agreement.review import load_policy
 from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.signing import SignedAgreement, read_agreement
 from fedjoint.agreement.terms import Terms
@@ -17,6 +16,7 @@ from fedjoint.data.records import Examples
 from fedjoint.errors import AgreementError, DataError
 from fedjoint.files import replace_file
 from fedjoint.identity.keys import Identity
+from fedjoint.node.approval import policy_of
 from fedjoint.node.datasets import DatasetNote, dataset, datasets, examples_of, lifetime_of, size_of
 from fedjoint.node.home import Home
 from fedjoint.node.registration import require_registered
@@ -155,7 +155,7 @@ def sign(
     holder = Holder(
         identity,
         examples,
-        load_policy(home.policy),
+        policy_of(home),
         lifetime=lifetime_of(home, note, now=now),
         size=size_of(home, note),
     )
@@ -208,7 +208,7 @@ def holder_for(home: Home, signed: SignedNote, *, now: Callable[[], str]) -> Hol
     return Holder(
         identity,
         examples,
-        load_policy(home.policy),
+        policy_of(home),
         lifetime=lifetime_of(home, note, now=now),
         size=size_of(home, note),
         store=_folder(home, signed.agreement_sha256, identity.id),

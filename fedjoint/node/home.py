@@ -82,6 +82,11 @@ class Home:
         return self.folder / "agreements"
 
     @property
+    def models(self) -> Path:
+        """Model code that somebody here approved, each file named by its SHA-256."""
+        return self.folder / "models"
+
+    @property
     def runs(self) -> Path:
         """What runs must not forget. Secret."""
         return self.folder / "runs"
@@ -152,7 +157,7 @@ def create_home(folder: Path, identity: Identity, *, policy: str, settings: str)
         if any(folder.iterdir()):
             raise ConfigError(f"'{folder}' is not empty", remedy="Name a new folder: a holder's keys are made once.")
         folder.chmod(0o700)
-        for inner in (home.data, home.agreements, home.runs, home.witnessed, home.statements):
+        for inner in (home.data, home.agreements, home.models, home.runs, home.witnessed, home.statements):
             inner.mkdir(mode=0o700)
         replace_file(home.policy, policy.encode())
         replace_file(home.settings, settings.encode())

@@ -88,11 +88,11 @@ def _parties(terms: Terms, holder_id: str) -> Iterator[str]:
 def _purpose(terms: Terms) -> Iterator[str]:
     target = terms.data.schema.target
     hidden = f" with layers of {', '.join(map(str, terms.model.hidden))}" if terms.model.hidden else ""
+    kind = f"A {terms.model.kind} model{hidden}"
+    if terms.model.code_sha256 is not None:
+        kind = f"A model of foreign code, SHA-256 {terms.model.code_sha256}, which runs on your machine,"
     yield f"Purpose: {terms.purpose}."
-    yield (
-        f"A {terms.model.kind} model{hidden} of {terms.num_parameters:,} parameters learns to predict "
-        f"'{target.name}' ({target.task})."
-    )
+    yield (f"{kind} of {terms.num_parameters:,} parameters learns to predict '{target.name}' ({target.task}).")
 
 
 def _data(terms: Terms, holder_id: str) -> Iterator[str]:

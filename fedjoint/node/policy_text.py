@@ -29,6 +29,8 @@ modes: [local, joint]
 # Kinds of model and purposes that you accept, word for word. Null: any, as a person reads them before signing.
 models: null
 purposes: null
+# SHA-256 of model code that may run here. `fedjoint holder approve FILE` keeps the file, and its hash beside these.
+code: []
 # Whether reproducible, and therefore not private, noise is acceptable.
 allow_insecure_noise: false
 # Whether constants that were read off the records are acceptable where privacy is on.

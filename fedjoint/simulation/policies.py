@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.review import HolderPolicy, load_policy
-from fedjoint.config import RunConfig
+from fedjoint.config import SimulationConfig
 from fedjoint.data.division import Division
 from fedjoint.errors import AgreementError
+from fedjoint.models.code import read_code
 from fedjoint.settings_file import YAML
 
 __all__ = ["ANYTHING", "policies_of"]
@@ -28,13 +31,15 @@ ANYTHING = HolderPolicy(
 )
 
 
-def policies_of(run: RunConfig, division: Division) -> Mapping[str, HolderPolicy]:
-    """Each holder's policy, from ``<run.policies>/<holder>.yaml`` where it has one.
+def policies_of(config: SimulationConfig, division: Division) -> Mapping[str, HolderPolicy]:
+    """Each holder's policy, from ``<run.policies>/<holder>.yaml`` where it has one; others accept the model's code too.
 
     Raises:
         AgreementError: there is no such folder, a file in it is nobody's, or is no policy.
     """
-    policies = {holder.id: ANYTHING for holder in division.holders}
+    run, file = config.run, config.model.code
+    code = () if file is None else (sha256_hex(read_code(Path(file).expanduser())),)
+    policies = dict.fromkeys((holder.id for holder in division.holders), dataclasses.replace(ANYTHING, code=code))
     if run.policies is None:
         return policies
     folder = Path(run.policies).expanduser()

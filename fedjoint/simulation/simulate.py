@@ -119,7 +119,7 @@ def prepare(config: SimulationConfig, *, spending: bool = False) -> Prepared:
     updates = UpdateLog()
     ledgers = ledgers_of(config, division, now=_timestamp)
     require_registered(config, [holder.id for holder in division.holders], day=_utc_now().date())
-    policies = policies_of(config.run, division)
+    policies = policies_of(config, division)
     if spending:
         create_missing_ledgers(config, dataset, ledgers, now=_timestamp)
     sizes = released_sizes(config.privacy, division, ledgers=ledgers if spending else None)
