@@ -204,16 +204,18 @@ def renew(session: ExchangeSession) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @exchange_command
 def status(session: ExchangeSession, *, as_json: bool) -> None:
-    """Say whether it serves, who is connected, what is agreed, and how far runs are.
+    """Say whether it serves, who is connected, what is agreed, how far runs are, and which claims there are.
 
     \b
     Example:
       fedjoint exchange status --home exchange
     """
+    from fedjoint.exchange.claims import ClaimDesk
     from fedjoint.exchange.status import status_of
 
-    with session.store() as store:
-        found = status_of(session.home, store)
+    with session.store() as store, session.pool() as pool:
+        claims = () if pool is None else ClaimDesk(pool, store.claim_signatures, now=now).claims(None)
+        found = status_of(session.home, store, claims)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -236,6 +238,9 @@ def _in_words(found: dict[str, Any]) -> list[str]:
         lines += [f"  {entry['words']}"] if entry["words"] else []
         for holder, missed in entry["stragglers"].items():
             lines.append(f"  {holder} missed {missed['missed']} rounds, last {missed['last_round']} ({missed['code']})")
+    for against in found["claims"]:
+        waits = "".join(f"; {one['verb']} waits for {one['missing']} more" for one in against["waiting"])
+        lines.append(f"Claim {against['id']} ({against['kind']}): {against['state']}{waits}")
     return lines
 
 

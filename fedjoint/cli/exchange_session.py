@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fedjoint.exchange.home import ExchangeHome
     from fedjoint.exchange.settings import ExchangeSettings
     from fedjoint.exchange.store_sql import ExchangeStore
+    from fedjoint.pool.record_store_sql import PoolStore
 
 __all__ = ["ExchangeSession", "at", "exchange_command", "now"]
 
@@ -65,6 +66,18 @@ class ExchangeSession:
 
         with ExchangeStore.open(self.home.database_url(self.settings)) as store:
             yield store
+
+    @contextmanager
+    def pool(self) -> Iterator[PoolStore | None]:
+        """The pool that the exchange keeps; None: it keeps none."""
+        from fedjoint.exchange.pool import open_pool
+
+        found = open_pool(self.home, self.settings)
+        try:
+            yield found
+        finally:
+            if found is not None:
+                found.close()
 
 
 def exchange_command(function: Callable[..., Any]) -> Callable[..., Any]:

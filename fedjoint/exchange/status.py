@@ -5,20 +5,23 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.store_sql import ExchangeStore
+from fedjoint.pool.claim_file import ClaimFile
 
 __all__ = ["serving_of", "status_of"]
 
 
-def status_of(home: ExchangeHome, store: ExchangeStore) -> dict[str, Any]:
-    """What there is to say, as plain JSON values: ``serving``, ``parties``, ``agreements``, ``runs``.
+def status_of(home: ExchangeHome, store: ExchangeStore, claims: Sequence[ClaimFile] = ()) -> dict[str, Any]:
+    """What there is to say, as plain JSON values: ``serving``, ``parties``, ``agreements``, ``runs``, ``claims``.
 
     Args:
         home: The exchange's folder.
         store: Its database.
+        claims: Against its pool, if it keeps one.
     """
     serving = serving_of(home)
     links = serving.pop("holders") if serving else {}
@@ -52,6 +55,16 @@ def status_of(home: ExchangeHome, store: ExchangeStore) -> dict[str, Any]:
             for found in store.agreements.all()
         ],
         "runs": [{**vars(run), "stragglers": json.loads(run.stragglers)} for run in store.runs.all()],
+        "claims": [
+            {
+                "id": found.claim.filing.id,
+                "kind": found.claim.filing.kind,
+                "state": found.claim.state,
+                "next": list(found.next),
+                "waiting": [{"verb": one.signed.step.verb, "missing": one.missing} for one in found.waiting],
+            }
+            for found in claims
+        ],
     }
 
 

@@ -120,6 +120,8 @@ def test_a_claim_goes_its_way_by_signatures_from_six_machines(town, tmp_path):
         "ben", "show"
     )
     assert town.show("owner")["claim"]["state"] == "adjudication"
+    status = town.operator("status")
+    assert "Claim c-1 (quality misrepresentation): adjudication; decide waits for 1 more" in status
     assert "Taken." in town.claim("cai", "sign", "c-1")
     town.operator("claim", "serve", "c-1")
     appealed = json.loads(town.claim("north", "appeal", "c-1", "--reasons", "not so", "--json"))
