@@ -44,7 +44,8 @@ class SignedAgreement:
         if self.sha256 != actual:
             raise AgreementError(
                 f"the agreement says its hash is {self.sha256[:16]}… and its terms hash to {actual[:16]}…",
-                remedy="It was altered after signing: ask the coordinator for the signed document.",
+                remedy="It was altered after signing: ask the coordinator for the signed document; or another release "
+                "of fedjoint made it, whose terms are others: use that one.",
             )
         parties = _parties(self.terms)
         for party_id, signature in self.signatures.items():

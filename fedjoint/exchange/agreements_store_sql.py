@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -78,13 +79,24 @@ class Agreements:
             return self._get(connection, sha256, party)
 
     def all(self, *, party: str | None = None) -> tuple[Proposal, ...]:
-        """Agreements in the order they were proposed; of one party, or all."""
+        """Agreements in the order they were proposed, of one party or all; see also :meth:`unreadable`."""
+        return tuple(found for found in self._read(party) if not isinstance(found, str))
+
+    def unreadable(self) -> tuple[str, ...]:
+        """Hashes of agreements that this release cannot read: an earlier one, whose terms were others, made them."""
+        return tuple(found for found in self._read(None) if isinstance(found, str))
+
+    def _read(self, party: str | None) -> Iterator[Proposal | str]:
         query = sa.select(AGREEMENTS.c.sha256).order_by("seq")
         if party is not None:
             named = sa.select(SIGNATURES.c.agreement).where(SIGNATURES.c.party == party)
             query = query.where(AGREEMENTS.c.sha256.in_(named))
         with self._database.read() as connection:
-            return tuple(self._get(connection, sha256, None) for sha256 in connection.execute(query).scalars())
+            for sha256 in connection.execute(query).scalars().all():
+                try:
+                    yield self._get(connection, sha256, None)
+                except AgreementError:
+                    yield sha256
 
     def sign(self, sha256: str, party: str, signature: str, *, at: str) -> tuple[str, ...]:
         """Keep a holder's signature.

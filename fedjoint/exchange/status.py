@@ -53,6 +53,17 @@ def status_of(home: ExchangeHome, store: ExchangeStore, claims: Sequence[ClaimFi
                 "proposed_at": found.proposed_at,
             }
             for found in store.agreements.all()
+        ]
+        + [
+            {
+                "sha256": sha256,
+                "purpose": "made by another release of fedjoint",
+                "state": "unreadable",
+                "unsigned_by": [],
+                "declined_by": {},
+                "proposed_at": None,
+            }
+            for sha256 in store.agreements.unreadable()
         ],
         "runs": [{**vars(run), "stragglers": json.loads(run.stragglers)} for run in store.runs.all()],
         "claims": [

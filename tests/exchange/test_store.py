@@ -9,6 +9,7 @@ from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
 from fedjoint.errors import AgreementError, DataError, IdentityError, PoolError, TrainingError
 from fedjoint.exchange.members_store_sql import DatasetEntry, Invited, Issued
 from fedjoint.exchange.store_sql import ExchangeStore
+from fedjoint.exchange.tables_store_sql import AGREEMENTS
 from fedjoint.identity.keys import Identity
 from tests.fakes import SIZES, examples, make_terms
 from tests.pool.conftest import postgres, postgres_url, url  # noqa: F401
@@ -207,6 +208,17 @@ def test_agreements_are_listed_in_their_order_and_by_party(store, parties):
 def queue(store, agreement, run_id):
     row = {"run_id": run_id, "agreement": agreement.sha256, "name": run_id, "gross_minor": 5, "buyer": "b", "rounds": 3}
     store.runs.queue(row, at=AT)
+
+
+def test_an_agreement_of_another_release_is_named_and_hides_no_other(store, parties):
+    good = propose(store, parties)
+    other = dataclasses.replace(good.terms, purpose="Another purpose, agreed under an earlier release")
+    document = SignedAgreement(terms=other, sha256=terms_sha256(other), signatures={}).to_bytes().decode()
+    foreign = document.replace("an earlier release", "other terms, hashed")  # so that the hash is not that of the terms
+    row = {"sha256": terms_sha256(other), "document": foreign, "proposed_at": AT}
+    store.database.write(lambda connection: connection.execute(AGREEMENTS.insert().values(**row)))
+    assert [found.agreement.sha256 for found in store.agreements.all()] == [good.sha256]
+    assert store.agreements.unreadable() == (terms_sha256(other),)
 
 
 def test_runs_are_taken_in_order_an_interrupted_one_first(store, parties):
