@@ -187,7 +187,9 @@ def draw(rows: list[Row], path: Path) -> None:
         values = [scale * row[name] for row in shown]
         colours = ["#2b6cb0" if row["scheme"] in ("seal", "seeded") else "#a0aec0" for row in shown]
         bars = axis.barh(labels, [max(value, 1e-2) for value in values], color=colours)
-        axis.bar_label(bars, [f"{value:.3g}" for value in values], padding=2, fontsize=8)
+        axis.bar_label(
+            bars, [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values], padding=2, fontsize=8
+        )
         axis.set(title=title, xscale="log")
         axis.margins(x=0.25)
         axis.spines[["top", "right"]].set_visible(False)
