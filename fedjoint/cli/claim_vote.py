@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedjoint.cli.claim_verbs import Standing, decision_body, step_after, verdict_options
-from fedjoint.cli.pool_session import parse_json_file
+from fedjoint.cli.pool_session import parse_json_file, require_yes
 
 if TYPE_CHECKING:
     from fedjoint.pool.claim_step import SignedStep, Step
@@ -56,7 +56,7 @@ def vote(claim_file: Path, *, join: Path | None, reasons: str | None, as_json: b
     said = said if step.body["upheld"] else "dismissed"
     click.echo(f"claim {step.claim}: {said}: {step.body['reasons']}", err=as_json)
     if not options["yes"]:
-        click.confirm("Sign exactly this?", abort=True, err=True)
+        require_yes("Sign exactly this?")
     member = Identity.load(options["key"])
     signed = SignedStep(step=step, signatures={member.id: sign_step(step, member)})
     replace_file(options["out"], canonical_bytes(signed))

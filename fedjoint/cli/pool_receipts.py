@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fedjoint.cli.pool_session import Session, moves_money, now, pool_command
+from fedjoint.cli.pool_session import Session, moves_money, now, pool_command, require_yes
 
 __all__ = ["COMMANDS"]
 
@@ -100,7 +100,7 @@ def import_(file: Path, *, as_json: bool, folder: Path, url: str | None, yes: bo
         posted = 0
         if not dry_run:
             if not yes:
-                click.confirm(f"Post exactly this, {words}?", abort=True, err=True)
+                require_yes(f"Post exactly this, {words}?")
             at = now()
             for received in read_revenues(file, currency=currency):
                 done = store.act(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedjoint.pool.record_store_sql import PoolStore
     from fedjoint.pool.state import PoolState
 
-__all__ = ["Session", "key_option", "moves_money", "now", "parse_json_file", "pool_command"]
+__all__ = ["Session", "key_option", "moves_money", "now", "parse_json_file", "pool_command", "require_yes"]
 
 #: From the record's state and the books to what is to be recorded and posted.
 Decide = Callable[["PoolState", Any], "Change"]
@@ -95,7 +95,7 @@ class Session:
             self.say(shown, "nothing was changed (dry run)")
             return shown
         if asked:
-            click.confirm(f"Post exactly this, {_sums(shown.entries)}?", abort=True, err=True)
+            require_yes(f"Post exactly this, {_sums(shown.entries)}?")
 
         def again(inside: Any) -> Change:
             change = decide(inside.state(), inside)
@@ -125,6 +125,13 @@ class Session:
     def show(self, value: Any, lines: list[str]) -> None:
         """Print a value for programs, or lines for people."""
         click.echo(json.dumps(value, indent=2) if self.as_json else "\n".join(lines))
+
+
+def require_yes(question: str) -> None:
+    """Ask a person; a no ends the command with exit code 1 and says that nothing came of it."""
+    if not click.confirm(question, err=True):
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def _in_words(entries: tuple[Entry, ...]) -> Iterator[str]:

@@ -102,7 +102,7 @@ def test_a_year_from_the_command_line(desk):
 def test_money_moves_only_after_yes_to_the_amounts(desk):
     before = balances(desk)
     refused = desk.run("pool", "deposit", "no", "buyer", "7.00", answer="n\n", code=1)
-    assert "7.00 CNY" in refused
+    assert "7.00 CNY" in refused and "Nothing was changed." in refused
     assert balances(desk) == before
     desk.run("pool", "deposit", "yes", "buyer", "7.00", answer="y\n")
     assert balances(desk)["escrow"] == before.get("escrow", 0) + 700
