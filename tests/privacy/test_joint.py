@@ -15,6 +15,7 @@ from fedjoint.models.tasks import task_of
 from fedjoint.privacy.accounting import delta_of_gaussian, epsilon_of
 from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.clipped_sum import clipped_gradient_sum
+from fedjoint.privacy.discrete_gaussian import discrete_gaussian
 from fedjoint.privacy.events import GaussianEvent, Release, costs, costs_if_opened
 from fedjoint.privacy.joint_plan import JointPlan, coarsest_step, noise_bound
 from fedjoint.privacy.joint_share import noisy_share
@@ -57,10 +58,10 @@ def test_a_share_is_the_clipped_sum_downhill_on_the_grid_plus_noise():
     records, module = consortium.records["ahus"], torch.nn.Linear(3, 1)
     batch, source = Batch(features=records.features, targets=records.targets), NoiseSource.secure()
     exact = clipped_gradient_sum(module, batch, per_example_loss=LOSS, clip_norm=PLAN.clip_norm).total.numpy()
-    mean = np.mean(
-        [noisy_share(module, batch, per_example_loss=LOSS, plan=PLAN, noise=source) for _ in range(400)], axis=0
-    )
+    drawn = np.array([noisy_share(module, batch, per_example_loss=LOSS, plan=PLAN, noise=source) for _ in range(400)])
+    mean = drawn.mean(axis=0)
     assert len(mean) == 4 + 2
+    assert drawn[:, 4:].std() == pytest.approx(PLAN.contribution_sd, rel=6.5 / (2 * 2 * 400) ** 0.5)
     assert mean[:4] * PLAN.step == pytest.approx(-exact, abs=6.5 * PLAN.share_sd * PLAN.step / 400**0.5 + PLAN.step)
     assert mean[4:] == pytest.approx(0.0, abs=6.5 * PLAN.contribution_sd / 400**0.5)
 
@@ -112,8 +113,14 @@ def test_a_contributions_noise_and_its_updates_own_cover_what_one_record_can_cha
 
 def test_given_the_sums_the_contributions_of_honest_holders_vary_by_as_much_as_the_account_says():
     """The mechanism in small, with all that a coordinator and one colluder know taken out by regression."""
-    rounds, weights = 4000, np.array([3.0, -4.0, 0.0, 0.0])
-    noise = shares(3, rounds)[:, 1:]  # two honest holders
+    rounds, weights, source = 20_000, np.array([3.0, -4.0, 0.0, 0.0]), NoiseSource.secure()
+    parts = (
+        (4, PLAN.share_sd),
+        (2, PLAN.contribution_sd),
+    )  # of each share of two honest holders, as the tests above find
+    noise = np.concatenate(
+        [discrete_gaussian(rounds * 2 * n, sd=sd, noise=source).reshape(rounds, 2, n) for n, sd in parts], axis=2
+    )
     values = noise[:, :, :4] @ weights + 5 * noise[:, :, 4] + noise[:, :, 5]
     known = np.column_stack([noise.sum(axis=1), np.ones(rounds)])  # the opened sums less the colluder's part
     left = values[:, 0] - known @ np.linalg.lstsq(known, values[:, 0], rcond=None)[0]

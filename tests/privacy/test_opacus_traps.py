@@ -57,7 +57,10 @@ def test_none_of_the_ways_that_go_wrong_is_used_anywhere():
         "GDPAccountant",  # too low
     }
     for path in Path(fedjoint.__file__).parent.rglob("*.py"):
-        tree = ast.parse(path.read_text())
+        text = path.read_text()
+        if not any(name in text for name in forbidden):
+            continue
+        tree = ast.parse(text)  # words in comments and texts are no use
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         names |= {
