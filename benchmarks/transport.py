@@ -1,11 +1,12 @@
 """What does the network cost? Our links beside a stock Flower SuperLink and beside a plain TLS socket, on loopback.
 
-    python benchmarks/transport.py [--quick] [--json FILE]
+    python benchmarks/transport.py [--quick] [--large] [--json FILE]
 
 Measures: the time of a trivial round with four holders, each a process of its own; the memory of an exchange's process
 with all its services and 200 connected holders that make their nodes' calls, and the 99th percentile of a beat's way
 there and back; the rate at which four holders' updates of 100 MB come up, beside four plain TLS sockets in turns (their
-bytes are thrown away, ours are kept). `--quick`: 20 holders, 20 MB, no SuperLink.
+bytes are thrown away, ours are kept). `--quick`: 20 holders, 20 MB, no SuperLink. `--large`: one update of 2.2 GiB too,
+which is more than gRPC takes as one message; it needs 6 GB of memory.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ from fedjoint.transport.link.settings import LinkSettings
 
 WORKERS = Path(__file__).parent / "workers"
 HOLDERS, MANY, UPDATE_BYTES, ROUNDS, REPEATS = 4, 200, 100 << 20, 30, 9
+LARGE_BYTES = 2_200 << 20
 BEAT_S, BEATS = 1.0, 10
 Row = dict[str, object]
 
@@ -141,28 +143,26 @@ def many_holders(folder: Path, count: int) -> tuple[float, float]:
 
 
 @contextmanager
-def link_mover(exchange: Exchange, size: int):
-    """Moves four updates up over links; gives a function that does it once."""
-    grid = GrpcGrid(exchange.holders[:HOLDERS])
-    arrived: list[int] = []
+def link_mover(exchange: Exchange, size: int, *, holders: int = HOLDERS) -> Iterator[Callable[[int], None]]:
+    """Moves an update of each holder up over links; gives a function that does it once."""
+    chosen, arrived = exchange.holders[:holders], list[int]()
     with (
         exchange.server(lambda holder, key, data: arrived.append(len(data)), LinkSettings()) as server,
         ExitStack() as stack,
     ):
-        for holder in exchange.holders[:HOLDERS]:
+        for holder in chosen:
             stack.enter_context(exchange.nodes(server.port, [holder], reply_bytes=size))
-        wait_for(server, HOLDERS)
+        wait_for(server, holders)
 
         def move(number: int) -> None:
             arrived.clear()
-            for holder in exchange.holders[:HOLDERS]:
+            for holder in chosen:
                 server.submit(holder, f"{holder}-{number}", (b"go",))
-            while len(arrived) < HOLDERS:
+            while len(arrived) < holders:
                 time.sleep(0.005)
-            assert arrived == [size] * HOLDERS
+            assert arrived == [size] * holders
 
         yield move
-    del grid
 
 
 @contextmanager
@@ -204,6 +204,14 @@ def throughput(exchange: Exchange, size: int, repeats: int) -> tuple[float, floa
                 rates[name].append(HOLDERS * size / 1e6 / (time.monotonic() - start))
     links_rate, sockets_rate = (statistics.median(values[1:]) for values in rates.values())  # the first warms up
     return links_rate, sockets_rate
+
+
+def large_update(exchange: Exchange) -> float:
+    """Seconds that one update of 2.2 GiB takes."""
+    with link_mover(exchange, LARGE_BYTES, holders=1) as move:
+        start = time.monotonic()
+        move(0)
+        return time.monotonic() - start
 
 
 def superlink_rounds(folder: Path) -> list[float]:
@@ -262,7 +270,7 @@ def _free_port() -> int:
         return listener.getsockname()[1]
 
 
-def measure(folder: Path, *, quick: bool) -> list[Row]:
+def measure(folder: Path, *, quick: bool, large: bool) -> list[Row]:
     """All rows."""
     many, places = 20 if quick else MANY, (folder / "links", folder / "exchange", folder / "superlink")
     for place in places:
@@ -283,6 +291,8 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
         row("grpc", "tls_socket_mb_s", sockets),
         row("grpc", "rate_over_tls_socket", links / sockets),
     ]
+    if large:
+        rows.append(row("grpc", "update_of_2_2_gib_s", large_update(exchange)))
     if not quick:
         rows.append(row("superlink", "round_s", statistics.median(superlink_rounds(places[2]))))
     return rows
@@ -292,10 +302,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer holders, smaller updates, no SuperLink")
+    parser.add_argument("--large", action="store_true", help="also one update of 2.2 GiB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(Path(folder), quick=arguments.quick)
+        rows = measure(Path(folder), quick=arguments.quick, large=arguments.large)
     table = Table("transport", "measure", "value", title="Links on loopback")
     for one in rows:
         table.add_row(str(one["transport"]), str(one["measure"]), f"{one['value']:.4g}")

@@ -8,7 +8,7 @@ prints the latencies of beats it has seen, as JSON.
 
 import asyncio
 import json
-import random
+import os
 import sys
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def make_reply(size: int) -> Answer:
     """So many random bytes, or for none an empty Flower message."""
     if size == 0:
         return make_answer(lambda message: Message(RecordDict(), reply_to=message))
-    reply = random.Random(0).randbytes(size)
+    reply = os.urandom(size)
     return lambda task: (reply,)
 
 
