@@ -11,6 +11,7 @@ import click
 
 from fedjoint.cli.claim_verbs import Place, Standing, add_verbs, decision_body, step_after, verdict_options
 from fedjoint.cli.claim_vote import vote
+from fedjoint.cli.lazy import PlainGroup
 from fedjoint.cli.pool_session import Session, moves_money, pool_command
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PoolDesk", "command"]
 
 
-@click.group("claim")
+@click.group("claim", cls=PlainGroup)
 def command() -> None:
     """File a claim against the pool, and take it through evidence, panel, appeal, payment and recovery.
 

@@ -18,21 +18,22 @@ from fedjoint.cli.exchange_claim import command as claim
 from fedjoint.cli.exchange_register import command as register
 from fedjoint.cli.exchange_session import ExchangeSession, at, exchange_command, now
 from fedjoint.cli.exchange_statement import command as statement
+from fedjoint.cli.lazy import PlainGroup
 
 __all__ = ["command"]
 
 
-@click.group("exchange")
+@click.group("exchange", cls=PlainGroup)
 def command() -> None:
     """Coordinate a consortium: invite holders, propose agreements, conduct runs, settle.
 
     \b
     Example:
       fedjoint exchange init exchange --name "Health data exchange" --host exchange.example:8443
-      fedjoint exchange invite cleveland --name "Cleveland Clinic" --out cleveland.invitation
+      fedjoint exchange invite cleveland --name "Cleveland Clinic" --out cleveland.invitation --home exchange
       fedjoint exchange start exchange
-      fedjoint exchange propose privacy=joint --dataset heart --reference reference.csv
-      fedjoint exchange run AGREEMENT --revenue 100000.00
+      fedjoint exchange propose privacy=joint --dataset heart --reference reference.csv --home exchange
+      fedjoint exchange run AGREEMENT --revenue 100000.00 --home exchange
     """
 
 

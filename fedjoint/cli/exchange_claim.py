@@ -12,6 +12,7 @@ import click
 
 from fedjoint.cli.claim_verbs import Place, Standing, add_verbs, waiting_step
 from fedjoint.cli.exchange_session import ExchangeSession, exchange_command, now
+from fedjoint.cli.lazy import PlainGroup
 from fedjoint.cli.pool_session import Session, moves_money
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("claim")
+@click.group("claim", cls=PlainGroup)
 def command() -> None:
     """Admit claims, name panels, serve decisions and pay, signed by the exchange; holders do their part on their nodes.
 

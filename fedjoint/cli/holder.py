@@ -36,7 +36,7 @@ def command() -> None:
     \b
     Example:
       fedjoint holder init bern --id bern --name "Inselspital Bern"
-      fedjoint holder join exchange.example:7443 --invite bern.invitation --home bern
+      fedjoint holder join exchange.example:8443 --invite bern.invitation --home bern
       fedjoint holder data add patients.csv --schema schema.yaml --home bern
       fedjoint holder review --pending --home bern
       fedjoint holder sign 3f0c9a41 --home bern

@@ -12,6 +12,7 @@ import click
 
 from fedjoint.cli.claim_verbs import Place, Standing, add_verbs, waiting_step
 from fedjoint.cli.holder_home import home_option, json_option, opened, say, yes_option
+from fedjoint.cli.lazy import PlainGroup
 
 if TYPE_CHECKING:
     from fedjoint.pool.claim_file import ClaimFile
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("claim")
+@click.group("claim", cls=PlainGroup)
 def command() -> None:
     """File a claim, add evidence, decide as a panel member, appeal: each step is signed here by your own keys.
 

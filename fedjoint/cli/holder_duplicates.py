@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedjoint.cli.holder_home import home_option
+from fedjoint.cli.lazy import PlainGroup
 
 if TYPE_CHECKING:
     from fedjoint.node.duplicates import Search
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("duplicates")
+@click.group("duplicates", cls=PlainGroup)
 def command() -> None:
     """Find records that another holder brings too, so that nothing is paid twice. Needs the extra: fedjoint[psi].
 

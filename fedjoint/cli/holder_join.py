@@ -30,8 +30,8 @@ def command(target: str, invite: Path, folder: Path) -> None:
 
     \b
     Examples:
-      fedjoint holder join exchange.example:7443 --invite bern.invitation --home bern
-      ssh exchange cat bern.invitation | fedjoint holder join exchange.example:7443 --invite - --home bern
+      fedjoint holder join exchange.example:8443 --invite bern.invitation --home bern
+      ssh exchange cat bern.invitation | fedjoint holder join exchange.example:8443 --invite - --home bern
     """
     from fedjoint.cli.holder_home import now, opened, say
     from fedjoint.identity.certificates import fingerprint_of

@@ -1,4 +1,4 @@
-"""Groups of commands that are imported when they are called, so that ``--help`` answers at once."""
+"""Groups of commands: a plain one, and one that imports them when they are called, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -8,10 +8,22 @@ from typing import Any
 
 import click
 
-__all__ = ["LazyGroup", "Verbs"]
+__all__ = ["LazyGroup", "PlainGroup", "Verbs"]
 
+_WHOLE = 1_000
 #: Verb to (module that has ``command``, one line of help).
 Verbs = Mapping[str, tuple[str, str]]
+
+
+class PlainGroup(click.Group):
+    """A group whose list of commands gives the first sentence of each whole, where click would break it off."""
+
+    group_class = type  # groups in it are of this kind too
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands with a sentence each."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(_WHOLE)) for name, one in sorted(self.commands.items())])
 
 
 class LazyGroup(click.Group):

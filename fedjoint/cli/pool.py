@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from fedjoint.cli import pool_corrections, pool_receipts, pool_statement
+from fedjoint.cli.lazy import PlainGroup
 from fedjoint.cli.pool_session import Session, key_option, moves_money, now, parse_json_file, pool_command
 
 __all__ = ["command"]
 
 
-@click.group("pool")
+@click.group("pool", cls=PlainGroup)
 def command() -> None:
     """Take in revenue, divide it, pay it out, and give everybody a statement that they can verify.
 

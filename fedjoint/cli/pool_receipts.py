@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fedjoint.cli.lazy import PlainGroup
 from fedjoint.cli.pool_session import Session, moves_money, now, pool_command, require_yes
 
 __all__ = ["COMMANDS"]
@@ -156,7 +157,7 @@ def earn_(session: Session, *, subscription_id: str, period: int) -> None:
     session.act(lambda state, books: earn(state, earned, books=books, at=at))
 
 
-@click.group("voucher")
+@click.group("voucher", cls=PlainGroup)
 def voucher() -> None:
     """Compute vouchers: a subsidiser's money for holders' compute costs, which expires.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedjoint.cli.lazy import PlainGroup
 from fedjoint.cli.pool_session import Session, now, parse_json_file, pool_command
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("registry")
+@click.group("registry", cls=PlainGroup)
 def command() -> None:
     """Register parties and datasets, see what may be done with them, and revoke them.
 

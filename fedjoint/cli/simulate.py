@@ -18,8 +18,8 @@ def command(overrides: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Run all parties on this machine: agree, train, value, settle, write the run's folder.
 
     By default four real hospitals train a model of heart disease under differential privacy, each adding a share of
-    the noise to sums that nobody sees in the clear (privacy=joint). Any line of the configuration can be set as
-    KEY=VALUE (Hydra overrides).
+    the noise to sums that nobody sees in the clear (privacy=joint). Any line of the configuration (configs/ has them
+    all, with comments) can be set as KEY=VALUE (Hydra overrides); of a wrong one the nearest right one is named.
 
     \b
     Examples:
