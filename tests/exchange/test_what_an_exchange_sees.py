@@ -14,7 +14,7 @@ import pytest
 from tests.exchange.conftest import Exchange, joined, nodes
 from tests.exchange.test_exchange import signed, start_run
 from tests.fakes import SIZES
-from tests.transport.link.test_link import Gate, gate
+from tests.relay import Gate, gate
 
 _CHUNK = 16 << 20
 #: Whoever holds all of a secret holds so many first bytes of it; of numbers from -1 to 1 as many numbers.
