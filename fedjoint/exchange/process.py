@@ -86,9 +86,9 @@ def serve(
             claims = ClaimDesk(stack.enter_context(pool), store.claim_signatures, now=now)
         service = ExchangeService(home.load_identity().public, store, gate=gate, desk=desk, claims=claims, now=now)
         services = ExchangeServices(service, gate.admit)
-        door = (
-            None if settings.door is None else MembersDoor(home.folder / settings.door, store.members, board.on_reply)
-        )
+        door = None
+        if settings.door is not None:
+            door = MembersDoor(home.folder / settings.door, store.members, board.on_reply)
         conductor = Conductor(
             home=home, store=store, settings=settings, desk=desk, board=board, metrics=metrics, now=now
         )

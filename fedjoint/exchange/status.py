@@ -25,46 +25,10 @@ def status_of(home: ExchangeHome, store: ExchangeStore, claims: Sequence[ClaimFi
     """
     serving = serving_of(home)
     links = serving.pop("holders") if serving else {}
-    datasets = store.members.datasets()
     return {
         "serving": serving,
-        "parties": [
-            {
-                "id": member.id,
-                "name": member.name,
-                "state": member.state,
-                "connected": bool(links.get(member.id, {}).get("connected")),
-                "link": links.get(member.id),
-                "datasets": [
-                    {"name": one.name, "num_examples": one.num_examples, "unit": one.unit, "fits": one.fits}
-                    for one in datasets
-                    if one.party == member.id
-                ],
-            }
-            for member in store.members.all()
-        ],
-        "agreements": [
-            {
-                "sha256": found.agreement.sha256,
-                "purpose": found.agreement.terms.purpose,
-                "state": found.state,
-                "unsigned_by": list(found.agreement.unsigned),
-                "declined_by": found.declined,
-                "proposed_at": found.proposed_at,
-            }
-            for found in store.agreements.all()
-        ]
-        + [
-            {
-                "sha256": sha256,
-                "purpose": "made by another release of fedjoint",
-                "state": "unreadable",
-                "unsigned_by": [],
-                "declined_by": {},
-                "proposed_at": None,
-            }
-            for sha256 in store.agreements.unreadable()
-        ],
+        "parties": _parties(store, links),
+        "agreements": _agreements(store),
         "runs": [{**vars(run), "stragglers": json.loads(run.stragglers)} for run in store.runs.all()],
         "claims": [
             {
@@ -77,6 +41,44 @@ def status_of(home: ExchangeHome, store: ExchangeStore, claims: Sequence[ClaimFi
             for found in claims
         ],
     }
+
+
+def _parties(store: ExchangeStore, links: dict[str, Any]) -> list[dict[str, Any]]:
+    """Everybody who was ever invited, whether they are connected, and what they registered."""
+    datasets = store.members.datasets()
+    return [
+        {
+            "id": member.id,
+            "name": member.name,
+            "state": member.state,
+            "connected": bool(links.get(member.id, {}).get("connected")),
+            "link": links.get(member.id),
+            "datasets": [
+                {"name": one.name, "num_examples": one.num_examples, "unit": one.unit, "fits": one.fits}
+                for one in datasets
+                if one.party == member.id
+            ],
+        }
+        for member in store.members.all()
+    ]
+
+
+def _agreements(store: ExchangeStore) -> list[dict[str, Any]]:
+    """Agreements, oldest first; then those that this release cannot read."""
+    readable = [
+        {
+            "sha256": found.agreement.sha256,
+            "purpose": found.agreement.terms.purpose,
+            "state": found.state,
+            "unsigned_by": list(found.agreement.unsigned),
+            "declined_by": found.declined,
+            "proposed_at": found.proposed_at,
+        }
+        for found in store.agreements.all()
+    ]
+    nobody: dict[str, Any] = {"unsigned_by": [], "declined_by": {}, "proposed_at": None}
+    foreign = {"purpose": "made by another release of fedjoint", "state": "unreadable", **nobody}
+    return [*readable, *({"sha256": sha256, **foreign} for sha256 in store.agreements.unreadable())]
 
 
 def serving_of(home: ExchangeHome) -> dict[str, Any] | None:

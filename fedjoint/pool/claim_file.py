@@ -141,7 +141,7 @@ def step_words(step: Step, currency: str) -> str:
         words.append("upheld" if body["upheld"] else "dismissed")
     if body.get("amount_minor"):
         words.append(format_minor(body["amount_minor"], currency))
-    words += [f"{len(body['sha256'])} documents: {', '.join(body['sha256'])}"] if "sha256" in body else []
+    words += [f"documents with the hashes {', '.join(body['sha256'])}"] if "sha256" in body else []
     words += [", ".join(body["panel"])] if "panel" in body else []
     words += [body["reasons"]] if "reasons" in body else []
     return ": ".join(words)
