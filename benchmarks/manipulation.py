@@ -44,7 +44,7 @@ from fedjoint.pool.materiality import groups_within_error, pay_alike
 from fedjoint.pool.shares import shares_from_contributions
 from fedjoint.training.local_update import shortened
 from fedjoint.valuation.aumann_shapley import path_gradient, path_nodes
-from fedjoint.valuation.guards import entitled, late_joiners
+from fedjoint.valuation.guards import entitled, late_joiners, split_known
 from fedjoint.valuation.uncertainty import ErrorBars, sampling_covariance
 
 HOLDERS, ROUNDS, LOCAL_STEPS, RATE, CAP = 10, 6, 6, 0.4, 0.25
@@ -219,7 +219,7 @@ def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound
     weights = {name: size / sum(counted.values()) for name, size in counted.items()}
     model = parameters_to_vector(MODULE).astype(np.float64)
     previous, outcome = np.zeros(model.size), Outcome()
-    values, own = dict.fromkeys(parties, 0.0), dict.fromkeys(parties, 0.0)
+    values, own, squares = dict.fromkeys(parties, 0.0), dict.fromkeys(parties, 0.0), 0.0
     influence = {name: np.zeros(len(reference.examples)) for name in parties}
     for number in range(ROUNDS):
         sent = updates_of(parties, model, previous, number, seed)
@@ -238,6 +238,7 @@ def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound
             novel = known_by_size(steps, moved, previous, dict.fromkeys(weights, 0.0))
             for name, step in novel.items():
                 own[name] += float(g @ step)
+            squares += float(np.sum(split_known(g, moved, previous)[0] ** 2))
             steps = known_by_size(steps, moved, previous, weights)
         previous = moved
         for name, step in steps.items():
@@ -249,7 +250,8 @@ def play(parties: Mapping[str, Party], reference: ReferenceSet, seed: int, bound
         model = after
     if bounds:
         starts = [[name for name, party in parties.items() if party.first_round <= number] for number in range(ROUNDS)]
-        values |= dict.fromkeys(set(parties) - entitled(own, weights), 0.0)
+        chance = {name: weights[name] * bounds.length * (squares / model.size) ** 0.5 for name in parties}
+        values |= dict.fromkeys(set(parties) - entitled(own, weights, by_chance=chance), 0.0)
         values |= dict.fromkeys(late_joiners(starts, ROUNDS // 2), 0.0)
     errors = ErrorBars(noise=dict.fromkeys(parties, 0.0), sampling=sampling_covariance(influence))
     alike = groups_within_error(values, errors.of_difference, z=1.96)

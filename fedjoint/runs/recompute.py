@@ -166,19 +166,24 @@ def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
         holder: contribution_of([_number(part) for part in parts if part.holder == holder], plain_modulus=modulus)
         for holder in run.contributions
     }
-    for holder, found in guarded(agreement.terms, valued, _known(run, agreement), run.contributors).items():
+    known, novel = _known(run, agreement)
+    for holder, found in guarded(agreement.terms, valued, known, run.contributors, novel=novel).items():
         if found != run.contributions[holder]:
             raise RecordError(f"the contribution of '{holder}' is not what was opened and agreed")
     numbers = len(parts) - len(canaries)
     return f"{numbers} opened numbers, signed by {len(run.valued.openers)} holders, give the contributions"
 
 
-def _known(run: RecordedRun, agreement: SignedAgreement) -> tuple[float, ...]:
-    """What each round gained along the known path, on the coordinator's word; nothing where it is not shared."""
-    known = run.valued.known
-    if len(known) != len(run.rounds) or (agreement.terms.valuation.known_path == "valued" and any(known)):
+def _known(run: RecordedRun, agreement: SignedAgreement) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What each round gained along the known path, and how long the rest of its gradient was: the coordinator's word.
+
+    Nothing where the known path is not shared.
+    """
+    known, novel = run.valued.known, run.valued.novel
+    alike = len(known) == len(novel) == len(run.rounds)
+    if not alike or (agreement.terms.valuation.known_path == "valued" and any((*known, *novel))):
         raise RecordError("the record states another known path than was agreed", expected="a number for each round")
-    return known
+    return known, novel
 
 
 def _number(part: RecordedPart) -> OpenedContribution:

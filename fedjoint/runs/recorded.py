@@ -74,6 +74,7 @@ class OpenedContributions:
     noise_errors: dict[str, float]
     gains: tuple[float, ...]
     known: tuple[float, ...]
+    novel: tuple[float, ...]
 
 
 @strict

@@ -57,6 +57,7 @@ class Contributions:
         gains: By how much the utility rose in each round, by its gradient along the round's path; empty where it was
             not measured.
         known: What of that was gained along the direction of the round before, if the agreement shares it by size.
+        novel: How long the gradient was that holders were valued by, then (:mod:`fedjoint.training.guarded`).
     """
 
     by_holder: Mapping[str, float]
@@ -65,6 +66,7 @@ class Contributions:
     openers: tuple[str, ...]
     gains: tuple[float, ...] = ()
     known: tuple[float, ...] = ()
+    novel: tuple[float, ...] = ()
 
 
 class Valuation(Protocol):
@@ -270,6 +272,7 @@ class PathValuation:
             noise_errors={holder: self._noise_error(holder) for holder in valued},
             gains=tuple(self._gains),
             known=tuple(self._guards.known),
+            novel=tuple(self._guards.novel),
             numbers_opened=self._encrypted.num_parts,
             openers=openers,
         )
@@ -308,4 +311,5 @@ def _facts(
         "noise_errors": dict(contributions.noise_errors),
         "gains": list(contributions.gains),
         "known": list(contributions.known),
+        "novel": list(contributions.novel),
     }

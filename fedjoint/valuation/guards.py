@@ -5,8 +5,10 @@ opened. Whoever sends it again, and trained nothing, is paid for it by the path 
 rule ``by_size`` the path gradient is split along the last step's direction u: ``g = (g - <g, u> u) + <g, u> u``. By the
 first part holders are valued on their ciphertexts as before. What the second gained, ``<g, u> <u, w' - w>``, is a
 public number, shared by certified size among those who brought something of their own: whose first part is more than
-a twentieth of their size's share of all such parts. Whoever replays the last step, in whatever multiple, sends nothing
-or sends noise, is worth nothing. The price: so is a holder that trained and happened to add nothing new.
+a twentieth of their size's share of all such parts and, where an update's length is bounded, more than three standard
+deviations of what noise of that length would have by chance, ``|d| |g| / sqrt(D)`` a round (unless, with so few
+parameters and rounds, nobody has). Whoever replays the last step, in whatever multiple, sends nothing or sends noise,
+is worth nothing. The price: so is a holder that trained and happened to add nothing new.
 
 **Late joiners.** A holder whose first update comes after an agreed round counts for nothing.
 
@@ -32,6 +34,8 @@ Vector = npt.NDArray[np.float64]
 
 #: Less than this part of what its size would bring is nothing of a holder's own.
 _OWN_PART = 0.05
+#: So many standard deviations of a chance product are nothing either.
+_BY_CHANCE = 3.0
 
 
 def split_known(
@@ -88,19 +92,28 @@ def share_known(
     return shares
 
 
-def entitled(own: Mapping[str, float], weights: Mapping[str, float]) -> frozenset[str]:
+def entitled(
+    own: Mapping[str, float], weights: Mapping[str, float], *, by_chance: Mapping[str, float] | None = None
+) -> frozenset[str]:
     """Who brought something of its own, and so has a part in the known path.
 
     Args:
         own: What each holder was valued at without the known path.
         weights: Of every holder, above 0.
+        by_chance: Standard deviation of what noise as long as each holder's updates may be would have had; None: it is
+            not known.
 
     Example:
         >>> sorted(entitled({"a": 0.5, "b": 0.0, "c": 0.005}, {"a": 1.0, "b": 1.0, "c": 1.0}))
         ['a']
+        >>> sorted(entitled({"a": 0.5, "b": 0.2}, {"a": 1.0, "b": 1.0}, by_chance={"a": 0.1, "b": 0.1}))
+        ['a']
     """
     total = sum(max(value, 0.0) for value in own.values()) / sum(weights.values())
-    return frozenset(holder for holder, value in own.items() if value > _OWN_PART * weights[holder] * total)
+    parts = frozenset(holder for holder, value in own.items() if value > _OWN_PART * weights[holder] * total)
+    if by_chance is None:
+        return parts
+    return frozenset(holder for holder in parts if own[holder] > _BY_CHANCE * by_chance[holder]) or parts
 
 
 def late_joiners(contributors: Sequence[Sequence[str]], latest_start: int | None) -> frozenset[str]:

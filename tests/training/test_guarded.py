@@ -20,7 +20,10 @@ def stated(parties, run):
     return SimpleNamespace(
         run_id=parties.session.run_id,
         valued=SimpleNamespace(
-            parts=[SimpleNamespace(**part) for part in facts["parts"]], openers=facts["openers"], known=facts["known"]
+            parts=[SimpleNamespace(**part) for part in facts["parts"]],
+            openers=facts["openers"],
+            known=facts["known"],
+            novel=facts["novel"],
         ),
         contributions=facts["contributions"],
         contributors=tuple(run.contributors),
@@ -53,6 +56,23 @@ def test_a_replayed_step_is_worth_next_to_nothing(monkeypatch):
     run = complete(parties)
     found = run.contributions.by_holder
     assert abs(found["ahus"]) / sum(found.values()) < 0.01 * honest["ahus"] / sum(honest.values())
+
+
+def test_noise_is_worth_nothing_where_an_update_has_a_bound(monkeypatch):
+    agreed = {"rounds": 8, "valuation": BY_SIZE, "maximum_update_norm": 0.4, "hidden": (24,)}
+    parties, real = make_consortium(FOUR, **agreed), LocalTrainer.update
+
+    def update(self, model, round_number):
+        if self.holder_id != "ahus":
+            return real(self, model, round_number)
+        noise = np.random.default_rng([4, round_number]).normal(size=model.size)
+        return (0.4 * noise / np.linalg.norm(noise)).astype(np.float32)
+
+    monkeypatch.setattr(LocalTrainer, "update", update)
+    run = complete(parties)
+    found = run.contributions.by_holder
+    assert found["ahus"] <= 0 < min(value for holder, value in found.items() if holder != "ahus")
+    check_contributions(stated(parties, run), parties.agreement)
 
 
 def test_who_first_takes_part_after_the_agreed_round_counts_for_nothing():
