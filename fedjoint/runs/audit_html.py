@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedjoint.privacy.audit_report import AuditReport, Inversion, Membership
+from fedjoint.runs.notation import epsilon_text
 from fedjoint.runs.picture import BLUE, GREEN, GREY, RED, draw
 from fedjoint.runs.report_html import environment
 
@@ -52,7 +53,7 @@ def show_audit(report: AuditReport, console: Console) -> None:
     """
     table = Table("who took part?", "mechanism", "claimed epsilon", "right", "at least", "", box=None)
     for one in report.membership:
-        claimed = "none" if one.claimed_epsilon is None else f"{one.claimed_epsilon:.3g}"
+        claimed = "none" if one.claimed_epsilon is None else epsilon_text(one.claimed_epsilon)
         right = f"{one.correct} of {one.guesses}"
         table.add_row(_view(one), one.mechanism, claimed, right, f"{one.lower_bound:.2f}", _verdict(one))
     console.print(table)
@@ -103,7 +104,7 @@ def _membership_chart(report: AuditReport) -> str:
     first = report.agreed[0]
     title = f"The attack shows epsilon of at least {first.lower_bound:.2f}"
     if first.claimed_epsilon is not None:
-        title += f" where {first.claimed_epsilon:.3g} is claimed"
+        title += f" where {epsilon_text(first.claimed_epsilon)} is claimed"
     return draw(paint, name="membership", title=title, height=1.6 + 0.36 * len(found), left=2.1, bottom=0.7)
 
 
