@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from fedjoint.conduct.reference import Yardstick
@@ -158,7 +159,7 @@ def run_kills(kills: int, *, seed: int, folder: Path, mode: str) -> list[dict[st
     wide = lifetime_budget(1000.0 if mode == "ledger" else 40.0, 1e-5)
     create_ledger(ledger, wide, if_opened=wide, cohort="killed", unit="record", now=_now)
     rows, lost_for_good = [], 0
-    for generation in range(kills):
+    for generation in track(range(kills), mode, console=Console(stderr=True)):
         row = kill_once(ledger, releases, generation=generation, after_s=moments.uniform(0.0, longest), mode=mode)
         # a round that was charged and then killed stays charged: what earlier kills lost so is not this one's loss
         row["lost"] -= lost_for_good
