@@ -25,6 +25,7 @@ from fedjoint.agreement.weights import most_counted
 from fedjoint.conduct.releasing import agreed_releases, honest_holders, spent_on
 from fedjoint.config import PrivacyConfig, SimulationConfig
 from fedjoint.data.records import Examples
+from fedjoint.encryption.dot import require_room
 from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.encryption.precision import most_values_per_word
 from fedjoint.errors import PrivacyError
@@ -69,7 +70,8 @@ def compose_terms(
         reference: The records, encoded, on which the model will be measured; the terms commit to them.
 
     Raises:
-        FedjointError: a value that no run could have, or a privacy budget that no noise can meet.
+        FedjointError: a value that no run could have, a privacy budget that no noise can meet, or words that leave no
+            room for the inner products which measure contributions.
     """
     sizes = [holder.num_examples for holder in holders]
     training = _training(config, len(sizes))
@@ -115,9 +117,11 @@ def compose_terms(
         releases=releases,
     )
     if privacy.mode == "joint":
-        return dataclasses.replace(terms, encryption=_joint_grid(terms, config.encryption.bound))
-    if terms.valuation.method == "none" and config.encryption.values_per_word is None:
-        return dataclasses.replace(terms, encryption=_packed(terms))
+        terms = dataclasses.replace(terms, encryption=_joint_grid(terms, config.encryption.bound))
+    elif terms.valuation.method == "none" and config.encryption.values_per_word is None:
+        terms = dataclasses.replace(terms, encryption=_packed(terms))
+    if terms.valuation.method != "none":
+        require_room(agreed_parameters(terms))
     return terms
 
 

@@ -51,6 +51,7 @@ __all__ = [
     "fits",
     "largest_factor",
     "mask_sample",
+    "require_room",
     "scale_weights",
     "squared_norm",
     "unmask",
@@ -100,15 +101,28 @@ def largest_factor(norm: float, parameters: Parameters) -> float:
     Raises:
         EncryptionError: the norm is not finite or zero, or the parameters leave no room for inner products.
     """
+    room = require_room(parameters)
+    if not (np.isfinite(norm) and norm > 0):
+        raise EncryptionError(f"weights of norm {norm:g}", expected="finite weights that are not all zero")
+    return room / norm
+
+
+def require_room(parameters: Parameters) -> float:
+    """The norm that integer weights may have in every agreed round, for whoever agrees on inner products.
+
+    Raises:
+        EncryptionError: the parameters leave none.
+    """
     # Rounding to integers adds at most 1/2 a coordinate.
     room = parameters.weight_norm_budget / parameters.rounds**0.5 - parameters.num_parameters**0.5 / 2
-    if not (np.isfinite(norm) and norm > 0 and room > 0):
+    if room <= 0:
         raise EncryptionError(
-            f"weights of norm {norm:g} with room for integer weights of norm {room:.0f} a round",
-            expected="finite weights that are not all zero, and room",
-            remedy="Fewer rounds, fewer parameters or fewer value_bits leave more room.",
+            f"{parameters.value_bits} bits of each of {parameters.num_parameters} parameters over {parameters.rounds} "
+            "rounds leave no room to measure contributions on ciphertexts",
+            expected="weights of a norm above 0, besides their rounding",
+            remedy="Lower encryption.value_bits or training.rounds, take fewer parameters, or set valuation=none.",
         )
-    return float(room / norm)
+    return float(room)
 
 
 def scale_weights(weights: NDArray[np.floating], factor: float, *, into: Integers | None = None) -> Integers:

@@ -17,6 +17,7 @@ from fedjoint.encryption.dot import (
     fits,
     largest_factor,
     mask_sample,
+    require_room,
     scale_weights,
     unmask,
 )
@@ -161,13 +162,18 @@ def test_the_largest_factor_fits_every_agreed_round_and_no_more(agree, encrypt_o
         dot(encrypt_one(np.zeros(500), agreed), scaled * 3)
 
 
-@pytest.mark.parametrize(("norm", "rounds"), [(0.0, 8), (math.nan, 8), (math.inf, 8), (1.0, 10_000)])
-def test_there_is_no_factor_for_weights_that_are_zero_or_not_finite_or_without_room(agree, norm, rounds):
-    agreed = agree(rounds=rounds, value_bits=24, num_parameters=10)
-    if rounds == 10_000:
-        agreed = agree(rounds=rounds, value_bits=24, num_parameters=1 << 28)
-    with pytest.raises(EncryptionError, match="room"):
-        largest_factor(norm, agreed)
+@pytest.mark.parametrize("norm", [0.0, math.nan, math.inf])
+def test_there_is_no_factor_for_weights_that_are_zero_or_not_finite(agree, norm):
+    with pytest.raises(EncryptionError, match="weights of norm"):
+        largest_factor(norm, agree(rounds=8, value_bits=24, num_parameters=10))
+
+
+def test_parameters_that_leave_no_room_for_weights_are_refused_before_anybody_agrees_on_them(agree):
+    agreed = agree(rounds=10_000, value_bits=24, num_parameters=1 << 28)
+    with pytest.raises(EncryptionError, match="24 bits of each of 268435456 parameters over 10000 rounds leave no"):
+        require_room(agreed)
+    with pytest.raises(EncryptionError, match="no room"):
+        largest_factor(1.0, agreed)
 
 
 def test_a_budget_by_squares_is_exact_at_its_edge(agree):

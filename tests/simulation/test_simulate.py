@@ -116,6 +116,14 @@ def test_what_mode_joint_cannot_do_is_refused_in_words(tmp_path, override, words
         run(tmp_path, "privacy=joint", override)
 
 
+def test_words_without_room_to_measure_contributions_are_refused_before_anybody_signs():
+    from fedjoint.simulation.simulate import prepare
+
+    overrides = ["privacy=none", "model=mlp", "model.hidden=[4096]", "encryption.value_bits=24"]
+    with pytest.raises(FedjointError, match="leave no room to measure contributions"):
+        prepare(load_config([*DATA, *overrides, "training.rounds=10000"]))
+
+
 def test_the_money_adds_up_to_the_minor_unit(tmp_path):
     report = run(tmp_path, "money.revenue=999999.97").report
     money = report.money
