@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedjoint.errors import IdentityError
 
-__all__ = ["read_secret", "replace_file", "replace_file_in_parts", "sync_folder", "write_new_secret"]
+__all__ = ["read_secret", "replace_file", "replace_file_in_parts", "require_new", "sync_folder", "write_new_secret"]
 
 
 def replace_file(path: Path, *content: bytes | memoryview, mode: int = 0o644) -> None:
@@ -55,6 +55,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def require_new(path: Path) -> None:
+    """Tell that a secret's file exists before what will be written to it takes effect elsewhere.
+
+    Raises:
+        IdentityError: it does.
+    """
+    if path.exists():
+        raise IdentityError(f"{path} exists", remedy="Name another file: secrets are never overwritten.")
 
 
 def write_new_secret(path: Path, content: bytes) -> None:

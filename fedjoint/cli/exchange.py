@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import signal
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import click
 
 from fedjoint.cli.exchange_agreements import agreements, propose, run, show
 from fedjoint.cli.exchange_claim import command as claim
+from fedjoint.cli.exchange_operator import operator, status
 from fedjoint.cli.exchange_register import command as register
 from fedjoint.cli.exchange_session import ExchangeSession, at, exchange_command, now
 from fedjoint.cli.exchange_statement import command as statement
@@ -37,7 +36,7 @@ def command() -> None:
     """
 
 
-for one in (propose, agreements, show, run, claim, register, statement):
+for one in (propose, agreements, show, run, claim, register, statement, operator, status):
     command.add_command(one)
 
 
@@ -152,14 +151,13 @@ def invite(session: ExchangeSession, *, holder: str, name: str, out: Path | None
     Example:
       fedjoint exchange invite cleveland --name "Cleveland Clinic" --out cleveland.invitation
     """
-    from fedjoint.errors import IdentityError
     from fedjoint.exchange.certification import Gate
+    from fedjoint.files import require_new
     from fedjoint.identity.certificates import fingerprint_of
     from fedjoint.identity.invitation import write_invitation
 
     authority, target = session.home.load_authority(), out or Path(f"{holder}.invitation")
-    if target.exists():  # told before an earlier invitation is withdrawn
-        raise IdentityError(f"{target} exists", remedy="Name another file: secrets are never overwritten.")
+    require_new(target)  # told before an earlier invitation is withdrawn
     with session.store() as store:
         gate = Gate(authority, store.members, settings=session.settings, now=now)
         exchange_name = session.home.load_identity().public.name
@@ -170,19 +168,19 @@ def invite(session: ExchangeSession, *, holder: str, name: str, out: Path | None
 
 
 @command.command("revoke")
-@click.argument("holder")
+@click.argument("party", metavar="HOLDER|OPERATOR")
 @click.option("--reason", default="", help="For people.")
 @exchange_command
-def revoke(session: ExchangeSession, *, holder: str, reason: str) -> None:
-    """Revoke a holder's certificates and invitations: its connection ends at once, and none is let in any more.
+def revoke(session: ExchangeSession, *, party: str, reason: str) -> None:
+    """Revoke the certificates and invitations of a holder or operator: its connection ends at once; none is let in.
 
     \b
     Example:
       fedjoint exchange revoke cleveland --reason "a lost laptop"
     """
     with session.store() as store:
-        count = store.members.revoke(holder, state="revoked", reason=reason, at=at())
-    click.echo(f"Revoked {count} certificate{'' if count == 1 else 's'} of '{holder}'.")
+        count = store.members.revoke(party, state="revoked", reason=reason, at=at())
+    click.echo(f"Revoked {count} certificate{'' if count == 1 else 's'} of '{party}'.")
 
 
 @command.command("renew")
@@ -199,50 +197,6 @@ def renew(session: ExchangeSession) -> None:
 
     certificate = read_certificate(renew_certificate(session.home, session.settings, now=now()))
     click.echo(f"Certificate renewed until {certificate.not_after:%Y-%m-%d}; restart the exchange to serve with it.")
-
-
-@command.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-@exchange_command
-def status(session: ExchangeSession, *, as_json: bool) -> None:
-    """Say whether it serves, who is connected, what is agreed, how far runs are, and which claims there are.
-
-    \b
-    Example:
-      fedjoint exchange status --home exchange
-    """
-    from fedjoint.exchange.claims import ClaimDesk
-    from fedjoint.exchange.status import status_of
-
-    with session.store() as store, session.pool() as pool:
-        claims = () if pool is None else ClaimDesk(pool, store.claim_signatures, now=now).claims(None)
-        found = status_of(session.home, store, claims)
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for line in _in_words(found):
-        click.echo(line)
-
-
-def _in_words(found: dict[str, Any]) -> list[str]:
-    serving = found["serving"]
-    lines = [f"Serving on port {serving['port']} (process {serving['pid']})" if serving else "Not serving"]
-    for party in found["parties"]:
-        link = "connected" if party["connected"] else "not connected"
-        datasets = ", ".join(f"{one['name']} ({one['num_examples']} {one['unit']}s)" for one in party["datasets"])
-        lines.append(f"  {party['id']} ({party['name']}): {party['state']}, {link}; {datasets or 'no data registered'}")
-    for agreement in found["agreements"]:
-        missing = f", unsigned by {', '.join(agreement['unsigned_by'])}" if agreement["unsigned_by"] else ""
-        lines.append(f"Agreement {agreement['sha256'][:16]} ({agreement['purpose']}): {agreement['state']}{missing}")
-    for entry in found["runs"]:
-        lines.append(f"Run {entry['run_id'][:16]}: {entry['state']}, round {entry['round']} of {entry['rounds']}")
-        lines += [f"  {entry['words']}"] if entry["words"] else []
-        for holder, missed in entry["stragglers"].items():
-            lines.append(f"  {holder} missed {missed['missed']} rounds, last {missed['last_round']} ({missed['code']})")
-    for against in found["claims"]:
-        waits = "".join(f"; {one['verb']} waits for {one['missing']} more" for one in against["waiting"])
-        lines.append(f"Claim {against['id']} ({against['kind']}): {against['state']}{waits}")
-    return lines
 
 
 @command.command("backup")

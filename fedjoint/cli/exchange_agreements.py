@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedjoint.cli.exchange_desk import Desk, desk_command
 from fedjoint.cli.exchange_session import ExchangeSession, at, exchange_command, now
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ __all__ = ["agreements", "propose", "run", "show"]
     help="The dataset of the pool's registry that a holder brings; once for each, if the exchange has a pool.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the agreement's hash and parties as JSON.")
-@exchange_command
+@desk_command
 def propose(
-    session: ExchangeSession,
+    desk: Desk,
     *,
     overrides: tuple[str, ...],
     dataset: str,
@@ -51,31 +52,29 @@ def propose(
     """Write an agreement of holders' registered data, sign it for the exchange, and have holders review it.
 
     Training, privacy, valuation and money are set as for `fedjoint simulate` (KEY=VALUE); `data` and `run` are not
-    used. If exchange.yaml names a pool, its registry must allow purpose, parties and datasets today.
+    used. If exchange.yaml names a pool, its registry must allow purpose, parties and datasets today. From another
+    machine (--operator) the reference table may have 1 MiB as CSV, and no override may name a file of the exchange's.
 
     \b
     Example:
       fedjoint exchange propose privacy=joint training.rounds=20 --dataset heart --reference reference.csv
       fedjoint exchange propose --dataset heart --reference r.csv --registered bern=heart-bern --registered ahus=heart-a
+      fedjoint exchange propose --dataset heart --reference reference.csv --operator anna.operator
     """
-    from fedjoint.config import load_config
-
-    config = load_config(overrides)
-    from fedjoint.exchange.gate import gate_of
+    from fedjoint.data.sources import read_table
     from fedjoint.exchange.proposing import Wanted
-    from fedjoint.exchange.proposing import propose as write
 
     chosen = tuple(dict.fromkeys(part.strip() for part in holders.split(",") if part.strip()))
-    wanted = Wanted(dataset=dataset, holders=chosen, reference=reference, registered=_by_holder(registered), **words)
-    gate = gate_of(session.home, session.settings)
-    with session.store() as store:
-        agreement = write(session.home, store, config=config, wanted=wanted, gate=gate, at=at())
+    table, brought = read_table(reference), _by_holder(registered)
+    sha256, missing = desk.propose(
+        overrides, Wanted(dataset=dataset, holders=chosen, reference=table, registered=brought, **words)
+    )
     if as_json:
-        facts = {"sha256": agreement.sha256, "unsigned_by": list(agreement.unsigned)}
+        facts = {"sha256": sha256, "unsigned_by": list(missing)}
         click.echo(json.dumps(facts, indent=2))
         return
-    click.echo(f"Proposed agreement {agreement.sha256}")
-    click.echo(f"To be signed by {', '.join(agreement.unsigned)}: fedjoint holder review {agreement.sha256[:16]}")
+    click.echo(f"Proposed agreement {sha256}")
+    click.echo(f"To be signed by {', '.join(missing)}: fedjoint holder review {sha256[:16]}")
 
 
 def _by_holder(registered: tuple[str, ...]) -> dict[str, str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedjoint.exchange.store_sql import ExchangeStore
     from fedjoint.pool.record_store_sql import PoolStore
 
-__all__ = ["ExchangeSession", "at", "exchange_command", "now"]
+__all__ = ["ExchangeSession", "at", "exchange_command", "home_option", "now"]
 
 
 def now() -> datetime:
@@ -80,17 +80,20 @@ class ExchangeSession:
                 found.close()
 
 
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="FEDJOINT_EXCHANGE_HOME",
+    default=Path(),
+    metavar="FOLDER",
+    help="The exchange's folder; FEDJOINT_EXCHANGE_HOME, or else the current one.",
+)
+
+
 def exchange_command(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--home``, and its session as the first argument."""
 
-    @click.option(
-        "--home",
-        type=click.Path(path_type=Path, file_okay=False),
-        envvar="FEDJOINT_EXCHANGE_HOME",
-        default=Path(),
-        metavar="FOLDER",
-        help="The exchange's folder; FEDJOINT_EXCHANGE_HOME, or else the current one.",
-    )
+    @home_option
     @functools.wraps(function)
     def call(home: Path, **arguments: Any) -> Any:
         return function(ExchangeSession.of(home), **arguments)

@@ -22,12 +22,15 @@ from fedjoint.identity.certificates import (
 )
 from fedjoint.identity.invitation import ENROL, Invitation
 from fedjoint.identity.keys import PublicIdentity
+from fedjoint.identity.operator_file import OperatorFile
 
 __all__ = ["Gate", "Now", "timestamp"]
 
 #: The present, with its time zone.
 Now = Callable[[], datetime]
 _TOKEN_BYTES = 32
+#: Roles whose certificates are in the books by serial number and last as the settings say.
+_LASTING: tuple[Role, ...] = ("holder", "operator")
 
 
 def timestamp(moment: datetime) -> str:
@@ -61,7 +64,7 @@ class Gate:
         """
         now = self._now()
         certificate = check_certificate(pem, self._authority.pem, now=now)
-        if certificate.role == "holder":
+        if certificate.role in _LASTING:
             self._members.require_valid(certificate.serial)
         elif certificate.role == "invited":
             self._members.require_invited(certificate.serial, at=timestamp(now))
@@ -86,7 +89,8 @@ class Gate:
         Raises:
             IdentityError: the request is malformed.
         """
-        lasting = {"holder": timedelta(days=self._settings.certificate_days)}.get(role, self._invitation_lasts)
+        days_long = timedelta(days=self._settings.certificate_days)
+        lasting = days_long if role in _LASTING else self._invitation_lasts
         days = max(1, -(-lasting // timedelta(days=1)))
         pem = issue_certificate(self._authority, request, party=party, role=role, now=self._now(), days=days)
         certificate = read_certificate(pem)
@@ -144,8 +148,9 @@ class Gate:
 
         Raises:
             InvalidValue: a malformed id.
+            IdentityError: it is an operator's.
         """
-        PublicIdentity(id=party, name=name, signing_key="0" * 64, sealing_key="0" * 64)  # refuses a malformed id
+        _require_well_formed(party, name)
         key, token, now = NodeKey.generate(), secrets.token_urlsafe(_TOKEN_BYTES), self._now()
         issued = self.issue(party, "invited", key.request(party))
         expires_at = timestamp(now + self._invitation_lasts)
@@ -167,3 +172,37 @@ class Gate:
             certificate=issued.pem,
             authority=self._authority.pem.decode(),
         )
+
+    def appoint(self, operator: str, name: str) -> OperatorFile:
+        """Make somebody an operator, or give one a new key; the one before is revoked, and the exchange keeps none.
+
+        Args:
+            operator: Its id, which is no holder's.
+            name: For people.
+
+        Raises:
+            InvalidValue: a malformed id.
+            IdentityError: it is a holder's.
+        """
+        _require_well_formed(operator, name)
+        key = NodeKey.generate()
+        request = key.request(operator)
+        issued = self._members.appoint(
+            operator,
+            name,
+            requested_key_sha256(request),
+            issue=lambda: self.issue(operator, "operator", request),
+            at=timestamp(self._now()),
+        )
+        return OperatorFile(
+            operator=operator,
+            exchange=self._settings.address,
+            expires_at=issued.expires_at,
+            key=key.pem.decode(),
+            certificate=issued.pem,
+            authority=self._authority.pem.decode(),
+        )
+
+
+def _require_well_formed(party: str, name: str) -> None:
+    PublicIdentity(id=party, name=name, signing_key="0" * 64, sealing_key="0" * 64)  # refuses a malformed id

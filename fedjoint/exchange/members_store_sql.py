@@ -14,7 +14,10 @@ from fedjoint.exchange.tables_store_sql import CERTIFICATES, DATASETS, INVITATIO
 from fedjoint.identity.keys import PublicIdentity
 from fedjoint.pool.engine_store_sql import Database
 
-__all__ = ["DatasetEntry", "Invited", "Issue", "Issued", "Member", "Members"]
+__all__ = ["DatasetEntry", "Invited", "Issue", "Issued", "Member", "Members", "Operator"]
+
+#: State of an operator, from its first certificate on: its id is never a holder's.
+_OPERATOR = "operator"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,15 @@ class Member:
         if self.state != "member":
             raise IdentityError(f"'{self.id}' is no member of this exchange ({self.state})", remedy="Invite it.")
         return PublicIdentity(id=self.id, name=self.name, signing_key=self.signing_key, sealing_key=self.sealing_key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """Staff of the exchange; ``good_until`` is when its certificate expires, None if that was revoked."""
+
+    id: str
+    name: str
+    good_until: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +102,20 @@ class Members:
         self._database = database
 
     def invite(self, invited: Invited, *, at: str) -> None:
-        """Note an invitation; earlier ones of the same party that were not used are good for nothing now."""
+        """Note an invitation; earlier ones of the same party that were not used are good for nothing now.
+
+        Raises:
+            IdentityError: it is an operator's id.
+        """
 
         def work(connection: sa.Connection) -> None:
             unused = (INVITATIONS.c.party == invited.party) & INVITATIONS.c.used_at.is_(None)
             connection.execute(INVITATIONS.update().where(unused).values(revoked_at=at))
             connection.execute(INVITATIONS.insert().values(**vars(invited)))
-            if self._member(connection, invited.party) is None:
+            member = self._member(connection, invited.party)
+            if member is not None and member.state == _OPERATOR:
+                raise IdentityError(f"'{invited.party}' is an operator's id", remedy="Choose another for the holder.")
+            if member is None:
                 row = {"id": invited.party, "name": invited.name, "signing_key": "", "sealing_key": ""}
                 connection.execute(PARTIES.insert().values(**row, state="invited", changed_at=at))
 
@@ -157,6 +176,44 @@ class Members:
 
         return self._database.write(work)
 
+    def appoint(self, operator: str, name: str, key_sha256: str, *, issue: Issue, at: str) -> Issued:
+        """Make somebody an operator; certificates that it had before are revoked.
+
+        Args:
+            operator: Its id, which is no holder's.
+            name: For people.
+            key_sha256: Of the key of its certificate.
+            issue: Makes the certificate.
+            at: The present.
+
+        Raises:
+            IdentityError: the id is a holder's, or of one that was invited.
+        """
+
+        def work(connection: sa.Connection) -> Issued:
+            member = self._member(connection, operator)
+            if member is None:
+                row = {"id": operator, "name": name, "signing_key": "", "sealing_key": ""}
+                connection.execute(PARTIES.insert().values(**row, state=_OPERATOR, changed_at=at))
+            elif member.state != _OPERATOR:
+                raise IdentityError(
+                    f"'{operator}' is a holder's id ({member.state})", remedy="Choose another for the operator."
+                )
+            self._revoke(connection, operator, reason="appointed anew", at=at)
+            issued = issue()
+            self._keep(connection, operator, issued, key_sha256, at)
+            return issued
+
+        return self._database.write(work)
+
+    def operators(self) -> tuple[Operator, ...]:
+        """Everybody who is or was an operator, by id."""
+        good = CERTIFICATES.c.revoked_at.is_(None) & (CERTIFICATES.c.party == PARTIES.c.id)
+        until = sa.select(sa.func.max(CERTIFICATES.c.expires_at)).where(good).scalar_subquery().label("good_until")
+        query = sa.select(PARTIES.c.id, PARTIES.c.name, until).where(PARTIES.c.state == _OPERATOR).order_by("id")
+        with self._database.read() as connection:
+            return tuple(Operator(**row) for row in connection.execute(query).mappings())
+
     def renew(self, party: str, asked: str, *, issue: Issue, at: str) -> str:
         """Issue a certificate for a new key; asked for the same key (its SHA-256) again, give the same.
 
@@ -177,7 +234,7 @@ class Members:
         return self._database.write(work)
 
     def require_valid(self, serial: str) -> None:
-        """Accept a holder's certificate.
+        """Accept a holder's or an operator's certificate.
 
         Raises:
             IdentityError: it was not issued here, or was revoked.
@@ -192,7 +249,7 @@ class Members:
         if row["revoked_at"] is not None:
             raise IdentityError(
                 f"the certificate of '{row['party']}' was revoked at {row['revoked_at']}",
-                remedy="Ask the exchange's operator for a new invitation.",
+                remedy="Ask the exchange for a new invitation; as its operator, for a new file.",
             )
 
     def revoke(self, party: str, *, state: str, reason: str, at: str) -> int:
@@ -200,7 +257,7 @@ class Members:
 
         Args:
             party: Whose.
-            state: What the party is from now on: ``revoked`` or ``left``.
+            state: What a holder is from now on: ``revoked`` or ``left``; an operator's id stays one.
             reason: For people.
             at: The present.
 
@@ -212,12 +269,14 @@ class Members:
         """
 
         def work(connection: sa.Connection) -> int:
-            if self._member(connection, party) is None:
+            member = self._member(connection, party)
+            if member is None:
                 raise IdentityError(f"there is no party '{party}'", remedy="See: fedjoint exchange status")
+            left = _OPERATOR if member.state == _OPERATOR else state
             open_ones = (INVITATIONS.c.party == party) & INVITATIONS.c.revoked_at.is_(None)
             connection.execute(INVITATIONS.update().where(open_ones).values(revoked_at=at))
             count = self._revoke(connection, party, reason=reason, at=at)
-            connection.execute(PARTIES.update().where(PARTIES.c.id == party).values(state=state, changed_at=at))
+            connection.execute(PARTIES.update().where(PARTIES.c.id == party).values(state=left, changed_at=at))
             return count
 
         return self._database.write(work)
@@ -230,9 +289,10 @@ class Members:
             return {str(party): str(at) for party, at in rows}
 
     def all(self) -> tuple[Member, ...]:
-        """Every party, by id."""
+        """Every party but operators, by id."""
+        query = sa.select(PARTIES).where(PARTIES.c.state != _OPERATOR).order_by("id")
         with self._database.read() as connection:
-            return tuple(Member(**row) for row in connection.execute(sa.select(PARTIES).order_by("id")).mappings())
+            return tuple(Member(**row) for row in connection.execute(query).mappings())
 
     def get(self, party: str) -> Member:
         """One member.

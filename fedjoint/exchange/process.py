@@ -18,6 +18,7 @@ from fedjoint.exchange.conducting import Conductor, Switchboard
 from fedjoint.exchange.door import MembersDoor
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.metrics import ExchangeMetrics
+from fedjoint.exchange.operating import Office
 from fedjoint.exchange.pool import open_pool
 from fedjoint.exchange.service import ExchangeService
 from fedjoint.exchange.settings import ExchangeSettings
@@ -84,7 +85,10 @@ def serve(
         claims = None
         if pool is not None:
             claims = ClaimDesk(stack.enter_context(pool), store.claim_signatures, now=now)
-        service = ExchangeService(home.load_identity().public, store, gate=gate, desk=desk, claims=claims, now=now)
+        office = Office(home, settings, store, claims=claims, now=now)
+        service = ExchangeService(
+            home.load_identity().public, store, gate=gate, desk=desk, office=office, claims=claims, now=now
+        )
         services = ExchangeServices(service, gate.admit)
         door = None
         if settings.door is not None:

@@ -16,8 +16,7 @@ from fedjoint.conduct.agreeing import compose_terms
 from fedjoint.conduct.reference_file import write_reference
 from fedjoint.config import SimulationConfig
 from fedjoint.data.encode import encode
-from fedjoint.data.records import Examples
-from fedjoint.data.sources import read_table
+from fedjoint.data.records import Examples, Table
 from fedjoint.errors import DataError
 from fedjoint.exchange.home import ExchangeHome
 from fedjoint.exchange.members_store_sql import DatasetEntry
@@ -45,7 +44,7 @@ class Wanted:
 
     dataset: str
     holders: tuple[str, ...]
-    reference: Path
+    reference: Table
     licence: str = ""
     citation: str = ""
     registered: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +74,7 @@ def propose(
     """
     entries = _entries(store, wanted)
     schema = _common_schema(entries, config.privacy.unit)
-    reference = encode(read_table(wanted.reference), schema)
+    reference = encode(wanted.reference, schema)
     coordinator = home.load_identity()
     terms = compose_terms(
         dataclasses.replace(config, money=dataclasses.replace(config.money, materiality_errors="noise")),

@@ -1,4 +1,4 @@
-"""What the exchange answers to holders' calls: one method for each, authorised already by the certificate's role."""
+"""What the exchange answers to calls: one method for each, authorised already by the certificate's role."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from fedjoint.errors import DataError, PoolError, RecordError
 from fedjoint.exchange.certification import Gate, Now, timestamp
 from fedjoint.exchange.claims import ClaimDesk
 from fedjoint.exchange.members_store_sql import DatasetEntry
+from fedjoint.exchange.operating import Office, remote_config, remote_reference
+from fedjoint.exchange.proposing import Wanted
 from fedjoint.exchange.runs_store_sql import RunEntry
 from fedjoint.exchange.store_sql import ExchangeStore
 from fedjoint.exchange.witnessing import WitnessDesk
@@ -41,6 +43,7 @@ class ExchangeService:
         store: Its database.
         gate: Issues certificates.
         desk: Where checkpoints wait.
+        office: Does what operators ask for.
         claims: Where claims are filed and decided; None: this exchange keeps no pool.
         now: The present.
     """
@@ -52,11 +55,12 @@ class ExchangeService:
         *,
         gate: Gate,
         desk: WitnessDesk,
+        office: Office,
         now: Now,
         claims: ClaimDesk | None = None,
     ) -> None:
         self._identity, self._store, self._gate, self._desk = identity, store, gate, desk
-        self._now, self._claims = now, claims
+        self._office, self._now, self._claims = office, now, claims
 
     def enrol(self, caller: Certificate, request: api.EnrolRequest) -> api.EnrolReply:
         """Take a party in by its invitation."""
@@ -208,6 +212,24 @@ class ExchangeService:
         """Add the caller's countersignature."""
         self._desk.take(caller.party, origin=request.origin, size=request.size, signature=request.signature)
         return api.WitnessReply()
+
+    def propose(self, caller: Certificate, request: api.ProposeRequest) -> api.ProposeReply:
+        """Write an agreement for the holders to review, without reading a file of this machine for it."""
+        wanted = Wanted(
+            dataset=request.dataset,
+            holders=tuple(dict.fromkeys(request.holders)),
+            reference=remote_reference(request.reference),
+            licence=request.licence,
+            citation=request.citation,
+            registered=dict(request.registered),
+        )
+        agreement = self._office.propose(remote_config(request.overrides), wanted)
+        _log.info("agreement proposed", extra={"facts": {"agreement": agreement.sha256, "by": caller.party}})
+        return api.ProposeReply(sha256=agreement.sha256, unsigned_by=agreement.unsigned)
+
+    def status(self, caller: Certificate, request: api.StatusRequest) -> api.StatusReply:
+        """How the exchange stands."""
+        return api.StatusReply(status=canonical_bytes(self._office.status()))
 
 
 def _summary(run: RunEntry) -> api.RunSummary:

@@ -16,7 +16,7 @@ __all__ = ["serving_of", "status_of"]
 
 
 def status_of(home: ExchangeHome, store: ExchangeStore, claims: Sequence[ClaimFile] = ()) -> dict[str, Any]:
-    """What there is to say, as plain JSON values: ``serving``, ``parties``, ``agreements``, ``runs``, ``claims``.
+    """What there is to say, as plain JSON values: ``serving``, ``parties``, ``operators``, ``agreements``, and so on.
 
     Args:
         home: The exchange's folder.
@@ -28,6 +28,7 @@ def status_of(home: ExchangeHome, store: ExchangeStore, claims: Sequence[ClaimFi
     return {
         "serving": serving,
         "parties": _parties(store, links),
+        "operators": [vars(operator) for operator in store.members.operators()],
         "agreements": _agreements(store),
         "runs": [{**vars(run), "stragglers": json.loads(run.stragglers)} for run in store.runs.all()],
         "claims": [

@@ -38,8 +38,8 @@ __all__ = [
     "sha256_of",
 ]
 
-#: ``invited`` is who holds an invitation and may do nothing but enrol with it.
-Role = Literal["exchange", "holder", "invited"]
+#: ``invited`` is who holds an invitation and may do nothing but enrol with it; ``operator`` is staff of the exchange.
+Role = Literal["exchange", "holder", "invited", "operator"]
 _ROLES = get_args(Role)
 _URI = "urn:fedjoint:{role}:{party}"
 #: A node's clock may be this far behind the authority's.
@@ -100,7 +100,7 @@ class Certificate:
 
     Args:
         party: Id of the party it was issued to.
-        role: ``exchange``, ``holder`` or ``invited``.
+        role: ``exchange``, ``holder``, ``invited`` or ``operator``.
         serial: 1 to 40 lower-case hex digits; what a revocation names.
         not_before: First moment of validity, UTC.
         not_after: Last moment of validity, UTC.

@@ -10,14 +10,15 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from fedjoint.errors import IdentityError
 from fedjoint.files import read_secret, write_new_secret
 from fedjoint.strict import build, plain, strict
 
-__all__ = ["ENROL", "MAX_INVITATION_BYTES", "Invitation", "read_invitation", "write_invitation"]
+__all__ = ["ENROL", "MAX_INVITATION_BYTES", "Invitation", "read_handed_over", "read_invitation", "write_invitation"]
 
+_Record = TypeVar("_Record")
 MAX_INVITATION_BYTES = 64 << 10
 _LEAST_TOKEN_LETTERS = 32
 #: What a party signs its request for a certificate for.
@@ -87,11 +88,20 @@ def read_invitation(path: Path) -> Invitation:
     Raises:
         IdentityError: the file is missing, readable by others, too large, or no invitation.
     """
+    return read_handed_over(path, Invitation, what="invitation")
+
+
+def read_handed_over(path: Path, kind: type[_Record], *, what: str) -> _Record:
+    """Read a record that an exchange handed over as a file of JSON.
+
+    Raises:
+        IdentityError: as for :func:`read_invitation`.
+    """
     if str(path) == "-":
         content = sys.stdin.read(MAX_INVITATION_BYTES).encode()
     else:
         content = read_secret(path, most_bytes=MAX_INVITATION_BYTES)
     try:
-        return build(Invitation, json.loads(content), error=IdentityError, where="invitation")
+        return build(kind, json.loads(content), error=IdentityError, where=what)
     except (ValueError, RecursionError):
-        raise IdentityError(f"{path} is no invitation", remedy="Ask the exchange for the file again.") from None
+        raise IdentityError(f"{path} is no {what}", remedy="Ask the exchange for the file again.") from None

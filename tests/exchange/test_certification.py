@@ -107,6 +107,48 @@ def test_nobody_is_invited_under_a_malformed_id(gate):
         gate.invite("Ahus!", "Ahus", exchange_name="E")
 
 
+def appointed(gate, operator="anna"):
+    return gate.appoint(operator, operator.title()).certificate.encode()
+
+
+def test_an_operator_is_admitted_until_its_certificate_expires_and_never_as_a_holder(gate):
+    pem = appointed(gate)
+    assert (gate.admit(pem).role, gate.admit(pem).party) == ("operator", "anna")
+    with pytest.raises(IdentityError, match="role 'operator' may not connect as a holder"):
+        gate.admit_link(pem)
+    with pytest.raises(IdentityError, match="'anna' is no member"):
+        gate.renew("anna", NodeKey.generate().request("anna"))
+    gate.clock.time += timedelta(days=11)
+    with pytest.raises(IdentityError, match="the certificate of 'anna' expired on 2026-01-11"):
+        gate.admit(pem)
+
+
+def test_an_operator_is_revoked_at_once_and_by_a_new_file(gate):
+    first = appointed(gate)
+    second = appointed(gate)
+    with pytest.raises(IdentityError, match="'anna' was revoked"):
+        gate.admit(first)
+    assert gate.members.operators()[0].good_until == "2026-01-11T00:00:00.000Z"
+    gate.members.revoke("anna", state="revoked", reason="left us", at="2026-01-01T01:00:00.000Z")
+    with pytest.raises(IdentityError, match="'anna' was revoked at 2026-01-01T01"):
+        gate.admit(second)
+    assert gate.members.operators()[0].good_until is None
+    assert gate.admit(appointed(gate)).role == "operator"
+
+
+def test_an_id_is_an_operators_or_a_holders_and_never_both(gate):
+    appointed(gate)
+    gate.members.revoke("anna", state="revoked", reason="", at="2026-01-01T01:00:00.000Z")
+    with pytest.raises(IdentityError, match="'anna' is an operator's id"):
+        gate.invite("anna", "Anna", exchange_name="E")
+    enrolled(gate, "ahus")
+    gate.invite("bern", "Bern", exchange_name="E")
+    for holder in ("ahus", "bern"):
+        with pytest.raises(IdentityError, match=f"'{holder}' is a holder's id"):
+            appointed(gate, holder)
+    assert [member.id for member in gate.members.all()] == ["ahus", "bern"]
+
+
 def test_a_malformed_request_gets_no_certificate(gate):
     enrolled(gate)
     with pytest.raises(IdentityError, match="no PEM request"):

@@ -272,14 +272,14 @@ def test_a_run_needs_all_signatures_and_an_agreement_is_run_once(exchange, homes
 
 def test_a_proposal_needs_two_holders_with_one_schema(exchange, homes, tmp_path):
     with pytest.raises(DataError, match="registered of 0 holders"):
-        command(exchange, "propose", "privacy=none", "--dataset", "other", "--reference", tmp_path / "none.csv")
+        command(exchange, "propose", "privacy=none", "--dataset", "other", "--reference", tmp_path / "ahus.csv")
     text = (tmp_path / "schema.yaml").read_text()
     (tmp_path / "schema.yaml").write_text(text.replace("name: x0", "name: x0\n  scale: 2.0"))
     add_data(homes[0], "--name", "study2")
     (tmp_path / "schema.yaml").write_text(text)
     add_data(homes[1], "--name", "study2")
     with pytest.raises(DataError, match="schemas differ"):
-        command(exchange, "propose", "privacy=none", "--dataset", "study2", "--reference", tmp_path / "none.csv")
+        command(exchange, "propose", "privacy=none", "--dataset", "study2", "--reference", tmp_path / "ahus.csv")
 
 
 def test_a_stock_client_that_sends_its_update_in_the_clear_is_left_out(exchange, homes):

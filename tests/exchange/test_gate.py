@@ -24,6 +24,7 @@ from fedjoint.runs.verify import verify_run
 from fedjoint.strict import build, plain
 from tests.exchange.conftest import Exchange, nodes, now
 from tests.exchange.test_exchange import command, propose, signed, start_run
+from tests.exchange.test_operating import afar
 from tests.fakes import SIZES, examples, make_terms
 from tests.node.conftest import fedjoint
 from tests.pool.consortium import dataset, digest, party
@@ -152,6 +153,17 @@ def test_a_run_is_proposed_queued_and_conducted_as_the_registry_allows_it(exchan
     run = exchange.until(lambda: next((one for one in exchange.store.runs.all() if one.state == "failed"), None))
     assert "its revocation took effect" in run.words
     assert not (exchange.home.runs / "queued").exists()
+
+
+def test_the_registry_is_asked_of_what_an_operator_proposes_from_afar(exchange, homes, pool, tmp_path):
+    name_pool(exchange, "pool")
+    here = propose(exchange, tmp_path, *REGISTERED)
+    command(exchange, "operator", "anna", "--name", "Anna Berg", "--out", tmp_path / "anna")
+    wanted = ["privacy=none", "training.rounds=3", "--dataset", "study", "--reference", tmp_path / "reference.csv"]
+    there = afar(exchange, tmp_path / "anna", "propose", *wanted, *REGISTERED, "--json")
+    assert json.loads(there)["sha256"] == here
+    with pytest.raises(PoolError, match="no dataset of 'ahus' is named"):
+        afar(exchange, tmp_path / "anna", "propose", *wanted)
 
 
 def test_nobody_signs_with_keys_that_are_not_registered(exchange, homes, pool):

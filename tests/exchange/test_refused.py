@@ -22,6 +22,7 @@ from fedjoint.training.plan import Parcel
 from fedjoint.transport.link import framing as link
 from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link.settings import LinkSettings
+from fedjoint.transport.services import exchange_pb2 as api
 from fedjoint.transport.services.protocol import ROLES, SERVICE
 from tests.exchange.conftest import nodes, now
 from tests.exchange.test_exchange import signed, start_run
@@ -117,7 +118,13 @@ def a_signature_under_another_agreement(outside):
         client.sign(found.agreement.sha256, identity.sign("agreement", b"another agreement"))
 
 
+def a_holder_that_proposes(outside):
+    with connect(outside.homes[0], NodeSettings()) as client:
+        client.propose(api.ProposeRequest(overrides=["privacy=none"], dataset="study", reference=b"x0\n1\n"))
+
+
 NAMED = {
+    a_holder_that_proposes: (IdentityError, "a certificate of role 'holder' may not ask for Propose"),
     an_unregistered_node: (IdentityError, "is of no registered node"),
     a_revoked_certificate: (IdentityError, "'delft' was revoked"),
     an_expired_certificate: (IdentityError, "'ahus' expired on"),
@@ -138,10 +145,10 @@ def no_certificate(outside):
 
 
 def a_method_for_others(outside):
-    """A holder's certificate on a method for the invited."""
+    """A holder's certificate on the methods for the invited and for operators."""
     own = outside.member
     tls = grpc.ssl_channel_credentials(own.authority_pem, own.key_pem, own.certificate_pem)
-    return outside.codes(tls, f"/{SERVICE}/Enrol")
+    return outside.codes(tls, *(f"/{SERVICE}/{name}" for name, roles in ROLES.items() if "holder" not in roles))
 
 
 def junk_of_100_mb(outside):

@@ -7,7 +7,7 @@ import pytest
 from fedjoint.agreement.canonical import sha256_hex
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
 from fedjoint.errors import AgreementError, DataError, IdentityError, PoolError, TrainingError
-from fedjoint.exchange.members_store_sql import DatasetEntry, Invited, Issued
+from fedjoint.exchange.members_store_sql import DatasetEntry, Invited, Issued, Operator
 from fedjoint.exchange.store_sql import ExchangeStore
 from fedjoint.exchange.tables_store_sql import AGREEMENTS
 from fedjoint.identity.keys import Identity
@@ -255,6 +255,8 @@ def test_every_kind_of_database_keeps_all_of_it(url, parties, ahus):  # noqa: F8
     with ExchangeStore.open(url) as store:
         invite(store)
         enrol(store, ahus)
+        staff = Issued(serial="o1", pem="PEM o1", expires_at=LATER)
+        store.members.appoint("anna", "Anna Berg", "k2", issue=lambda: staff, at=AT)
         store.members.register(DATASET)
         agreement = propose(store, parties)
         sign(store, parties, agreement, "ahus")
@@ -262,6 +264,7 @@ def test_every_kind_of_database_keeps_all_of_it(url, parties, ahus):  # noqa: F8
         store.runs.finish("1" * 32, words="done", model_sha256="0" * 64, statements={"ahus": "{}"}, at=LATER)
     with ExchangeStore.open(url) as again:
         assert again.members.datasets() == (DATASET,)
+        assert again.members.operators() == (Operator(id="anna", name="Anna Berg", good_until=LATER),)
         assert again.agreements.get(agreement.sha256).agreement.signatures.keys() == {"exchange", "ahus"}
         assert again.runs.all()[0].state == "finished"
         with pytest.raises(IdentityError, match="replayed"):

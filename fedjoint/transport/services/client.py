@@ -1,4 +1,4 @@
-"""A node's end of the exchange's services: each call is a method, and each refusal an error with its remedy."""
+"""A caller's end of the exchange's services: each call is a method, and each refusal an error with its remedy."""
 
 from __future__ import annotations
 
@@ -139,6 +139,14 @@ class ExchangeClient:
     def witness(self, request: api.WitnessRequest) -> api.WitnessReply:
         """Countersign a checkpoint."""
         return self._call("Witness", request, api.WitnessReply)
+
+    def propose(self, request: api.ProposeRequest) -> api.ProposeReply:
+        """Have an agreement written; an operator's call."""
+        return self._call("Propose", request, api.ProposeReply)
+
+    def status(self) -> bytes:
+        """How the exchange stands, as JSON; an operator's call."""
+        return bytes(self._call("Status", api.StatusRequest(), api.StatusReply).status)
 
     def _call(self, method: str, request: Any, kind: type[_Reply]) -> _Reply:
         if not self._greeted:

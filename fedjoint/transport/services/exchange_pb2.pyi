@@ -316,6 +316,49 @@ class WitnessReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class ProposeRequest(_message.Message):
+    __slots__ = ("overrides", "dataset", "holders", "reference", "licence", "citation", "registered")
+    class RegisteredEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    HOLDERS_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    CITATION_FIELD_NUMBER: _ClassVar[int]
+    REGISTERED_FIELD_NUMBER: _ClassVar[int]
+    overrides: _containers.RepeatedScalarFieldContainer[str]
+    dataset: str
+    holders: _containers.RepeatedScalarFieldContainer[str]
+    reference: bytes
+    licence: str
+    citation: str
+    registered: _containers.ScalarMap[str, str]
+    def __init__(self, overrides: _Optional[_Iterable[str]] = ..., dataset: _Optional[str] = ..., holders: _Optional[_Iterable[str]] = ..., reference: _Optional[bytes] = ..., licence: _Optional[str] = ..., citation: _Optional[str] = ..., registered: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class ProposeReply(_message.Message):
+    __slots__ = ("sha256", "unsigned_by")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    UNSIGNED_BY_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    unsigned_by: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, sha256: _Optional[str] = ..., unsigned_by: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("status",)
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    status: bytes
+    def __init__(self, status: _Optional[bytes] = ...) -> None: ...
+
 class Refusal(_message.Message):
     __slots__ = ("code", "problem", "expected", "remedy")
     CODE_FIELD_NUMBER: _ClassVar[int]

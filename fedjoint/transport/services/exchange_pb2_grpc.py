@@ -114,6 +114,16 @@ class ExchangeStub:
                 request_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.WitnessRequest.SerializeToString,
                 response_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.WitnessReply.FromString,
                 _registered_method=True)
+        self.Propose = channel.unary_unary(
+                '/fedjoint.exchange.v1.Exchange/Propose',
+                request_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.ProposeRequest.SerializeToString,
+                response_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.ProposeReply.FromString,
+                _registered_method=True)
+        self.Status = channel.unary_unary(
+                '/fedjoint.exchange.v1.Exchange/Status',
+                request_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.StatusRequest.SerializeToString,
+                response_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.StatusReply.FromString,
+                _registered_method=True)
 
 
 class ExchangeServicer:
@@ -218,6 +228,19 @@ class ExchangeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Propose(self, request, context):
+        """By an operator's certificate: staff of the exchange.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Status(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExchangeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -300,6 +323,16 @@ def add_ExchangeServicer_to_server(servicer, server):
                     servicer.Witness,
                     request_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.WitnessRequest.FromString,
                     response_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.WitnessReply.SerializeToString,
+            ),
+            'Propose': grpc.unary_unary_rpc_method_handler(
+                    servicer.Propose,
+                    request_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.ProposeRequest.FromString,
+                    response_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.ProposeReply.SerializeToString,
+            ),
+            'Status': grpc.unary_unary_rpc_method_handler(
+                    servicer.Status,
+                    request_deserializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.StatusRequest.FromString,
+                    response_serializer=fedjoint_dot_transport_dot_services_dot_exchange__pb2.StatusReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -734,6 +767,60 @@ class Exchange:
             '/fedjoint.exchange.v1.Exchange/Witness',
             fedjoint_dot_transport_dot_services_dot_exchange__pb2.WitnessRequest.SerializeToString,
             fedjoint_dot_transport_dot_services_dot_exchange__pb2.WitnessReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Propose(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fedjoint.exchange.v1.Exchange/Propose',
+            fedjoint_dot_transport_dot_services_dot_exchange__pb2.ProposeRequest.SerializeToString,
+            fedjoint_dot_transport_dot_services_dot_exchange__pb2.ProposeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Status(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fedjoint.exchange.v1.Exchange/Status',
+            fedjoint_dot_transport_dot_services_dot_exchange__pb2.StatusRequest.SerializeToString,
+            fedjoint_dot_transport_dot_services_dot_exchange__pb2.StatusReply.FromString,
             options,
             channel_credentials,
             insecure,

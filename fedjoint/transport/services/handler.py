@@ -80,6 +80,14 @@ class Handler(Protocol):
         """Add the caller's countersignature to a checkpoint."""
         ...
 
+    def propose(self, caller: Certificate, request: api.ProposeRequest) -> api.ProposeReply:
+        """Write an agreement for the holders to review."""
+        ...
+
+    def status(self, caller: Certificate, request: api.StatusRequest) -> api.StatusReply:
+        """How the exchange stands."""
+        ...
+
 
 def to_party(identity: PublicIdentity) -> api.Party:
     """A public identity as it travels."""

@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from fedjoint.identity.certificates import Role
 from fedjoint.transport.services import exchange_pb2 as api
 
-__all__ = ["API_VERSIONS", "EVERYBODY", "ROLES", "SERVICE", "handler_name"]
+__all__ = ["API_VERSIONS", "EVERYBODY", "MAX_REFERENCE_BYTES", "ROLES", "SERVICE", "handler_name"]
 
 #: Oldest and newest version of the exchange's calls that this release speaks.
 API_VERSIONS = (1, 1)
 SERVICE = str(api.DESCRIPTOR.services_by_name["Exchange"].full_name)
 
-EVERYBODY: tuple[Role, ...] = ("holder", "invited", "exchange")
+EVERYBODY: tuple[Role, ...] = ("holder", "invited", "operator", "exchange")
 _HOLDERS: tuple[Role, ...] = ("holder",)
+_OPERATORS: tuple[Role, ...] = ("operator",)
+#: A table of the exchange's own records may be so large: a request is one message of at most a link's frame.
+MAX_REFERENCE_BYTES = 1 << 20
 #: Method to the roles that it is for.
 ROLES: Mapping[str, tuple[Role, ...]] = {
     "Hello": EVERYBODY,
@@ -34,6 +37,8 @@ ROLES: Mapping[str, tuple[Role, ...]] = {
     "SignClaimStep": _HOLDERS,
     "Checkpoints": _HOLDERS,
     "Witness": _HOLDERS,
+    "Propose": _OPERATORS,
+    "Status": _OPERATORS,
 }
 
 

@@ -87,7 +87,7 @@ class ExchangeServices:
         """One method. It takes its request as a stream of one, so that nothing is read before the caller is known."""
 
         async def serve(requests: AsyncIterator[bytes], context: _Context) -> Message:
-            caller = await self._admitted(context, ROLES[method])
+            caller = await self._admitted(context, method, ROLES[method])
             try:
                 async with asyncio.timeout(self._request_s):
                     request = _parse(kind, await anext(requests, None))
@@ -120,13 +120,15 @@ class ExchangeServices:
         answer: Callable[[Certificate, Any], Message] = getattr(self._handler, handler_name(method))
         return answer(caller, request)
 
-    async def _admitted(self, context: _Context, roles: tuple[Role, ...] = EVERYBODY) -> Certificate:
+    async def _admitted(
+        self, context: _Context, method: str = "this", roles: tuple[Role, ...] = EVERYBODY
+    ) -> Certificate:
         """Who calls, if its certificate is good for this; otherwise the call ends here."""
         try:
             caller: Certificate = await self._in_thread(self._admit, peer_certificate(context))
             if caller.role not in roles:
                 raise CallerRefused(
-                    f"a certificate of role '{caller.role}' may not ask this",
+                    f"a certificate of role '{caller.role}' may not ask for {method}",
                     expected=f"role {' or '.join(roles)}",
                     remedy="Enrol first, or ask the exchange's operator.",
                 )

@@ -237,7 +237,7 @@ def test_a_certificate_that_is_not_valid_does_not_get_through_tls_and_the_node_s
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("role", ["holder", "invited", "exchange"])
+@pytest.mark.parametrize("role", ["holder", "invited", "operator", "exchange"])
 def test_each_method_is_for_its_roles_only(network, server, handler, method, role):
     allowed = role in ROLES[method] and role != "exchange"  # TLS itself takes an exchange's from no client
     with channel_of(server, network.credentials("bern", role=role)) as channel:
@@ -249,7 +249,16 @@ def test_each_method_is_for_its_roles_only(network, server, handler, method, rol
             raw(channel, method)
     expected = {"Hello": {grpc.StatusCode.FAILED_PRECONDITION}}.get(method, {grpc.StatusCode.PERMISSION_DENIED})
     assert problem.value.code() in ({grpc.StatusCode.UNAVAILABLE} if role == "exchange" else expected)
+    if problem.value.code() == grpc.StatusCode.PERMISSION_DENIED:
+        assert f"a certificate of role '{role}' may not ask for {method}" in problem.value.details()
     assert handler.calls == []
+
+
+def test_no_role_has_a_method_of_another():
+    of = {role: {method for method in METHODS if role in ROLES[method]} for role in ("holder", "invited", "operator")}
+    assert of["operator"] == {"Hello", "Propose", "Status"}
+    assert of["invited"] == {"Hello", "Enrol"}
+    assert of["holder"] == set(METHODS) - {"Enrol", "Propose", "Status"}
 
 
 def test_an_invited_party_is_told_to_enrol_first(network, server):
