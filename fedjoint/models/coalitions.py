@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fedjoint.errors import InvalidValue
 from fedjoint.models.evaluate import loss_gradient
-from fedjoint.models.many import LossMeter, activation_bytes, chain_of, mean_losses, outputs_of, split
+from fedjoint.models.many import LossMeter, Workspace, activation_bytes, chain_of, mean_losses, outputs_of, split
 from fedjoint.models.shared_first import SharedFirst
 from fedjoint.models.tasks import Task
 from fedjoint.models.vector import num_parameters
@@ -26,7 +26,7 @@ from fedjoint.models.vector import num_parameters
 __all__ = ["CoalitionReference"]
 
 #: Activations of so many bytes stay in a core's cache; vmap costs more to start, and wants longer steps.
-_CACHE_BYTES, _VMAP_BYTES = 3 << 19, 1 << 24
+_CACHE_BYTES, _VMAP_BYTES = 3 << 20, 1 << 24
 #: Small models too are not evaluated all at once: fresh pieces of memory cost more than what is computed in them.
 _MOST_MODELS = 512
 
@@ -43,7 +43,7 @@ class CoalitionReference:
         features: [records, inputs], one record at least.
         targets: [records], as the task takes them.
         task: Gives the loss.
-        precision: ``double``, or ``single``: twice as fast, and losses are off by some 1e-8.
+        precision: ``double``, or ``single``: twice as fast, and losses are off by some 1e-7.
         memory_bytes: About what weights and activations of the models evaluated at once may take, 1 MiB at least.
         progress: Told after each step how many models it evaluated.
 
@@ -96,8 +96,16 @@ class CoalitionReference:
         whole = torch.from_numpy(np.column_stack([shares, np.ones(len(shares))])).to(self.inputs.dtype)
         losses = np.empty(len(shares))
         with torch.no_grad():
-            program = _Program(self.module, directions, self.inputs, whole, memory_bytes=self.memory_bytes)
-            meter = LossMeter(self._wanted, self.task)
+            program = _Program(
+                self.module,
+                directions,
+                self.inputs,
+                whole,
+                room=self._room,
+                activations=self._activations,
+                memory_bytes=self.memory_bytes,
+            )
+            meter = LossMeter(self._wanted, self.task, self._room)
             for start in range(0, len(whole), program.step):
                 outputs = program.outputs(slice(start, start + program.step))
                 losses[start : start + program.step] = meter(outputs).numpy()
@@ -108,7 +116,7 @@ class CoalitionReference:
     def losses_of(self, models: Vectors) -> Vectors:
         """Mean losses of models that have nothing in common, float64 [k, D] to float64 [k]; reports no progress."""
         losses = np.empty(len(models))
-        largest, all_together = activation_bytes(self.module, self.inputs)
+        largest, all_together = self._activations
         step = max(1, min(self.memory_bytes // (2 * all_together), _CACHE_BYTES // largest))
         with torch.no_grad():
             for start in range(0, len(models), step):
@@ -128,6 +136,14 @@ class CoalitionReference:
         return torch.from_numpy(np.array(self.features)).to(kind)
 
     @cached_property
+    def _activations(self) -> tuple[int, int]:
+        return activation_bytes(self.module, self.inputs)
+
+    @cached_property
+    def _room(self) -> Workspace:
+        return Workspace(self.inputs)
+
+    @cached_property
     def _wanted(self) -> torch.Tensor:
         return torch.from_numpy(np.array(self.targets))
 
@@ -140,6 +156,8 @@ class _Program:
         directions: [n + 1, D]; the last one is the model before.
         inputs: [records, inputs].
         shares: Of all models, [models, n + 1].
+        room: Memory for what is large.
+        activations: Of :func:`activation_bytes`.
         memory_bytes: About what the models of a step may take.
     """
 
@@ -150,11 +168,13 @@ class _Program:
         inputs: torch.Tensor,
         shares: torch.Tensor,
         *,
+        room: Workspace,
+        activations: tuple[int, int],
         memory_bytes: int,
     ) -> None:
         self._module, self._directions, self._inputs, self._shares = module, directions, inputs, shares
-        self._shared = SharedFirst.of(module, directions, inputs)
-        largest, all_together = activation_bytes(module, inputs)
+        self._shared = SharedFirst.of(module, directions, inputs, room)
+        largest, all_together = activations
         bytes_per_model = 2 * all_together + 2 * directions.shape[1] * directions.element_size()
         is_chain = self._shared is not None or chain_of(module) is not None
         fitting = (_CACHE_BYTES if is_chain else _VMAP_BYTES) // largest

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
-from fedjoint.models.many import ELEMENTWISE, split
+from fedjoint.models.many import ELEMENTWISE, Workspace, split
 
 __all__ = ["SharedFirst"]
 
@@ -44,10 +45,15 @@ class SharedFirst:
         layers: From the first one with parameters on, each with its parameters' prefix.
         along: The directions as parameters, each [n + 1, *shape].
         inputs: What the first of them is given, [records, ...].
+        room: Memory for what is large.
     """
 
     def __init__(
-        self, layers: list[tuple[str, torch.nn.Module]], along: dict[str, torch.Tensor], inputs: torch.Tensor
+        self,
+        layers: list[tuple[str, torch.nn.Module]],
+        along: dict[str, torch.Tensor],
+        inputs: torch.Tensor,
+        room: Workspace,
     ) -> None:
         (prefix, first), *self._rest = layers
         self._along, self._records = along, len(inputs)
@@ -79,18 +85,21 @@ class SharedFirst:
             weight, bias = along[f"{prefix}weight"], along.pop(f"{prefix}bias", None)
             column = weight.new_zeros(weight.shape[:2]) if bias is None else bias / self._one
             along[f"{prefix}weight"] = torch.cat([weight, column[:, :, None]], dim=2)
-        self._buffers: dict[str, torch.Tensor] = {}
+        self._room = room
         self._block, self._within, self._common = 0, self._table, self._table
         self._shares, self._weights = self._table.new_empty(0, 0), dict[str, torch.Tensor]()
 
     @classmethod
-    def of(cls, module: torch.nn.Module, directions: torch.Tensor, inputs: torch.Tensor) -> SharedFirst | None:
+    def of(
+        cls, module: torch.nn.Module, directions: torch.Tensor, inputs: torch.Tensor, room: Workspace
+    ) -> SharedFirst | None:
         """The program of a module, or None if it is no such chain, or has as many directions as its first layer inputs.
 
         Args:
             module: Gives the computation.
             directions: [n + 1, D]; the last one is the model before.
             inputs: [records, inputs].
+            room: Memory for what is large.
         """
         named = list(module.named_children()) if type(module) is torch.nn.Sequential else [("", module)]
         layers = [(f"{name}." if name else "", layer) for name, layer in named]
@@ -103,7 +112,7 @@ class SharedFirst:
             return None
         if len(directions) > math.prod(inputs.shape[1:]):  # the product would cost more than the layers themselves
             return None
-        return cls(layers, split(module, directions), inputs)
+        return cls(layers, split(module, directions), inputs, room)
 
     def prepare(self, shares: torch.Tensor, *, most: int) -> int:
         """Take the models that are going to be evaluated.
@@ -121,25 +130,36 @@ class SharedFirst:
         found = _blocks(shares, most)
         self._block = found[0].shape[0] if found else 0
         if found:
-            self._within, self._common = (part @ self._table for part in found)
+            width = self._table.shape[1]
+            self._within, self._common = (
+                torch.mm(part, self._table, out=self._room(name, len(part), width))
+                for name, part in zip(("within", "common"), found, strict=True)
+            )
         for prefix, layer in self._rest:
             for name in _names(layer):
                 along = self._along.get(f"{prefix}{name}")
                 if along is not None and len(shares) * along[0].numel() <= _MOST_NUMBERS:
-                    self._weights[f"{prefix}{name}"] = self._mixed(along, shares)
+                    room = self._room(f"weights {prefix}{name}", len(shares), along[0].numel())
+                    self._weights[f"{prefix}{name}"] = self._mixed(along, shares, room)
         return self._block or most
 
     def outputs(self, rows: slice) -> torch.Tensor:
         """Of these of the prepared models: [models, outputs, records]. What it gave before is gone."""
         shares = self._shares[rows]
         models = len(shares)
-        hidden = self._buffer("", models, self._table.shape[1])
+        hidden = self._room("hidden", models, self._table.shape[1])
+        rest = self._rest
         if self._block:
-            torch.add(self._within, self._common[rows.start // self._block], out=hidden)
+            within, common = self._within, self._common[rows.start // self._block]
+            if rest and type(rest[0][1]) is torch.nn.ReLU:
+                torch._add_relu(within, common, out=hidden)  # one pass, not two; torch has no public name for it
+                rest = rest[1:]
+            else:
+                torch.add(within, common, out=hidden)
         else:
             torch.mm(shares, self._table, out=hidden)
         hidden = hidden.view(models if self._in_columns else models * self._records, *self._shape)
-        for prefix, layer in self._rest:
+        for prefix, layer in rest:
             if type(layer) is torch.nn.ReLU:
                 hidden = hidden.relu_()
             elif type(layer) is torch.nn.Linear:
@@ -148,21 +168,15 @@ class SharedFirst:
                 hidden = layer(hidden)
         return hidden if self._in_columns else hidden.view(models, self._records, -1).transpose(1, 2).contiguous()
 
-    def _buffer(self, name: str, *shape: int) -> torch.Tensor:
-        """Memory that is used again: large pieces that are new each time cost more than what is computed in them."""
-        size = math.prod(shape)
-        if name not in self._buffers or self._buffers[name].numel() < size:
-            self._buffers[name] = self._table.new_empty(size)
-        return self._buffers[name][:size].view(*shape)
-
     def _linear(self, prefix: str, rows: slice, hidden: torch.Tensor) -> torch.Tensor:
         """A layer with each model's own weights."""
         weight = self._own(f"{prefix}weight", rows)
         bias = self._own(f"{prefix}bias", rows) if f"{prefix}bias" in self._along else None
         if self._in_columns:
-            out = self._buffer(prefix, *weight.shape[:2], self._records)
-            found = torch.bmm(weight, hidden, out=out)
-            return found if bias is None else found.add_(bias[:, :, None])
+            out = self._room(f"outputs {prefix}", *weight.shape[:2], self._records)
+            # by numpy: its OpenBLAS takes the widest vectors of every processor, torch's MKL of one maker's only
+            np.matmul(weight.numpy(), hidden.numpy(), out=out.numpy())
+            return out if bias is None else out.add_(bias[:, :, None])
         flat, across = hidden.view(len(weight), self._records, -1), weight.transpose(1, 2)
         found = flat @ across if bias is None else torch.baddbmm(bias[:, None, :], flat, across)
         return found.view(-1, found.shape[2])
@@ -173,8 +187,8 @@ class SharedFirst:
         return self._mixed(self._along[name], self._shares[rows])
 
     @staticmethod
-    def _mixed(along: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-        return (shares @ along.reshape(len(along), -1)).view(len(shares), *along.shape[1:])
+    def _mixed(along: torch.Tensor, shares: torch.Tensor, room: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.mm(shares, along.reshape(len(along), -1), out=room).view(len(shares), *along.shape[1:])
 
 
 def _blocks(shares: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor] | None:
