@@ -6,10 +6,11 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,16 +51,34 @@ class Session:
     yes: bool = False
 
     @contextmanager
-    def store(self) -> Iterator[PoolStore]:
-        """The pool's database."""
+    def store(self, *, may_begin: bool = False) -> Iterator[PoolStore]:
+        """The pool's database.
+
+        Args:
+            may_begin: Whether there may be none yet, so that this step is its first.
+
+        Raises:
+            PoolError: there is no pool in the folder.
+        """
+        from fedjoint.errors import PoolError
         from fedjoint.pool.engine_store_sql import POOL_FILE, database_url
         from fedjoint.pool.record_store_sql import PoolStore
 
-        if self.url is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        default = f"sqlite:///{(self.folder / POOL_FILE).resolve()}"
-        with PoolStore.open(database_url(self.url, os.environ, default=default)) as store:
-            yield store
+        file = (self.folder / POOL_FILE).resolve()
+        own = f"sqlite:///{file}"
+        url = database_url(self.url, os.environ, default=own)
+        with ExitStack() as stack:
+            if url == own and not file.exists():
+                if not may_begin:
+                    raise PoolError(
+                        f"there is no pool in '{self.folder}'",
+                        remedy="Name its folder by --pool, or begin one: fedjoint pool open FILE.",
+                    )
+                if self.dry_run:  # a first step is tried on a pool that is gone afterwards
+                    url = f"sqlite:///{stack.enter_context(TemporaryDirectory())}/{POOL_FILE}"
+                else:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+            yield stack.enter_context(PoolStore.open(url))
 
     def state(self) -> PoolState:
         """What the record comes to."""
@@ -72,7 +91,7 @@ class Session:
         Raises:
             PoolError: the step is refused, or the books moved between question and answer.
         """
-        with self.store() as store:
+        with self.store(may_begin=True) as store:
             return self.act_in(store, decide)
 
     def act_in(self, store: PoolStore, decide: Decide) -> Change:

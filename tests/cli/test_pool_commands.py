@@ -57,6 +57,22 @@ def desk(tmp_path_factory):
     return found
 
 
+@pytest.mark.parametrize(
+    "words", [("pool", "balance"), ("pool", "suspense"), ("claim", "show", "c1"), ("registry", "party", "show", "a")]
+)
+def test_a_folder_without_a_pool_is_named_and_stays_as_it_was(tmp_path, words):
+    with pytest.raises(FedjointError, match="there is no pool in"):
+        Desk(tmp_path).run(*words)
+    assert not (tmp_path / "pool").exists()
+
+
+def test_a_dry_run_of_the_first_step_begins_no_pool(tmp_path):
+    found = Desk(tmp_path)
+    rules = found.file("rules.json", {"pool_id": "demo", "money": {}})
+    told = found.run("pool", "open", rules, *found.key("exchange"), "--dry-run")
+    assert "nothing was changed (dry run)" in told and not (tmp_path / "pool").exists()
+
+
 def settle(desk: Desk, number: int) -> None:
     desk.run("pool", "deposit", f"d{number}", "buyer", "1,000.00", "--yes")
     shares = {"contributions": {"a": 2.0, "b": 1.0}, "datasets": {"a": "scans-a", "b": "scans-b"}}
