@@ -52,18 +52,24 @@ def test_a_run_goes_through_the_door(exchange, homes):
 
 def test_whoever_was_revoked_gets_no_task_through_the_door_and_is_not_heard(exchange, homes):
     command(exchange, "revoke", "cork", "--reason", "lost")
-    heard, sent = [], queue.Queue()
+    heard, sent, replies = [], queue.Queue(), queue.Queue()
     path = exchange.home.folder / "d.sock"
+
+    def send(*task):
+        sent.put(task)
+        replies.put(("k-2", b"reply"))  # not before: a task with a reply is not sent any more
+
     with MembersDoor(path, exchange.store.members, lambda *reply: heard.append(reply)) as door:
         door.submit("cork", "k-1", [b"secret"])
         door.submit("bern", "k-2", [b"task"])
-        app = threading.Thread(target=carry, args=(path, lambda *task: sent.put(task), iter([("k-2", b"reply")])))
+        app = threading.Thread(target=carry, args=(path, send, iter(replies.get, None)))
         app.start()
-        assert sent.get(timeout=10) == ("bern", "k-2", b"task")
-        exchange.until(lambda: heard, seconds=10)
+        assert sent.get(timeout=60) == ("bern", "k-2", b"task")
+        exchange.until(lambda: heard, seconds=60)
         door._take("cork", "k-1", b"reply")
         assert heard == [("bern", "k-2", b"reply")] and sent.empty()
-    app.join(10)
+        replies.put(None)
+    app.join(60)
 
 
 def test_a_door_in_a_folder_that_others_can_open_is_refused(tmp_path):
