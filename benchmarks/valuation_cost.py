@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 from fedjoint.conduct.reference import Yardstick
 from fedjoint.conduct.training import Conditions, train
@@ -121,7 +122,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_table(Path(folder) / "table.csv")
         rounds = 4 if arguments.quick else 20
-        rows = [measure(privacy, rounds, Path(folder)) for privacy in ("none", "local")]
+        with threadpool_limits(1):  # threads that wait for each other spend processor time too
+            rows = [measure(privacy, rounds, Path(folder)) for privacy in ("none", "local")]
     table = Table("privacy", "holders", "parameters", "rounds", "run, CPU s", "valuation, CPU s", "share")
     for row in rows:
         table.add_row(

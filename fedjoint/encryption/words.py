@@ -139,20 +139,23 @@ def correlate(polynomials: Words, prepared: Complex) -> Words:
     Guarantees:
         Exact: limbs are at most 2^19, so |x| |y| <= 2^27 * 2^17 and the rounding error is below 0.34.
     """
-    limbs, rest = [], _centred(polynomials)
-    for _ in range(2):
-        upper = (rest + (1 << 19)) >> 20
-        limbs.append(rest - (upper << 20))
-        rest = upper
-    limbs.append(rest)
+    products = np.zeros((3, _HALF), dtype=np.complex128)
+    for start in range(0, len(polynomials), _GROUP):
+        rest, own = _centred(polynomials[start : start + _GROUP]), prepared[start : start + _GROUP]
+        for place in range(3):
+            limb = rest
+            if place < 2:
+                upper = rest + (1 << 19)
+                upper >>= 20
+                limb, rest = rest - (upper << 20), upper
+            products[place] += np.einsum("pk,pk->k", own, _forward(limb))
     total = np.zeros(DEGREE, dtype=np.uint64)
-    for limb in reversed(limbs):
-        # The transform of c(1/x) is the conjugate, c being real and the points on the unit circle.
-        product = np.einsum("pk,pk->k", prepared, _forward(limb)).conj()
+    for product in products[::-1]:
         shifted = ((total & np.uint64((1 << 40) - 1)) << np.uint64(20)) + (total >> np.uint64(40)) * np.uint64(
             SHORTFALL
         )
-        total = reduce_signed(shifted.view(np.int64) + _rounded(_backward(product)))
+        # The transform of c(1/x) is the conjugate, c being real and the points on the unit circle.
+        total = reduce_signed(shifted.view(np.int64) + _rounded(_backward(product.conj())))
     return total
 
 

@@ -25,14 +25,19 @@ def outputs_at(module: torch.nn.Module, vector: torch.Tensor, *, features: torch
     Returns:
         Outputs [n, outputs].
     """
+    outputs = torch.func.functional_call(module, _split(module, vector), (features,))
+    assert isinstance(outputs, torch.Tensor)
+    return outputs
+
+
+def _split(module: torch.nn.Module, vector: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Views of a vector [D] as the module's parameters."""
     parameters: dict[str, torch.Tensor] = {}
     start = 0
     for name, parameter in module.named_parameters():
         parameters[name] = vector[start : start + parameter.numel()].view_as(parameter)
         start += parameter.numel()
-    outputs = torch.func.functional_call(module, parameters, (features,))
-    assert isinstance(outputs, torch.Tensor)
-    return outputs
+    return parameters
 
 
 def _mean_loss(
@@ -104,9 +109,13 @@ def loss_gradient(
     Raises:
         InvalidValue: the vector does not fit the module, or features and targets do not fit each other.
     """
-    point = torch.from_numpy(check_vector(module, vector)).requires_grad_(True)
-    (gradient,) = torch.autograd.grad(_mean_loss(module, point, (features, targets), task, utility), point)
-    return np.asarray(gradient.numpy(), dtype=np.float64)
+    inputs, wanted = _records(features, targets)
+    # Each parameter is a leaf of its own: through views of one vector each of them would cost a vector of zeros.
+    own = _split(module, torch.from_numpy(check_vector(module, vector)))
+    leaves = [part.requires_grad_(True) for part in own.values()]
+    outputs = torch.func.functional_call(module, own, (inputs,))
+    gradients = torch.autograd.grad(utility.loss(outputs, wanted, task), leaves)
+    return np.concatenate([gradient.numpy().reshape(-1) for gradient in gradients], dtype=np.float64)
 
 
 def influences(
