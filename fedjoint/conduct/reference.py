@@ -69,7 +69,10 @@ class ReferenceSet:
         )
 
     def gradient(self, model: Model) -> npt.NDArray[np.float64]:
-        """Gradient of :meth:`loss`, float64 [D]."""
+        """Gradient of :meth:`loss`, float64 [D], computed in the models' own precision.
+
+        Its rounding, some 1e-7 of it, is far below the fixed point of the ciphertexts that it is folded into.
+        """
         return loss_gradient(
             self.module,
             model,
@@ -77,6 +80,7 @@ class ReferenceSet:
             targets=self.examples.targets,
             task=self.task,
             utility=self.utility,
+            precision=torch.float32,
         )
 
     def influences(self, model: Model, directions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

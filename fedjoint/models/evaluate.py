@@ -1,4 +1,4 @@
-"""What a parameter vector is worth on given records: pure functions, in double precision."""
+"""What a parameter vector is worth on given records: pure functions, in double precision where nothing else is said."""
 
 from __future__ import annotations
 
@@ -95,6 +95,7 @@ def loss_gradient(
     targets: ArrayLike,
     task: Task,
     utility: Utility = NEGATIVE_LOSS,
+    precision: torch.dtype = torch.float64,
 ) -> NDArray[np.float64]:
     """The gradient of :func:`mean_loss` in the vector, float64 [D].
 
@@ -105,15 +106,16 @@ def loss_gradient(
         targets: [n], as the task takes them.
         task: Gives the loss.
         utility: Whose loss.
+        precision: What it is computed in.
 
     Raises:
         InvalidValue: the vector does not fit the module, or features and targets do not fit each other.
     """
     inputs, wanted = _records(features, targets)
     # Each parameter is a leaf of its own: through views of one vector each of them would cost a vector of zeros.
-    own = _split(module, torch.from_numpy(check_vector(module, vector)))
+    own = _split(module, torch.from_numpy(check_vector(module, vector)).to(precision))
     leaves = [part.requires_grad_(True) for part in own.values()]
-    outputs = torch.func.functional_call(module, own, (inputs,))
+    outputs = torch.func.functional_call(module, own, (inputs.to(precision),))
     gradients = torch.autograd.grad(utility.loss(outputs, wanted, task), leaves)
     return np.concatenate([gradient.numpy().reshape(-1) for gradient in gradients], dtype=np.float64)
 
