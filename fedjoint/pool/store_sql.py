@@ -313,7 +313,8 @@ def _of_accounts(accounts: tuple[str, ...]) -> tuple[sa.ColumnElement[bool], ...
 
 def _row_and_guard_problems(connection: sa.Connection) -> list[str]:
     """Rows that no entry accounts for, and guards that are gone."""
-    lost = sa.select(POSTINGS.c.entry_id).distinct().where(POSTINGS.c.entry_id.not_in(sa.select(ENTRIES.c.id)))
+    # NOT IN would have PostgreSQL go through all entries for each posting, once they outgrow its working memory.
+    lost = sa.select(POSTINGS.c.entry_id).distinct().where(~sa.exists().where(ENTRIES.c.id == POSTINGS.c.entry_id))
     twice = sa.select(ENTRIES.c.id).group_by(ENTRIES.c.id).having(sa.func.count() > 1)
     return [
         *(f"postings of '{entry_id}' have no entry" for entry_id in connection.scalars(lost)),
