@@ -52,6 +52,10 @@ def blocks(
 ) -> Iterator[Block]:
     """Give out the blocks of an update, in order.
 
+    They are worked on one after another: a thread that worked a block ahead was measured on two cores, for encryption
+    and for decryption, and took no less time of the clock and more of the processor, as pieces that fit the cache are
+    so short that threads mostly wait for each other.
+
     Args:
         parameters: The agreed ones.
         arrays: Those that are read or written; of what is mapped from files only one block stays in memory.
