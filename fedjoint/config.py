@@ -157,7 +157,10 @@ class EncryptionConfig:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class ValuationConfig:
-    """As :class:`fedjoint.agreement.terms.ValuationTerms`."""
+    """As :class:`fedjoint.agreement.terms.ValuationTerms`.
+
+    Missing ``error_numbers`` are as many as an exchange needs, and none in a simulation.
+    """
 
     method: Literal["aumann_shapley", "none"]
     utility: Literal["negative_loss", "soft_auc", "cox"]
@@ -167,6 +170,7 @@ class ValuationConfig:
     known_path: Literal["valued", "by_size"] = "valued"
     latest_start: int | None = None
     audit_blocks: int = 0
+    error_numbers: int | None = None
     keep_updates: bool = False
 
 

@@ -57,6 +57,7 @@ NUM_PARAMETERS = WIDTH + 1
 SIZES = {"ahus": 40, "bern": 30, "cork": 20}
 ANYTHING = HolderPolicy(
     allow_audit_blocks=True,
+    maximum_error_numbers=16,
     maximum_epsilon=1e6,
     maximum_epsilon_if_opened=1e6,
     minimum_colluders=0,

@@ -42,6 +42,7 @@ class HolderPolicy:
         allow_inferred_schema: Whether, with privacy on, constants that were read off the records are acceptable.
         allow_kept_updates: Whether its (noised) updates may be kept in the clear, for audit and other values.
         allow_audit_blocks: Whether sums of its (noised) updates with those of two others or more may be opened.
+        maximum_error_numbers: Numbers opened of it beside its contribution, to estimate that's error, at most.
         allow_duplicate_search: Whether it tells other holders of an agreement, each once, which of their own records it
             has too (:mod:`fedjoint.data.duplicates`).
         allow_exact_size: Whether, with privacy on, its number of examples may be stated as it is: true only if that
@@ -67,6 +68,7 @@ class HolderPolicy:
     allow_inferred_schema: bool = False
     allow_kept_updates: bool = False
     allow_audit_blocks: bool = False
+    maximum_error_numbers: int = 8
     allow_duplicate_search: bool = False
     allow_exact_size: bool = False
 
@@ -79,6 +81,7 @@ class HolderPolicy:
             "minimum_noise_multiplier",
             "minimum_colluders",
             "minimum_holders",
+            "maximum_error_numbers",
         ):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
@@ -173,6 +176,8 @@ def _of_agreement(terms: Terms, policy: HolderPolicy) -> Iterator[Difference]:
         yield Difference(field="valuation.keep_updates", agreed="true", allowed="false: updates stay encrypted")
     if terms.valuation.audit_blocks and not policy.allow_audit_blocks:
         yield Difference(field="valuation.audit_blocks", agreed="agreed", allowed="none: only whole sums are opened")
+    if terms.valuation.error_numbers > policy.maximum_error_numbers:
+        yield _beyond("valuation.error_numbers", terms.valuation.error_numbers, "at most", policy.maximum_error_numbers)
     if terms.training.minimum_holders < policy.minimum_holders:
         yield _beyond("training.minimum_holders", terms.training.minimum_holders, "at least", policy.minimum_holders)
 

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _DATASET = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-#: Coordinates of pure noise that mode ``joint`` adds to an update, for the holder's contribution.
+#: Coordinates of pure noise that mode ``joint`` adds to an update, for each number opened of the holder.
 CONTRIBUTION_NOISES = 2
 
 
@@ -280,12 +280,17 @@ class Terms:
         return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
 
     @property
+    def contribution_noises(self) -> int:
+        """How many of an update's last coordinates are noise for its contribution and the numbers for that's error."""
+        return CONTRIBUTION_NOISES * (1 + self.valuation.error_numbers) if self.privacy.mode == "joint" else 0
+
+    @property
     def num_coordinates(self) -> int:
-        """Numbers that a holder encrypts in a round: D, and in mode ``joint`` two more, noise for its contribution.
+        """Numbers that a holder encrypts in a round: D, and in mode ``joint`` noise for what is opened of it alone.
 
         Between them zeros fill up what the agreed releases need, where that is more than the model has.
         """
-        of_update = self.num_parameters + (CONTRIBUTION_NOISES if self.privacy.mode == "joint" else 0)
+        of_update = self.num_parameters + self.contribution_noises
         return max(of_update, self.releases.least_coordinates(self.data.schema))
 
     @property

@@ -9,10 +9,16 @@ from fedjoint.agreement.ranges import in_range
 from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["LEAST_BLOCK", "ValuationTerms"]
+__all__ = ["ERROR_BITS", "LEAST_BLOCK", "MOST_ERROR_NUMBERS", "USUAL_ERROR_NUMBERS", "ValuationTerms"]
 
 #: Fewest holders of a block: with one of them told by another, two updates are still hidden in its sum.
 LEAST_BLOCK = 3
+#: More of them would be nearer to the error than anybody needs.
+MOST_ERROR_NUMBERS = 16
+#: Where an exchange proposes: the error of a standard error from so many is about a quarter of it.
+USUAL_ERROR_NUMBERS = 8
+#: To so many bits each is opened: enough for an error, and little for a coordinator that chooses what it has opened.
+ERROR_BITS = 16
 
 
 @strict
@@ -39,6 +45,9 @@ class ValuationTerms:
         latest_start: Holders whose first update comes after this round count for nothing; None: whenever it comes.
         audit_blocks: Blocks of holders whose sums are opened as well, round by round, so that an auditor can value them
             in the clear: ids, sorted, ``LEAST_BLOCK`` or more in each, nobody in two (:mod:`fedjoint.training.blocks`).
+        error_numbers: How many more numbers of each holder are opened at the end, each to ``ERROR_BITS`` bits, to
+            estimate the error of contributions by the choice of reference records
+            (:mod:`fedjoint.valuation.encrypted_errors`); 0: it is not measured on ciphertexts.
         keep_updates: Whether all consent to updates in the clear in the run's folder, to value it by other methods.
     """
 
@@ -52,6 +61,7 @@ class ValuationTerms:
     known_path: Literal["valued", "by_size"] = "valued"
     latest_start: int | None = None
     audit_blocks: tuple[tuple[str, ...], ...] = ()
+    error_numbers: int = 0
     keep_updates: bool = False
 
     def __post_init__(self) -> None:
@@ -64,6 +74,7 @@ class ValuationTerms:
                 expected="neither: they are rules of what is measured",
             )
         self._check_blocks()
+        self._check_errors()
         if self.reference == "holders":
             self._check_holders()
             return
@@ -95,6 +106,21 @@ class ValuationTerms:
                 "valuation.audit_blocks without contributions on the exchange's reference set",
                 expected="both: it is them that an auditor computes again",
             )
+
+    def _check_errors(self) -> None:
+        in_range("valuation.error_numbers", self.error_numbers, 0, MOST_ERROR_NUMBERS)
+        if self.error_numbers and not self.opens_errors:
+            raise InvalidValue(
+                f"valuation.error_numbers = {self.error_numbers} with method {self.method}, reference {self.reference} "
+                f"and known_path {self.known_path}",
+                expected="0, or what is measured along whole gradients of the exchange's own reference set",
+                remedy="Set valuation.error_numbers=0.",
+            )
+
+    @property
+    def opens_errors(self) -> bool:
+        """Whether numbers for the reference set's error have a meaning under these terms."""
+        return self.method != "none" and self.reference == "exchange" and self.known_path == "valued"
 
     def check_guards(self, *, mode: str, optimizer: str, update_norm: float | None) -> None:
         """Refuse guards that have no meaning under privacy mode and server optimiser.

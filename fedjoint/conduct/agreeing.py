@@ -100,6 +100,7 @@ def compose_terms(
             quadrature_points=config.valuation.quadrature_points,
             keep_updates=config.valuation.keep_updates,
             audit_blocks=_blocks([holder.identity.id for holder in holders], config.valuation.audit_blocks),
+            error_numbers=config.valuation.error_numbers or 0,
             known_path=config.valuation.known_path,
             latest_start=config.valuation.latest_start,
             unmeasured=config.valuation.unmeasured,

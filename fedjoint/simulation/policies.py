@@ -26,6 +26,7 @@ ANYTHING = HolderPolicy(
     allow_inferred_schema=True,
     allow_kept_updates=True,
     allow_audit_blocks=True,
+    maximum_error_numbers=16,
     allow_duplicate_search=True,
     allow_exact_size=True,
 )
