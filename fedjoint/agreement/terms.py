@@ -17,7 +17,7 @@ from fedjoint.agreement.ranges import MAX_HOLDERS, in_range
 from fedjoint.agreement.release_terms import MAX_RELEASED_VALUES, ReleaseTerms
 from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.training_terms import ModelTerms, TrainingTerms
-from fedjoint.agreement.valuation_terms import ValuationTerms
+from fedjoint.agreement.valuation_terms import ERROR_BITS, UNCLIPPED_ERROR_BITS, ValuationTerms
 from fedjoint.agreement.weights import most_counted
 from fedjoint.errors import InvalidValue
 from fedjoint.identity.keys import PublicIdentity
@@ -283,6 +283,11 @@ class Terms:
     def contribution_noises(self) -> int:
         """How many of an update's last coordinates are noise for its contribution and the numbers for that's error."""
         return CONTRIBUTION_NOISES * (1 + self.valuation.error_numbers) if self.privacy.mode == "joint" else 0
+
+    @property
+    def error_bits(self) -> int:
+        """To how many bits each number for an error is opened: more where no clip norm says how large it can be."""
+        return ERROR_BITS if self.privacy.clip_norm is not None else UNCLIPPED_ERROR_BITS
 
     @property
     def num_coordinates(self) -> int:

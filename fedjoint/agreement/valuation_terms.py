@@ -9,7 +9,14 @@ from fedjoint.agreement.ranges import in_range
 from fedjoint.errors import InvalidValue
 from fedjoint.strict import strict
 
-__all__ = ["ERROR_BITS", "LEAST_BLOCK", "MOST_ERROR_NUMBERS", "USUAL_ERROR_NUMBERS", "ValuationTerms"]
+__all__ = [
+    "ERROR_BITS",
+    "LEAST_BLOCK",
+    "MOST_ERROR_NUMBERS",
+    "UNCLIPPED_ERROR_BITS",
+    "USUAL_ERROR_NUMBERS",
+    "ValuationTerms",
+]
 
 #: Fewest holders of a block: with one of them told by another, two updates are still hidden in its sum.
 LEAST_BLOCK = 3
@@ -19,6 +26,8 @@ MOST_ERROR_NUMBERS = 16
 USUAL_ERROR_NUMBERS = 8
 #: To so many bits each is opened: enough for an error, and little for a coordinator that chooses what it has opened.
 ERROR_BITS = 16
+#: Where no clip norm bounds how large it is.
+UNCLIPPED_ERROR_BITS = 24
 
 
 @strict

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedjoint.encryption.ciphertext import Ciphertext, second_polynomials
+from fedjoint.encryption.coarse import leading_bits
 from fedjoint.encryption.dot import MaskedSample
 from fedjoint.encryption.fixed_point import dequantise_into
 from fedjoint.encryption.keys import SecretKey
@@ -18,7 +19,7 @@ from fedjoint.encryption.tags import Contributors, Tagger, passes
 from fedjoint.encryption.words import Words, add_into
 from fedjoint.errors import EncryptionError
 
-__all__ = ["decrypt_sum", "decrypt_words", "open_sample"]
+__all__ = ["decrypt_sum", "decrypt_words", "open_coarse", "open_sample"]
 
 
 def decrypt_sum(
@@ -133,8 +134,30 @@ def open_sample(key: SecretKey, sample: MaskedSample) -> int:
     Raises:
         EncryptionError: the sample was made with other parameters.
     """
+    t = key.parameters.plain_modulus
+    return ((_phase(key, sample) * t + MODULUS // 2) // MODULUS) % t
+
+
+def open_coarse(key: SecretKey, sample: MaskedSample, *, bits: int) -> int:
+    """Open the leading bits of a masked inner product for the coordinator (:mod:`fedjoint.encryption.coarse`).
+
+    As :func:`open_sample`, but that a coordinator that follows no protocol has ``bits`` bits opened.
+
+    Args:
+        key: The shared key.
+        sample: From :func:`fedjoint.encryption.coarse.mask_coarse`.
+        bits: How many, as agreed.
+
+    Returns:
+        An integer in [0, 2^bits), uniform to whoever does not know the mask.
+
+    Raises:
+        EncryptionError: the sample was made with other parameters.
+    """
+    return leading_bits(_phase(key, sample), bits)
+
+
+def _phase(key: SecretKey, sample: MaskedSample) -> int:
     if sample.parameters != key.parameters:
         raise EncryptionError("a sample made with other parameters", expected="those of the key")
-    t = key.parameters.plain_modulus
-    phase = (sample.b + key.inner(sample.a)) % MODULUS
-    return ((phase * t + MODULUS // 2) // MODULUS) % t
+    return (sample.b + key.inner(sample.a)) % MODULUS

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedjoint.encryption.ciphertext import Ciphertext, second_polynomials
-from fedjoint.encryption.packing import blocks, spread
+from fedjoint.encryption.packing import Block, blocks, spread
 from fedjoint.encryption.parameters import CHECK_WORDS, DEGREE, MAX_WEIGHT_NORM, MODULUS, Parameters
 from fedjoint.encryption.scratch import pieces
 from fedjoint.encryption.words import Integers, Words, add_into, correlate, inner, prepare_weights
@@ -48,6 +48,7 @@ __all__ = [
     "canary_sample",
     "dot",
     "dots",
+    "dots_of_rows",
     "fits",
     "largest_factor",
     "mask_sample",
@@ -176,13 +177,17 @@ def fits(sample: Sample | None, weights: Integers, parameters: Parameters) -> bo
     Raises:
         EncryptionError: weights that are not int64[D], or several values a word.
     """
+    _require_weights(weights, parameters)
     budget = parameters.weight_norm_budget
+    spent, terms = (sample.squared_norm, sample.terms) if sample else (0, 0)
+    return terms < parameters.rounds and spent + squared_norm(weights) <= budget**2
+
+
+def _require_weights(weights: Integers, parameters: Parameters) -> None:
     if weights.dtype != np.int64 or weights.shape != (parameters.num_parameters,):
         raise EncryptionError(
             f"weights {weights.dtype}{list(weights.shape)}", expected=f"int64[{parameters.num_parameters}]"
         )
-    spent, terms = (sample.squared_norm, sample.terms) if sample else (0, 0)
-    return terms < parameters.rounds and spent + squared_norm(weights) <= budget**2
 
 
 def dot(ciphertext: Ciphertext, weights: Integers) -> Sample:
@@ -205,7 +210,7 @@ def dot(ciphertext: Ciphertext, weights: Integers) -> Sample:
 
 
 def dots(ciphertexts: Sequence[Ciphertext], weights: Integers) -> list[Sample]:
-    """Inner products of the same weights with several holders' updates: the weights are transformed once.
+    """Inner products of the same weights with several holders' updates.
 
     Args:
         ciphertexts: Each of one holder, one value a word, all of the same parameters; at least one.
@@ -217,6 +222,26 @@ def dots(ciphertexts: Sequence[Ciphertext], weights: Integers) -> list[Sample]:
     Raises:
         EncryptionError: as :func:`dot`; or none, or of different parameters.
     """
+    if ciphertexts and not fits(None, weights, ciphertexts[0].parameters):
+        raise _beyond(ciphertexts[0].parameters)
+    return dots_of_rows(ciphertexts, [weights])[0]
+
+
+def dots_of_rows(ciphertexts: Sequence[Ciphertext], rows: Sequence[Integers]) -> list[list[Sample]]:
+    """Inner products of several rows of weights with several holders' updates; each is transformed once.
+
+    Args:
+        ciphertexts: Each of one holder, one value a word, all of the same parameters; at least one.
+        rows: Each int64[D]; whether what is opened can wrap, or drown in noise, is for the caller to know
+            (:func:`fits`, :mod:`fedjoint.encryption.coarse`).
+
+    Returns:
+        For each row a sample of each ciphertext.
+
+    Raises:
+        EncryptionError: as :func:`dot`; none, or of different parameters; or weights whose norm over some 65,000
+            neighbours is above ``MAX_WEIGHT_NORM``.
+    """
     if not ciphertexts or any(one.parameters != ciphertexts[0].parameters for one in ciphertexts):
         raise EncryptionError(
             f"inner products with {len(ciphertexts)} updates", expected="some, of the same parameters"
@@ -225,26 +250,49 @@ def dots(ciphertexts: Sequence[Ciphertext], weights: Integers) -> list[Sample]:
     for one in ciphertexts:
         if one.count != 1:
             raise EncryptionError(f"an inner product with {one.count} updates", expected="that of one holder")
-    if not fits(None, weights, parameters):
-        raise _beyond(parameters)
-    b, a = [0] * len(ciphertexts), np.zeros((len(ciphertexts), DEGREE), dtype=np.uint64)
+    require_room(parameters)
+    for weights in rows:
+        _require_weights(weights, parameters)
+    b, a = _accumulated(ciphertexts, rows)
+    found = []
+    for weights, firsts, seconds in zip(rows, b, a, strict=True):
+        total = sum(int(weights[piece].sum()) for piece in pieces(weights.size, weights))
+        offset, squares = parameters.offset * total << (60 - parameters.plain_bits), squared_norm(weights)
+        found.append(
+            [
+                Sample(parameters=parameters, b=(first - offset) % MODULUS, a=second, squared_norm=squares)
+                for first, second in zip(firsts, seconds, strict=True)
+            ]
+        )
+    return found
+
+
+def _accumulated(ciphertexts: Sequence[Ciphertext], rows: Sequence[Integers]) -> tuple[list[list[int]], Words]:
+    """Both parts of the inner products, [rows, ciphertexts] and [rows, ciphertexts, 4096], block by block."""
+    b, a = [[0] * len(ciphertexts) for _ in rows], np.zeros((len(rows), len(ciphertexts), DEGREE), dtype=np.uint64)
     arrays = [array for one in ciphertexts for array in (one.c0, one.c1)]
-    for block in blocks(parameters, arrays=[*arrays, weights]):
-        # The words that check a polynomial get weight zero.
-        padded = np.zeros((block.num_polynomials, DEGREE), dtype=np.int64)
-        padded[:, CHECK_WORDS:] = spread(weights[block.values][None], block)[0]
-        prepared = prepare_weights(padded)
+    for block in blocks(ciphertexts[0].parameters, arrays=[*arrays, *rows]):
+        padded = [_padded(weights, block) for weights in rows]
+        prepared = [prepare_weights(one) for one in padded]
         for place, one in enumerate(ciphertexts):
-            c0 = one.c0[block.words]
-            b[place] += inner(c0, padded.reshape(-1)[: c0.size])
-            add_into(a[place], correlate(second_polynomials(one, block), prepared))
-    total = sum(int(weights[piece].sum()) for piece in pieces(weights.size, weights))
-    offset = parameters.offset * total << (60 - parameters.plain_bits)
-    squares = squared_norm(weights)
-    return [
-        Sample(parameters=parameters, b=(first - offset) % MODULUS, a=second, squared_norm=squares)
-        for first, second in zip(b, a, strict=True)
-    ]
+            c0, seconds = one.c0[block.words], correlate(second_polynomials(one, block), prepared)
+            for row, second in enumerate(seconds):
+                b[row][place] += inner(c0, padded[row].reshape(-1)[: c0.size])
+                add_into(a[row, place], second)
+    return b, a
+
+
+def _padded(weights: Integers, block: Block) -> Integers:
+    """A block's weights, int64[polynomials, 4096]; the words that check a polynomial get weight zero."""
+    padded = np.zeros((block.num_polynomials, DEGREE), dtype=np.int64)
+    padded[:, CHECK_WORDS:] = spread(weights[block.values][None], block)[0]
+    if squared_norm(padded.reshape(-1)) > MAX_WEIGHT_NORM**2:
+        raise EncryptionError(
+            "these weights are larger than inner products are exact for",
+            expected=f"a norm of at most {MAX_WEIGHT_NORM} over the values of {block.num_polynomials} polynomials",
+            remedy="Scale the weights by a smaller factor.",
+        )
+    return padded
 
 
 def canary_sample(ciphertexts: Sequence[Ciphertext]) -> Sample:
@@ -261,7 +309,7 @@ def canary_sample(ciphertexts: Sequence[Ciphertext]) -> Sample:
     prepared, a = prepare_weights(unit), np.zeros(DEGREE, dtype=np.uint64)
     first = next(blocks(parameters))
     for one in ciphertexts:
-        add_into(a, correlate(second_polynomials(one, first)[:1], prepared))
+        add_into(a, correlate(second_polynomials(one, first)[:1], [prepared])[0])
     b = sum(int(one.c0[0]) for one in ciphertexts) % MODULUS
     return Sample(parameters=parameters, b=b, a=a, squared_norm=len(ciphertexts))
 

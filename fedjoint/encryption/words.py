@@ -10,6 +10,7 @@ theorem 5.1). With k = 11, the three twists and a sum of 16 that is below 2^-45.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -124,31 +125,39 @@ def prepare_weights(weights: Integers) -> Complex:
     return np.conj(transformed, out=transformed)
 
 
-def correlate(polynomials: Words, prepared: Complex) -> Words:
-    """Sum over P of c_p(1/x) g_p(x) modulo (x^4096 + 1, q): the mask part of an inner product.
+def correlate(polynomials: Words, prepared: Sequence[Complex]) -> list[Words]:
+    """Sums over P of c_p(1/x) g_p(x) modulo (x^4096 + 1, q) for several g: the mask parts of inner products.
 
-    If u = c s, then the constant coefficient of sum_p u_p(x) g_p(1/x) is the inner product of the result with s.
+    If u = c s, then the constant coefficient of sum_p u_p(x) g_p(1/x) is the inner product of the result with s. What
+    is dear, the transforms of c, is done once for all g.
 
     Args:
         polynomials: c, uint64[P, 4096] in [0, q), P at most 16.
-        prepared: From g, int64[P, 4096] of norm at most 2^17 (``MAX_WEIGHT_NORM``), by :func:`prepare_weights`.
+        prepared: From each g, int64[P, 4096] of norm at most 2^17 (``MAX_WEIGHT_NORM``), by :func:`prepare_weights`.
 
     Returns:
-        uint64[4096] in [0, q).
+        For each g uint64[4096] in [0, q).
 
     Guarantees:
         Exact: limbs are at most 2^19, so |x| |y| <= 2^27 * 2^17 and the rounding error is below 0.34.
     """
-    products = np.zeros((3, _HALF), dtype=np.complex128)
+    products = np.zeros((len(prepared), 3, _HALF), dtype=np.complex128)
     for start in range(0, len(polynomials), _GROUP):
-        rest, own = _centred(polynomials[start : start + _GROUP]), prepared[start : start + _GROUP]
+        group, rest = slice(start, start + _GROUP), _centred(polynomials[start : start + _GROUP])
         for place in range(3):
             limb = rest
             if place < 2:
                 upper = rest + (1 << 19)
                 upper >>= 20
                 limb, rest = rest - (upper << 20), upper
-            products[place] += np.einsum("pk,pk->k", own, _forward(limb))
+            transformed = _forward(limb)
+            for product, own in zip(products, prepared, strict=True):
+                product[place] += np.einsum("pk,pk->k", own[group], transformed)
+    return [_joined(product) for product in products]
+
+
+def _joined(products: Complex) -> Words:
+    """Put the transformed limbs of a correlation, the lowest first, together."""
     total = np.zeros(DEGREE, dtype=np.uint64)
     for product in products[::-1]:
         shifted = ((total & np.uint64((1 << 40) - 1)) << np.uint64(20)) + (total >> np.uint64(40)) * np.uint64(

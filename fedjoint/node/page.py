@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from fedjoint.agreement.review import Difference, HolderPolicy, review
 from fedjoint.agreement.terms import Terms
-from fedjoint.agreement.valuation_terms import ERROR_BITS
 from fedjoint.privacy.accounting import epsilon_of
 from fedjoint.privacy.events import costs
 from fedjoint.privacy.releases import epsilon_if_opened, worst_case
@@ -183,8 +182,8 @@ def _leaves(terms: Terms) -> Iterator[str]:
         )
     if terms.valuation.error_numbers:
         yield (
-            f"Once, at the end: {terms.valuation.error_numbers} numbers beside your contribution, {ERROR_BITS} bits of "
-            "each, from which its error by the choice of reference records is estimated."
+            f"Once, at the end: {terms.valuation.error_numbers} numbers beside your contribution, {terms.error_bits} bits "
+            "of each, from which its error by the choice of reference records is estimated."
         )
     if terms.valuation.audit_blocks:
         yield "After each round, for audit: sums of the updates of agreed blocks of at least three holders."

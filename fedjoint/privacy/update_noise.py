@@ -7,7 +7,12 @@ import math
 from fedjoint.agreement.terms import PrivacyTerms, Terms, TrainingTerms
 from fedjoint.privacy.joint_plan import JointPlan
 
-__all__ = ["least_local_noise_sd", "local_noise_sd", "longest_update", "update_noise_sd"]
+__all__ = ["least_local_noise_sd", "local_noise_sd", "longest_projection", "longest_update", "update_noise_sd"]
+
+#: Noise in one direction is not further out: one draw in 10^15.
+_DEVIATIONS = 8.0
+#: A Poisson sample is not taken to be more than so many times as large as expected.
+_LARGE_SAMPLE = 2.0
 
 
 def local_noise_sd(training: TrainingTerms, privacy: PrivacyTerms, *, expected_batch_size: float) -> float:
@@ -75,3 +80,29 @@ def longest_update(terms: Terms, holder_id: str) -> float:
         return math.hypot(training.sampling_rate * trained_on * privacy.clip_norm, noise)
     path = training.learning_rate * training.local_steps * privacy.clip_norm
     return math.hypot(terms.weight(holder_id) * path, noise)
+
+
+def longest_projection(terms: Terms, holder_id: str) -> float:
+    """The most that one holder's weighted update of one round is taken to be along any one direction, in its units.
+
+    By public constants: steps of clipped gradients of a sample twice as large as expected, and noise of 8 standard
+    deviations. Without privacy the agreed length of an update or, where none is agreed, the bound of the fixed point.
+
+    Args:
+        terms: The agreement.
+        holder_id: One of its holders.
+
+    Raises:
+        InvalidValue: no such holder.
+    """
+    privacy, training, weight = terms.privacy, terms.training, terms.weight(holder_id)
+    if privacy.clip_norm is None:
+        agreed = training.maximum_update_norm
+        widest = terms.encryption.bound * math.sqrt(terms.num_parameters)
+        return widest if agreed is None else min(widest, weight * agreed)
+    noise = _DEVIATIONS * update_noise_sd(terms, holder_id)
+    sample = min(_LARGE_SAMPLE, 1 / training.sampling_rate)
+    if privacy.mode == "joint":
+        trained_on = (1 - terms.releases.held_out) * terms.holder(holder_id).num_examples
+        return sample * training.sampling_rate * trained_on * privacy.clip_norm + noise
+    return sample * weight * training.learning_rate * training.local_steps * privacy.clip_norm + noise

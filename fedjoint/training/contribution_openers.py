@@ -64,7 +64,7 @@ class ContributionOpeners:
         return replies
 
     def _task(self, masked: Sequence[MaskedContribution]) -> Parcel:
-        samples = tuple(SampleToOpen(holder=item.holder, part=item.part) for item in masked)
+        samples = tuple(SampleToOpen(holder=item.holder, part=item.part, error=item.error) for item in masked)
         frames = [
             pack_frame(item.sample, header=self.session.frame("sample", number, self.key_id), sender=self.coordinator)
             for number, item in enumerate(masked)

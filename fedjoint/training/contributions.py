@@ -10,12 +10,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fedjoint.agreement.terms import Terms
 from fedjoint.encryption.ciphertext import Ciphertext
 from fedjoint.encryption.scratch import Scratch, pieces
 from fedjoint.errors import TrainingError
 from fedjoint.privacy.joint_plan import JointPlan
-from fedjoint.privacy.update_noise import update_noise_sd
-from fedjoint.strict import build, strict
+from fedjoint.privacy.update_noise import longest_projection, update_noise_sd
+from fedjoint.strict import build, plain, strict
 from fedjoint.training.aggregate import Model, ServerState, mean_rate
 from fedjoint.training.checkpoint import Piece
 from fedjoint.training.contribution_openers import ContributionOpeners, agreed_values
@@ -32,15 +33,12 @@ from fedjoint.training.path_gradients import (
 )
 from fedjoint.training.plan import ContributionsReply
 from fedjoint.training.session import Session
-from fedjoint.valuation.encrypted import (
-    EncryptedContributions,
-    OpenedContribution,
-    SavedContributions,
-    contribution_of,
-)
+from fedjoint.valuation.encrypted import EncryptedContributions, OpenedContribution, contribution_of
+from fedjoint.valuation.encrypted_errors import EncryptedErrors, ErrorNoise, OpenedError, error_numbers_of
+from fedjoint.valuation.saved import SavedContributions
 from fedjoint.valuation.steps import Carried, CarriedWeights
 
-__all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "valuation_of"]
+__all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "sampling_of", "valuation_of"]
 
 Vector = npt.NDArray[np.float64]
 
@@ -58,6 +56,10 @@ class Contributions:
             not measured.
         known: What of that was gained along the direction of the round before, if the agreement shares it by size.
         novel: How long the gradient was that holders were valued by, then (:mod:`fedjoint.training.guarded`).
+        sampling: Covariances by the choice of the exchange's reference records, one row for each holder in the
+            agreement's order; None if no numbers for them were agreed, or could be opened.
+        sampling_bounds: Holder to the most that the choice of the holders' own reference records can make its standard
+            error, by public constants; None if nothing bounds it.
     """
 
     by_holder: Mapping[str, float]
@@ -67,6 +69,8 @@ class Contributions:
     gains: tuple[float, ...] = ()
     known: tuple[float, ...] = ()
     novel: tuple[float, ...] = ()
+    sampling: tuple[tuple[float, ...], ...] | None = None
+    sampling_bounds: Mapping[str, float] | None = None
 
 
 class Valuation(Protocol):
@@ -115,7 +119,7 @@ class UnmeasuredValuation:
         contributions = Contributions(
             by_holder=shares, noise_errors=dict.fromkeys(shares, 0.0), numbers_opened=0, openers=()
         )
-        openers.log("contributions.opened", _facts((), contributions, {}))
+        openers.log("contributions.opened", _facts((), (), contributions, {}))
         return contributions
 
 
@@ -172,9 +176,13 @@ class PathValuation:
         self._encrypted = EncryptedContributions(
             session.parameters,
             noise_weight=self._plan.largest_weight_norm if self._plan else None,
+            errors=_encrypted_errors(session, self._plan, scratch),
             scratch=scratch,
         )
         self._carried = CarriedWeights[Mapping[str, Ciphertext]](scratch=scratch)
+        numbers = range(session.terms.valuation.error_numbers)
+        self._contrasts = [CarriedWeights[None](scratch=scratch) for _ in numbers]
+        self._longest = {holder: longest_projection(session.terms, holder) for holder in session.terms.holder_ids}
 
     def saved(self) -> tuple[object, Mapping[str, Piece | Ciphertext]]:
         """The numbers that add up, and the rounds that later ones still change the weights of."""
@@ -195,6 +203,8 @@ class PathValuation:
         for number, one in enumerate(carried):
             blobs[f"weights.{number}"] = one.weights.view(np.uint8)
             blobs |= {f"carried.{number}.{holder}": update for holder, update in one.item.items()}
+            for place, contrast in enumerate(self._contrasts):
+                blobs[f"contrast.{number}.{place}"] = contrast.carried[number].weights.view(np.uint8)
         return facts, blobs
 
     def restore(self, memory: CoordinatorMemory) -> None:
@@ -211,7 +221,7 @@ class PathValuation:
         self._guards.restore(saved.guards, memory.required("valuation.last_step"))
         if saved.left:
             self._encrypted.left = np.frombuffer(memory.required("valuation.left"), "<f8")
-        parts = range(len(saved.numbers.parts))
+        parts = range(len(saved.numbers.parts) + len(self._contrasts))
         self._encrypted.restore(saved.numbers, [bytes(memory.required(f"valuation.part.{number}")) for number in parts])
         kept = [
             Carried[Mapping[str, Ciphertext]](
@@ -222,6 +232,22 @@ class PathValuation:
             for number, one in enumerate(saved.carried)
         ]
         self._carried = CarriedWeights(kept, scratch=self._scratch)
+        self._contrasts = [
+            CarriedWeights(
+                [
+                    Carried[None](
+                        item=None,
+                        weights=self._own(
+                            np.frombuffer(memory.required(f"valuation.contrast.{number}.{place}"), "<f8")
+                        ),
+                        remembered=one.remembered,
+                    )
+                    for number, one in enumerate(saved.carried)
+                ],
+                scratch=self._scratch,
+            )
+            for place in range(len(self._contrasts))
+        ]
 
     def _own(self, kept: Vector) -> Vector:
         """A copy that may change."""
@@ -235,14 +261,25 @@ class PathValuation:
         terms = self._session.terms
         gradient = self._gradients.of_round(len(self._gains) + 1, before, after)
         self._gains.append(_gain(gradient, before.model, after.model))
+        contrasts = self._gradients.errors_of_round(before, after)
         gradient = self._guards.add_round(gradient, list(updates), before, after)
         self._gradients.take_part(sorted(updates), after)
         step = linear_step(after, terms.training, scratch=self._scratch)
-        self._fold(self._carried.add_round(updates, gradient, step))
+        also = [carried.add_round(None, row, step) for carried, row in zip(self._contrasts, contrasts, strict=True)]
+        self._fold(self._carried.add_round(updates, gradient, step), also)
 
-    def _fold(self, final: Iterable[tuple[Mapping[str, Ciphertext], Vector]]) -> None:
-        for updates, weights in final:
-            self._encrypted.add_round(updates, weights, rate=mean_rate(self._session.terms, updates))
+    def _fold(
+        self, final: Iterable[tuple[Mapping[str, Ciphertext], Vector]], also: Sequence[Iterable[tuple[None, Vector]]]
+    ) -> None:
+        """Fold what is final into the numbers; the contrasts' weights are final when the gradient's are."""
+        for (updates, weights), *contrasts in zip(final, *also, strict=True):
+            self._encrypted.add_round(
+                updates,
+                weights,
+                rate=mean_rate(self._session.terms, updates),
+                contrasts=[contrast for _, contrast in contrasts],
+                longest=self._longest,
+            )
 
     def open(self, openers: ContributionOpeners) -> Contributions:
         """Have holders decrypt the masked numbers, compare, and take the masks off.
@@ -250,18 +287,20 @@ class PathValuation:
         Raises:
             ValuationError: too few holders confirmed or opened them, or two opened them differently.
         """
-        self._fold(self._carried.rest())
+        self._fold(self._carried.rest(), [carried.rest() for carried in self._contrasts])
         memory = openers.memory
         masked = self._encrypted.masked(again=memory.lasts)
         memory.stage_valuation(*self.saved())  # the masks, before anybody is asked
         memory.commit()
         replies = openers.open(masked)
-        opened = self._encrypted.opened(masked, agreed_values(replies))
-        contributions = self._contributions(opened, tuple(sorted(replies)))
-        openers.log("contributions.opened", _facts(opened, contributions, replies))
+        opened, errors = self._encrypted.opened(masked, agreed_values(replies))
+        contributions = self._contributions(opened, errors, tuple(sorted(replies)))
+        openers.log("contributions.opened", _facts(opened, errors, contributions, replies))
         return contributions
 
-    def _contributions(self, opened: Sequence[OpenedContribution], openers: tuple[str, ...]) -> Contributions:
+    def _contributions(
+        self, opened: Sequence[OpenedContribution], errors: Sequence[OpenedError], openers: tuple[str, ...]
+    ) -> Contributions:
         modulus = self._session.parameters.plain_modulus
         valued = {
             holder: contribution_of([part for part in opened if part.holder == holder], plain_modulus=modulus)
@@ -275,7 +314,14 @@ class PathValuation:
             novel=tuple(self._guards.novel),
             numbers_opened=self._encrypted.num_parts,
             openers=openers,
+            sampling=sampling_of(self._session.terms, errors),
+            sampling_bounds=self._sampling_bounds(),
         )
+
+    def _sampling_bounds(self) -> dict[str, float] | None:
+        found = {holder: self._gradients.sampling_bound(holder) for holder in self._session.terms.holder_ids}
+        known = {holder: bound for holder, bound in found.items() if bound is not None}
+        return known if len(known) == len(found) else None
 
     def _noise_error(self, holder: str) -> float:
         of_updates = self._encrypted.noise_error(
@@ -292,8 +338,39 @@ def _gain(gradient: Vector, before: Model, after: Model) -> float:
     return sum(float(gradient[piece] @ (after[piece].astype(np.float64) - before[piece])) for piece in found)
 
 
+def _encrypted_errors(session: Session, plan: JointPlan | None, scratch: Scratch) -> EncryptedErrors:
+    """The agreed numbers for errors, blurred as contributions are."""
+    noise = None
+    if plan is not None:
+        noise = ErrorNoise(
+            largest_norm=plan.largest_error_norm, weigh=plan.error_noise_weight, sd=float(plan.contribution_sd)
+        )
+    numbers, bits = session.terms.valuation.error_numbers, session.terms.error_bits
+    return EncryptedErrors(session.parameters, numbers=numbers, bits=bits, noise=noise, scratch=scratch)
+
+
+def sampling_of(terms: Terms, errors: Sequence[OpenedError]) -> tuple[tuple[float, ...], ...] | None:
+    """Covariances of contributions by the choice of reference records, from numbers that holders opened.
+
+    The same function serves the coordinator and whoever verifies the record.
+
+    Args:
+        terms: The agreement.
+        errors: All that were opened; without any nothing is known.
+
+    Raises:
+        ValuationError: some are missing or there twice.
+        EncryptionError: one is out of range.
+    """
+    numbers = error_numbers_of(errors, terms.holder_ids, numbers=terms.valuation.error_numbers, bits=terms.error_bits)
+    return None if numbers is None else covariance_of_contrasts(numbers)
+
+
 def _facts(
-    opened: Sequence[OpenedContribution], contributions: Contributions, replies: Mapping[str, ContributionsReply]
+    opened: Sequence[OpenedContribution],
+    errors: Sequence[OpenedError],
+    contributions: Contributions,
+    replies: Mapping[str, ContributionsReply],
 ) -> dict[str, object]:
     return {
         "parts": [
@@ -306,10 +383,12 @@ def _facts(
             }
             for part in opened
         ],
+        "errors": [plain(error) for error in errors],
         "openers": {holder: reply.signature for holder, reply in sorted(replies.items())},
         "contributions": dict(contributions.by_holder),
         "noise_errors": dict(contributions.noise_errors),
         "gains": list(contributions.gains),
         "known": list(contributions.known),
         "novel": list(contributions.novel),
+        "sampling_bounds": None if contributions.sampling_bounds is None else dict(contributions.sampling_bounds),
     }

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fedjoint.agreement.canonical import canonical_bytes, sha256_hex
 from fedjoint.agreement.slots import contributions_slot, final_slot, slot_of
-from fedjoint.encryption.decryption import open_sample
+from fedjoint.encryption.decryption import open_coarse, open_sample
 from fedjoint.encryption.fixed_point import Steps
 from fedjoint.encryption.frames import parse_sample_frame
 from fedjoint.encryption.opened import CANARY, ToOpen
@@ -147,13 +147,21 @@ class OnceReleases:
             raise EncryptionError("the agreement has no contributions measured", remedy="Nothing of them is opened.")
         if {sample.holder for sample in task.samples} - {*self._terms.holder_ids, CANARY}:
             raise EncryptionError("a contribution of somebody who is no holder of this agreement")
+        if any(sample.error > self._terms.valuation.error_numbers for sample in task.samples):
+            raise EncryptionError(
+                "a number for the error of a contribution that was not agreed",
+                expected=f"at most {self._terms.valuation.error_numbers} of each holder",
+            )
         names = [sample.blob for sample in task.samples]
         subject = samples_to_open(self._terms, task.samples, blobs)
         opened = self._opened_before("contributions", subject.sha256)
         if opened is None:
             self._key.require()
             require_quorum(self._session, subject, task.confirmations)
-            values = tuple(self._open_sample(blobs.get(name, b""), number) for number, name in enumerate(names))
+            values = tuple(
+                self._open_sample(blobs.get(sample.blob, b""), place, rough=sample.error > 0)
+                for place, sample in enumerate(task.samples)
+            )
             signature = self._sign("contributions", {"samples": names, "values": list(values)})
             opened = OpenedOnce(asked_sha256=subject.sha256, values=values, signature=signature)
             self._remember_opened("contributions", opened)
@@ -185,7 +193,7 @@ class OnceReleases:
         self._memory.remember(confirmed={**known, place: asked}, disclosed=disclosed)
         return Parcel(body=ConfirmReply(signature=self._sign(CONFIRM, subject)))
 
-    def _open_sample(self, frame: Blob, number: int) -> str:
+    def _open_sample(self, frame: Blob, number: int, *, rough: bool) -> str:
         key = self._key.require()
         masked = parse_sample_frame(
             frame,
@@ -193,7 +201,7 @@ class OnceReleases:
             sender=self._terms.coordinator,
             parameters=self._parameters,
         )
-        return str(open_sample(key, masked))
+        return str(open_coarse(key, masked, bits=self._terms.error_bits) if rough else open_sample(key, masked))
 
     def _opened_before(self, what: str, asked_sha256: str) -> OpenedOnce | None:
         """What was said when this was opened before.

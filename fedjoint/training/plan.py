@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from fedjoint.agreement.valuation_terms import MOST_ERROR_NUMBERS
 from fedjoint.encryption.ceremony import Acknowledgement, KeyOffer
 from fedjoint.encryption.opened import CANARY, OpenReply, ToOpen
 from fedjoint.encryption.scratch import Bytes
@@ -195,25 +196,30 @@ class RoundReply:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class SampleToOpen:
-    """One masked, encrypted contribution; its frame is the blob ``<holder>.<part>``.
+    """One masked, encrypted number: a contribution, or one for its error.
 
     Args:
-        holder: Whose contribution it is; ``CANARY``: nobody's (:func:`fedjoint.encryption.dot.canary_sample`).
+        holder: Whose it is; ``CANARY``: nobody's (:func:`fedjoint.encryption.dot.canary_sample`).
         part: 0 to 3; more than one only if the encryption's precision had to be set anew during the run.
+        error: 0: a contribution; from 1: the number of that place for its error, of which leading bits are opened.
     """
 
     holder: str
     part: int
+    error: int = 0
 
     def __post_init__(self) -> None:
-        most = 1 if self.holder == CANARY else MAX_PARTS
+        most = 1 if self.holder == CANARY or self.error else MAX_PARTS
         if not 0 <= self.part < most:
             raise InvalidValue(f"part {self.part} of a contribution", expected=f"0 to {most - 1}")
+        most = 0 if self.holder == CANARY else MOST_ERROR_NUMBERS
+        if not 0 <= self.error <= most:
+            raise InvalidValue(f"number {self.error} for the error of a contribution", expected=f"0 to {most}")
 
     @property
     def blob(self) -> str:
-        """Name of the blob with the sample's frame."""
-        return f"{self.holder}.{self.part}"
+        """Name of the blob with the sample's frame: ``<holder>.<part>``, or ``<holder>.error.<number>``."""
+        return f"{self.holder}.error.{self.error}" if self.error else f"{self.holder}.{self.part}"
 
 
 @strict

@@ -21,6 +21,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ from fedjoint.encryption.dot import (
     Sample,
     add_samples,
     canary_sample,
-    dots,
+    dots_of_rows,
     fits,
     largest_factor,
     mask_sample,
@@ -44,13 +45,13 @@ from fedjoint.encryption.opened import CANARY
 from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.scratch import IN_MEMORY, Scratch, pieces, product
 from fedjoint.errors import ValuationError
-from fedjoint.strict import strict
+from fedjoint.valuation.encrypted_errors import EncryptedErrors, OpenedError
+from fedjoint.valuation.saved import SavedContributions, SavedPart, SavedSample
 
 __all__ = [
     "EncryptedContributions",
     "MaskedContribution",
     "OpenedContribution",
-    "SavedContributions",
     "contribution_of",
 ]
 
@@ -63,11 +64,15 @@ _NOISY_HEADROOM = 4.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MaskedContribution:
-    """What holders are given to open: one part of one holder's contribution, or the canary (``CANARY`` as holder)."""
+    """What holders are given to open: one part of one holder's contribution, or the canary (``CANARY`` as holder).
+
+    With ``error`` from 1 it is a number for the contribution's error instead.
+    """
 
     holder: str
     part: int
     sample: MaskedSample
+    error: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,41 +108,6 @@ class _Weight:
     noise: float = 0.0
 
 
-@strict
-@dataclass(frozen=True, kw_only=True)
-class SavedSample:
-    """A sample but for its polynomial; integers that JSON has no room for are decimal strings."""
-
-    b: str
-    squared_norm: str
-    terms: int
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class SavedPart:
-    """A part of all contributions: its factor and each holder's sample."""
-
-    factor: float
-    samples: dict[str, SavedSample]
-
-
-@strict
-@dataclass(frozen=True, kw_only=True)
-class SavedContributions:
-    """An :class:`EncryptedContributions` but for its polynomials, for whoever keeps it between two processes.
-
-    Args:
-        parts: In order.
-        weights: Holder to the sums of squared weights of updates and of noise for its contribution.
-        masks: For each part, holder to its mask, a decimal string; empty before the contributions are masked.
-    """
-
-    parts: tuple[SavedPart, ...] = ()
-    weights: dict[str, tuple[float, float]] = field(default_factory=dict)
-    masks: tuple[dict[str, str], ...] = ()
-
-
 class EncryptedContributions:
     """The contributions of a run, encrypted; held by the coordinator, who has no key.
 
@@ -145,6 +115,7 @@ class EncryptedContributions:
         parameters: Of the run's encryption.
         noise_weight: None, or, where the last two coordinates of every update are noise for its contribution, the most
             that they may weigh (:mod:`fedjoint.privacy.joint_plan`).
+        errors: Keeps the numbers for errors beside them; None: none were agreed.
         random_below: Gives a uniform integer below its argument; must be unpredictable.
         scratch: Where vectors as long as the model are kept.
 
@@ -159,11 +130,13 @@ class EncryptedContributions:
         parameters: Parameters,
         *,
         noise_weight: int | None = None,
+        errors: EncryptedErrors | None = None,
         random_below: Callable[[int], int] = secrets.randbelow,
         scratch: Scratch = IN_MEMORY,
     ) -> None:
         self._parameters, self._noise_weight, self._random_below = parameters, noise_weight, random_below
         self._scratch = scratch
+        self._errors = EncryptedErrors(parameters, numbers=0) if errors is None else errors
         self._parts: list[_Part] = []
         self._masks: dict[tuple[str, int], int] = {}
         self._weights: dict[str, _Weight] = {}
@@ -172,21 +145,31 @@ class EncryptedContributions:
 
     @property
     def _blind(self) -> int:
-        """How many of an update's last coordinates are noise for its contribution."""
-        return 0 if self._noise_weight is None else CONTRIBUTION_NOISES
+        """How many of an update's last coordinates are noise for numbers of its own: first of all its contribution."""
+        return 0 if self._noise_weight is None else CONTRIBUTION_NOISES * (1 + self._errors.numbers)
 
     @property
     def num_parts(self) -> int:
         """How many numbers of a holder will be opened."""
         return len(self._parts)
 
-    def add_round(self, updates: Mapping[str, Ciphertext], gradient: npt.NDArray[np.float64], *, rate: float) -> None:
+    def add_round(
+        self,
+        updates: Mapping[str, Ciphertext],
+        gradient: npt.NDArray[np.float64],
+        *,
+        rate: float,
+        contrasts: Sequence[npt.NDArray[np.floating]] = (),
+        longest: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         """Add the contributions of one round.
 
         Args:
             updates: Each contributor's ciphertext, as it was added to the round's sum.
             gradient: The round's path gradient, float64 [D] (:func:`fedjoint.valuation.aumann_shapley.path_gradient`).
             rate: What the round multiplied decrypted updates with before adding them to the model.
+            contrasts: The same along each number's contrast between groups of records, [D].
+            longest: Where there are any, holder to the most that its update can be along any direction, in its units.
 
         Raises:
             EncryptionError: the parameters leave no room for inner products.
@@ -201,7 +184,14 @@ class EncryptedContributions:
         if not nonzero:
             return
         part, integers = self._part_for(weights, updates)
-        for holder, sample in zip(updates, dots(list(updates.values()), integers), strict=True):
+        errors = self._errors.weights(contrasts, unit=rate * self._parameters.step)
+        own, *of_errors = [
+            dict(zip(updates, samples, strict=True))
+            for samples in dots_of_rows(list(updates.values()), [integers, *errors.rows])
+        ]
+        levels = {holder: length / self._parameters.step for holder, length in longest.items()}
+        self._errors.add_round(errors, of_errors, longest=levels)
+        for holder, sample in own.items():
             before = part.samples.get(holder)
             part.samples[holder] = add_samples([before, sample]) if before else sample
         if not any(CANARY in one.samples for one in self._parts):
@@ -257,7 +247,7 @@ class EncryptedContributions:
         return self._parts[-1], self._integers(weights, self._parts[-1].factor)
 
     def _integers(self, weights: npt.NDArray[np.float64], factor: float) -> npt.NDArray[np.int64]:
-        """Integer weights; with noise in the last two coordinates, their norm (rounded up) and one for those.
+        """Integer weights; where noise is for the contribution, their norm (rounded up) and one for its coordinates.
 
         Coordinates between an update and its noise, if any, are zeros that fill up the ciphertext.
         """
@@ -267,15 +257,16 @@ class EncryptedContributions:
         if self._noise_weight is not None:
             squares = squared_norm(scaled)
             norm = math.isqrt(max(squares - 1, 0)) + (squares > 0)
-            integers[-CONTRIBUTION_NOISES:] = min(norm, 1 << 62), 1
+            start = size - self._blind
+            integers[start : start + CONTRIBUTION_NOISES] = min(norm, 1 << 62), 1
         return integers
 
     def _noise_fits(self, integers: npt.NDArray[np.int64]) -> bool:
         """Whether the noise's own weight is small enough that no residue of it shows."""
-        return self._noise_weight is None or int(integers[-CONTRIBUTION_NOISES]) <= self._noise_weight
+        return self._noise_weight is None or int(integers[-self._blind]) <= self._noise_weight
 
     def masked(self, *, again: bool = False) -> tuple[MaskedContribution, ...]:
-        """All parts under fresh masks, once.
+        """All parts under fresh masks, and then all numbers for errors, once.
 
         Args:
             again: Give the same under the same masks, if there are any: for the task that was sent before.
@@ -293,11 +284,16 @@ class EncryptedContributions:
                     self._masks[holder, number] = self._random_below(self._parameters.plain_modulus)
                 masked = mask_sample(sample, self._masks[holder, number])
                 result.append(MaskedContribution(holder=holder, part=number, sample=masked))
-        return tuple(result)
+        errors = [
+            MaskedContribution(holder=holder, part=0, sample=sample, error=number)
+            for holder, number, sample in self._errors.masked()
+        ]
+        return (*result, *errors)
 
     def saved(self) -> tuple[SavedContributions, tuple[bytes, ...]]:
-        """What :meth:`restore` needs: facts, and for each part the polynomials of its samples, sorted by holder."""
+        """What :meth:`restore` needs: facts, and the polynomials of each part's and then of each number's samples."""
         parts = [sorted(part.samples.items()) for part in self._parts]
+        errors, of_errors = self._errors.saved()
         facts = SavedContributions(
             parts=tuple(
                 SavedPart(
@@ -316,8 +312,10 @@ class EncryptedContributions:
             )
             if self._masks
             else (),
+            errors=errors,
         )
-        return facts, tuple(b"".join(one.a.astype("<u8").tobytes() for _, one in samples) for samples in parts)
+        own = tuple(b"".join(one.a.astype("<u8").tobytes() for _, one in samples) for samples in parts)
+        return facts, (*own, *of_errors)
 
     def restore(self, saved: SavedContributions, polynomials: Sequence[bytes]) -> None:
         """Go on from what :meth:`saved` gave.
@@ -325,6 +323,8 @@ class EncryptedContributions:
         Raises:
             ValuationError: the polynomials are not those of the facts.
         """
+        polynomials, of_errors = polynomials[: len(saved.parts)], polynomials[len(saved.parts) :]
+        self._errors.restore(saved.errors, of_errors)
         if [len(data) for data in polynomials] != [8 * DEGREE * len(part.samples) for part in saved.parts]:
             raise ValuationError("the polynomials of contributions are not those that were kept with them")
         self._parts = []
@@ -345,7 +345,9 @@ class EncryptedContributions:
         masks = enumerate(saved.masks)
         self._masks = {(holder, number): int(mask) for number, part in masks for holder, mask in part.items()}
 
-    def opened(self, masked: Sequence[MaskedContribution], values: Sequence[int]) -> tuple[OpenedContribution, ...]:
+    def opened(
+        self, masked: Sequence[MaskedContribution], values: Sequence[int]
+    ) -> tuple[tuple[OpenedContribution, ...], tuple[OpenedError, ...]]:
         """Put together what the holders returned for :meth:`masked`.
 
         Raises:
@@ -354,22 +356,23 @@ class EncryptedContributions:
         """
         if len(values) != len(masked):
             raise ValuationError(f"{len(values)} opened numbers", expected=f"{len(masked)}")
-        result = []
-        for item, value in zip(masked, values, strict=True):
-            part, mask = self._parts[item.part], self._masks[item.holder, item.part]
-            sample = part.samples[item.holder]
-            number = unmask(value, mask=mask, sample=sample)  # refuses what is out of range
-            count = sample.squared_norm  # of a canary's updates, each of weight 1
-            if item.holder == CANARY and number != count:
-                raise ValuationError(
-                    "the contributions do not decrypt to those of these updates under this key",
-                    remedy="Nobody is paid on them: the holders that opened them have another key or another version.",
-                )
-            factor = float(count) if item.holder == CANARY else part.factor
-            result.append(
-                OpenedContribution(holder=item.holder, part=item.part, opened=value, mask=mask, factor=factor)
+        found = list(zip(masked, values, strict=True))
+        parts = tuple(self._opened_part(item, value) for item, value in found if not item.error)
+        errors = tuple(self._errors.opened(item.holder, item.error, value) for item, value in found if item.error)
+        return parts, errors
+
+    def _opened_part(self, item: MaskedContribution, value: int) -> OpenedContribution:
+        part, mask = self._parts[item.part], self._masks[item.holder, item.part]
+        sample = part.samples[item.holder]
+        number = unmask(value, mask=mask, sample=sample)  # refuses what is out of range
+        count = sample.squared_norm  # of a canary's updates, each of weight 1
+        if item.holder == CANARY and number != count:
+            raise ValuationError(
+                "the contributions do not decrypt to those of these updates under this key",
+                remedy="Nobody is paid on them: the holders that opened them have another key or another version.",
             )
-        return tuple(result)
+        factor = float(count) if item.holder == CANARY else part.factor
+        return OpenedContribution(holder=item.holder, part=item.part, opened=value, mask=mask, factor=factor)
 
 
 def contribution_of(opened: Sequence[OpenedContribution], *, plain_modulus: int) -> float:

@@ -1,0 +1,323 @@
+"""Numbers beside each holder's contribution that tell how far it is off by the choice of reference records, encrypted.
+
+A contribution is ``sum_t <a_t, d_it>``, with the path gradients of all reference records. Take instead of those
+gradients a contrast between groups of the records (:mod:`fedjoint.valuation.record_groups`): what the same updates come
+to along it has mean 0 and, over the choice of the groups, the variance that the choice of the records gives the
+contribution; and two holders' numbers have the covariance of their contributions. So a few such numbers of each holder,
+folded into the same ciphertexts, estimate errors and covariances as a bootstrap would that saw every update.
+
+**Size.** A rough value is enough, so that only leading bits are opened (:mod:`fedjoint.encryption.coarse`). For these
+to be worth something the coordinator must know beforehand how large a number can be: ``reach``, the sum over rounds of
+the length of the weights times what an update can be along any direction, a public constant. Where gradients grow so
+much that a number could wrap, none is opened, and the error is not stated.
+
+**Precision.** Weights are rounded to integers of a norm of about 2^10 for each root of 65,000 parameters: off by some 7
+per cent of their length for large models, in a direction that has nothing to do with the update. Unlike those of
+contributions they carry nothing over: half a per cent of an error is no loss.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedjoint.agreement.terms import CONTRIBUTION_NOISES
+from fedjoint.encryption.coarse import CoarseSample, add_doubled, mask_coarse, unmask_coarse
+from fedjoint.encryption.dot import MaskedSample, Sample, scale_weights, squared_norm
+from fedjoint.encryption.packing import blocks
+from fedjoint.encryption.parameters import DEGREE, MAX_WEIGHT_NORM, MODULUS, Parameters
+from fedjoint.encryption.scratch import IN_MEMORY, Scratch, product
+from fedjoint.encryption.words import BLOCK_POLYNOMIALS
+from fedjoint.errors import ValuationError
+from fedjoint.strict import strict
+from fedjoint.valuation.saved import SavedErrors, SavedSample
+
+__all__ = ["EncryptedErrors", "ErrorNoise", "ErrorWeights", "OpenedError", "error_numbers_of"]
+
+Vector = npt.NDArray[np.floating]
+Integers = npt.NDArray[np.int64]
+
+#: Norm of the first round's integer weights, for each root of a block of parameters.
+_NORM = 1 << 10
+#: Where noise weighs in a number, gradients may grow so many times before weights are halved.
+_NOISY_HEADROOM = 4.0
+#: Noise is not further out than so many standard deviations.
+_DEVIATIONS = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorNoise:
+    """Coordinates of an update that are noise for one number each (:mod:`fedjoint.privacy.joint_plan`).
+
+    Args:
+        largest_norm: Of integer weights.
+        weigh: A norm of weights to the weight of the noise.
+        sd: Deviation of the noise in a coordinate, in levels.
+    """
+
+    largest_norm: int
+    weigh: Callable[[int], int]
+    sd: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ErrorWeights:
+    """A round's contrasts as integers.
+
+    Args:
+        rows: For each number int64[D], what is multiplied with updates.
+        norms: For each number the norm of the contrast, in units of the utility for one level.
+        doublings: How often inner products with the rows are doubled before they are added to those of other rounds.
+    """
+
+    rows: list[Integers]
+    norms: list[float]
+    doublings: int
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class OpenedError:
+    """One number as holders opened it, with all that is needed to compute it again.
+
+    Args:
+        holder: Whose it is.
+        number: From 1.
+        opened: What the holders returned.
+        mask: What the coordinator had added, in [0, q), a decimal string.
+        span: What once around the circle stands for, in units of the utility.
+    """
+
+    holder: str
+    number: int
+    opened: int
+    mask: str
+    span: float
+
+    def value(self, bits: int) -> float:
+        """The number, in units of the utility.
+
+        Raises:
+            EncryptionError: it is out of range.
+        """
+        mask = int(self.mask) if self.mask.isdecimal() and len(self.mask) <= len(str(MODULUS)) else MODULUS
+        return unmask_coarse(self.opened, mask=mask, bits=bits) * self.span
+
+
+def error_numbers_of(
+    opened: Sequence[OpenedError], holders: Sequence[str], *, numbers: int, bits: int
+) -> dict[str, tuple[float, ...]] | None:
+    """Each holder's numbers; the same function serves the coordinator and whoever verifies the record.
+
+    Args:
+        opened: All of a run.
+        holders: Of the agreement, in order; one without any took part in no round, and its are 0.
+        numbers: How many were agreed.
+        bits: To how many bits each was opened.
+
+    Returns:
+        None if none were opened.
+
+    Raises:
+        ValuationError: a number is of nobody, twice there, or missing beside another of its holder.
+        EncryptionError: one is out of range.
+    """
+    if not opened:
+        return None
+    found: dict[str, dict[int, float]] = {holder: {} for holder in holders}
+    for one in opened:
+        if one.holder not in found or not 1 <= one.number <= numbers or one.number in found[one.holder]:
+            raise ValuationError(f"number {one.number} of '{one.holder}' for the error of contributions")
+        found[one.holder][one.number] = one.value(bits)
+    if any(len(values) not in (0, numbers) for values in found.values()):
+        raise ValuationError("numbers for the error of contributions are missing", expected=f"{numbers} of a holder")
+    return {
+        holder: tuple(values.get(number, 0.0) for number in range(1, numbers + 1)) for holder, values in found.items()
+    }
+
+
+class EncryptedErrors:
+    """The numbers of a run, encrypted; held by the coordinator, who has no key.
+
+    Args:
+        parameters: Of the run's encryption.
+        numbers: How many of each holder.
+        bits: To how many each will be opened.
+        noise: Of the coordinates that blur them; None where there are none.
+        random_below: Gives a uniform integer below its argument; must be unpredictable.
+        scratch: Where vectors as long as the model are kept.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        numbers: int,
+        bits: int = 1,
+        noise: ErrorNoise | None = None,
+        random_below: Callable[[int], int] = secrets.randbelow,
+        scratch: Scratch = IN_MEMORY,
+    ) -> None:
+        self._parameters, self.numbers, self._bits, self._noise = parameters, numbers, bits, noise
+        self._random_below, self._scratch = random_below, scratch
+        self._factor: float | None = None
+        self._samples: list[dict[str, CoarseSample]] = [{} for _ in range(numbers)]
+        self._reach: list[dict[str, float]] = [{} for _ in range(numbers)]
+        self._masks: list[dict[str, int]] = [{} for _ in range(numbers)]
+
+    def weights(self, contrasts: Sequence[Vector], *, unit: float) -> ErrorWeights:
+        """A round's contrasts as integers.
+
+        Args:
+            contrasts: For each number the gradient along its contrast, [D].
+            unit: What a level of an update moves the model by.
+        """
+        norms = [unit * math.sqrt(product(one, one)) for one in contrasts]
+        if self._factor is None and any(norms):
+            self._factor = self._first_norm() / max(norms)
+        factor, doublings = unit * (self._factor or 1.0), 0
+        while True:
+            rows = [self._row(one, factor / 2**doublings, number) for number, one in enumerate(contrasts)]
+            if all(self._is_small(row, number) for number, row in enumerate(rows)):
+                return ErrorWeights(rows=rows, norms=norms, doublings=doublings)
+            doublings += 1
+
+    def _first_norm(self) -> float:
+        norm = _NORM * math.sqrt(max(1.0, self._parameters.num_polynomials / BLOCK_POLYNOMIALS))
+        return norm if self._noise is None else min(norm, self._noise.largest_norm / _NOISY_HEADROOM)
+
+    def _place(self, number: int) -> int:
+        """Where a number's two coordinates of noise begin; the contribution's come before those of all numbers."""
+        return self._parameters.num_parameters - CONTRIBUTION_NOISES * (self.numbers - number)
+
+    def _row(self, weights: Vector, factor: float, number: int) -> Integers:
+        integers = self._scratch.array("<i8", self._parameters.num_parameters)
+        scaled = scale_weights(weights, factor, into=integers[: weights.size])
+        if self._noise is not None:
+            squares, place = squared_norm(scaled), self._place(number)
+            norm = math.isqrt(max(squares - 1, 0)) + (squares > 0)
+            integers[place : place + CONTRIBUTION_NOISES] = min(self._noise.weigh(norm), 1 << 62), 1
+        return integers
+
+    def _is_small(self, row: Integers, number: int) -> bool:
+        """Whether inner products with these weights are exact, and the noise's own weight shows no residue of it."""
+        if self._noise is not None:
+            place = self._place(number)
+            if int(row[place]) > self._noise.weigh(self._noise.largest_norm):
+                return False
+        squares = max(squared_norm(row[block.values]) for block in blocks(self._parameters, arrays=[row]))
+        return squares <= MAX_WEIGHT_NORM**2
+
+    def add_round(
+        self, weights: ErrorWeights, samples: Sequence[Mapping[str, Sample]], *, longest: Mapping[str, float]
+    ) -> None:
+        """Add a round's inner products.
+
+        Args:
+            weights: Of the round.
+            samples: For each number, holder to its inner product.
+            longest: Holder to the most that its update can be along any direction, in levels.
+        """
+        for number, found in enumerate(samples):
+            own = self._own_noise(weights.rows[number], number) * 2**weights.doublings / (self._factor or 1.0)
+            for holder, sample in found.items():
+                before = self._samples[number].get(holder)
+                terms: list[CoarseSample | Sample] = [before, sample] if before else [sample]
+                self._samples[number][holder] = add_doubled(terms, doublings=weights.doublings)
+                reach = weights.norms[number] * longest[holder] + own
+                self._reach[number][holder] = self._reach[number].get(holder, 0.0) + reach
+
+    def _own_noise(self, row: Integers, number: int) -> float:
+        """The most that a number's own noise may be."""
+        if self._noise is None:
+            return 0.0
+        return _DEVIATIONS * self._noise.sd * (int(row[self._place(number)]) + 1)
+
+    def masked(self) -> tuple[tuple[str, int, MaskedSample], ...]:
+        """Holder, number (from 1) and what is given to holders to open; the same again if it is asked for again.
+
+        Nothing where a number could have wrapped.
+        """
+        found = self._doublings()
+        if found is None:
+            return ()
+        result = []
+        for number, samples in enumerate(self._samples):
+            masks = self._masks[number]
+            for holder, sample in sorted(samples.items()):
+                if holder not in masks:
+                    masks[holder] = self._random_below(MODULUS)
+                masked = mask_coarse(sample, masks[holder], doublings=found[number][holder])
+                result.append((holder, number + 1, masked))
+        return tuple(result)
+
+    def _doublings(self) -> list[dict[str, int]] | None:
+        """How often each number is doubled before it is opened; None where one of them could have wrapped."""
+        result: list[dict[str, int]] = []
+        for samples, reach in zip(self._samples, self._reach, strict=True):
+            result.append({})
+            for holder, sample in samples.items():
+                doublings = sample.doublings(reach[holder] * (self._factor or 1.0), bits=self._bits)
+                if doublings is None:
+                    return None
+                result[-1][holder] = doublings
+        return result
+
+    def opened(self, holder: str, number: int, value: int) -> OpenedError:
+        """What holders returned for a number of :meth:`masked`.
+
+        Raises:
+            EncryptionError: it is out of range.
+        """
+        doublings = (self._doublings() or [])[number - 1][holder]
+        span = self._parameters.plain_modulus / (self._factor or 1.0) / 2**doublings
+        mask = str(self._masks[number - 1][holder])
+        opened = OpenedError(holder=holder, number=number, opened=value, mask=mask, span=span)
+        opened.value(self._bits)
+        return opened
+
+    def saved(self) -> tuple[SavedErrors, tuple[bytes, ...]]:
+        """What :meth:`restore` needs: facts, and for each number the polynomials of its samples, sorted by holder."""
+        facts = SavedErrors(
+            factor=self._factor,
+            samples=tuple(
+                {
+                    holder: SavedSample(b=str(one.b), squared_norm=str(one.squared_norm), terms=1)
+                    for holder, one in samples.items()
+                }
+                for samples in self._samples
+            ),
+            reach=tuple(dict(reach) for reach in self._reach),
+            masks=tuple({holder: str(mask) for holder, mask in masks.items()} for masks in self._masks),
+        )
+        polynomials = tuple(
+            b"".join(one.a.astype("<u8").tobytes() for _, one in sorted(samples.items())) for samples in self._samples
+        )
+        return facts, polynomials
+
+    def restore(self, saved: SavedErrors, polynomials: Sequence[bytes]) -> None:
+        """Go on from what :meth:`saved` gave.
+
+        Raises:
+            ValuationError: the polynomials are not those of the facts.
+        """
+        if [len(data) for data in polynomials] != [8 * DEGREE * len(samples) for samples in saved.samples]:
+            raise ValuationError("the polynomials of contributions' errors are not those that were kept with them")
+        self._factor, self._reach = saved.factor, [dict(reach) for reach in saved.reach]
+        self._masks = [{holder: int(mask) for holder, mask in masks.items()} for masks in saved.masks]
+        self._samples = []
+        for samples, data in zip(saved.samples, polynomials, strict=True):
+            rows = np.frombuffer(data, dtype="<u8").astype(np.uint64).reshape(-1, DEGREE)
+            self._samples.append(
+                {
+                    holder: CoarseSample(
+                        parameters=self._parameters, b=int(one.b), a=row, squared_norm=int(one.squared_norm)
+                    )
+                    for (holder, one), row in zip(sorted(samples.items()), rows, strict=True)
+                }
+            )
