@@ -176,7 +176,7 @@ def encrypted_error(case: Case) -> float:
             clear[place] += gradient @ dequantise_sum(levels, 1, parameters)
         account.add_round(sent, gradient, rate=1.0)
     masked = account.masked()
-    opened = account.opened(masked, [open_sample(key, item.sample) for item in masked])
+    opened, _ = account.opened(masked, [open_sample(key, item.sample) for item in masked])
     found = [
         contribution_of([part for part in opened if part.holder == str(place)], plain_modulus=parameters.plain_modulus)
         for place in range(HOLDERS)

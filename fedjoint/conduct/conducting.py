@@ -41,6 +41,7 @@ from fedjoint.runs.report import DataReport, Report, read_report
 from fedjoint.runs.report_html import render_report
 from fedjoint.runs.settling import Revenue, settle_run
 from fedjoint.strict import plain
+from fedjoint.training.contributions import Contributions
 from fedjoint.training.local_update import agreed_module
 from fedjoint.training.session import Session
 from fedjoint.transport.holder_grid import HolderGrid
@@ -204,9 +205,7 @@ def _settled(
     comparison: Comparison | None,
 ) -> Outcome:
     """Split the revenue by the contributions."""
-    errors = ErrorBars(
-        noise=dict(trained.contributions.noise_errors), sampling=comparison.sampling if comparison else None
-    )
+    errors = _errors(commission.terms, trained.contributions, comparison)
     settled = settle_run(
         commission.session.agreement,
         commission.session.run_id,
@@ -217,6 +216,16 @@ def _settled(
     )
     joint = yardstick.metrics(trained.model)
     return Outcome(trained=trained, settled=settled, errors=errors, joint=joint, comparison=comparison)
+
+
+def _errors(terms: Terms, found: Contributions, comparison: Comparison | None) -> ErrorBars:
+    """Standard errors: as holders opened them where that was agreed, else as a simulation computes them."""
+    bounds = None if found.sampling_bounds is None else dict(found.sampling_bounds)
+    if terms.valuation.error_numbers:
+        numbers = terms.valuation.error_numbers if found.sampling is not None else None
+        return ErrorBars(noise=dict(found.noise_errors), sampling=found.sampling, numbers=numbers, bounds=bounds)
+    sampling = None if comparison is None else comparison.sampling
+    return ErrorBars(noise=dict(found.noise_errors), sampling=sampling, bounds=bounds)
 
 
 def _write_files(folder: NewRunFolder, commission: Commission, outcome: Outcome, report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -192,7 +193,16 @@ def _holder(holder: str, terms: Terms, outcome: Outcome) -> HolderReport:
         payout_minor=settlement.payouts_minor[holder],
         noise_error=outcome.errors.noise[holder],
         sampling_error=outcome.errors.sampling_error(holder),
+        sampling_at_most=outcome.errors.bound(holder),
+        sampling_exact=_sampling_exact(holder, terms, outcome),
     )
+
+
+def _sampling_exact(holder: str, terms: Terms, outcome: Outcome) -> float | None:
+    if outcome.comparison is None or outcome.comparison.sampling is None:
+        return None
+    place = terms.holder_ids.index(holder)
+    return math.sqrt(outcome.comparison.sampling[place][place])
 
 
 def _losses(own: Metrics, joint: Metrics) -> tuple[str, ...]:
@@ -227,6 +237,8 @@ def _contributions(terms: Terms, outcome: Outcome) -> ContributionReport:
         materiality_errors=terms.money.materiality_errors,
         materiality_z=terms.money.materiality_z,
         reference=terms.valuation.reference,
+        error_numbers=outcome.errors.numbers,
+        errors_agreed=terms.valuation.error_numbers > 0,
     )
 
 

@@ -12,6 +12,7 @@ from fedjoint.agreement.canonical import parse_canonical, sha256_hex
 from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
 from fedjoint.agreement.terms import DataTerms, HolderTerms
+from fedjoint.agreement.valuation_terms import USUAL_ERROR_NUMBERS
 from fedjoint.conduct.agreeing import compose_terms
 from fedjoint.conduct.reference_file import write_reference
 from fedjoint.config import SimulationConfig
@@ -59,8 +60,9 @@ def propose(
         home: The exchange's folder; the reference records are kept in it.
         store: Its database.
         config: Everything about training, privacy, valuation and money; its ``data`` and ``run`` are not used, but for
-            ``data.standardise``. Whatever it says of ``money.materiality_errors``, only errors by noise are agreed
-            to count: no other can be known without seeing updates.
+            ``data.standardise``. Where it leaves ``valuation.error_numbers`` open, ``USUAL_ERROR_NUMBERS`` are agreed
+            if they have a meaning. Without any, only errors by noise are agreed to count, whatever it says of
+            ``money.materiality_errors``: no other can be known without seeing updates.
         wanted: Of whom and which data.
         gate: Asks the pool's registry; None: the exchange has no pool.
         at: The present, ISO 8601 in UTC.
@@ -77,7 +79,7 @@ def propose(
     reference = encode(wanted.reference, schema)
     coordinator = home.load_identity()
     terms = compose_terms(
-        dataclasses.replace(config, money=dataclasses.replace(config.money, materiality_errors="noise")),
+        _with_errors(config, len(reference)),
         coordinator=coordinator.public,
         holders=[
             HolderTerms(
@@ -99,6 +101,17 @@ def propose(
         replace_file(home.references / f"{sha256_hex(source)}.py", source, mode=0o600)
     store.agreements.propose(agreement, at=at)
     return agreement
+
+
+def _with_errors(config: SimulationConfig, num_reference: int) -> SimulationConfig:
+    """As many numbers for the reference set's error as are asked for, or are usual; without any it cannot count."""
+    wanted = config.valuation
+    if wanted.error_numbers is None:
+        measured = wanted.method != "none" and wanted.reference == "exchange" and wanted.known_path == "valued"
+        most = max(0, min(USUAL_ERROR_NUMBERS, num_reference // 2 - 1)) if measured else 0
+        wanted = dataclasses.replace(wanted, error_numbers=most)
+    money = config.money if wanted.error_numbers else dataclasses.replace(config.money, materiality_errors="noise")
+    return dataclasses.replace(config, valuation=wanted, money=money)
 
 
 def reference_path(home: ExchangeHome, agreement_sha256: str) -> Path:

@@ -182,8 +182,8 @@ def _leaves(terms: Terms) -> Iterator[str]:
         )
     if terms.valuation.error_numbers:
         yield (
-            f"Once, at the end: {terms.valuation.error_numbers} numbers beside your contribution, {terms.error_bits} bits "
-            "of each, from which its error by the choice of reference records is estimated."
+            f"Once, at the end: {terms.valuation.error_numbers} more numbers, {terms.error_bits} bits of each, from which "
+            "the error of your contribution by the choice of reference records is estimated."
         )
     if terms.valuation.audit_blocks:
         yield "After each round, for audit: sums of the updates of agreed blocks of at least three holders."
@@ -204,9 +204,7 @@ def _money(terms: Terms) -> Iterator[str]:
     )
     if money.materiality != "off" and terms.valuation.method != "none":
         how = "by their numbers of examples" if money.materiality == "by_size" else "equally"
-        known = (
-            "" if money.materiality_errors == "all" else " by privacy noise, the only error that the exchange can know"
-        )
+        known = "" if money.materiality_errors == "all" else " by privacy noise alone"
         yield (
             f"Holders whose contributions differ by less than {money.materiality_z:g} standard errors{known} are paid "
             f"alike, {how}."

@@ -62,8 +62,9 @@ class StatedError:
 
     Args:
         by_noise: Standard error by privacy noise, in units of the utility, at least 0.
-        by_sampling: The same by the choice of reference records; None where it could not be measured, as one number of
-            each holder leaves encryption and this would take more.
+        by_sampling: The same by the choice of reference records; None where it was not measured.
+        numbers: From how many opened numbers of each holder that is estimated; None: from every update in the clear.
+        by_sampling_at_most: Where only that is known, a bound of it.
         paid_alike_with: The holders whose contributions cannot be told from this one's, and who share alike with it.
         rule: How they are paid (:class:`fedjoint.agreement.terms.MoneyTerms`).
         z: How many standard errors of a difference count as error.
@@ -77,9 +78,11 @@ class StatedError:
     paid_alike_with: tuple[str, ...]
     rule: Literal["equal", "by_size", "off"]
     z: float
+    numbers: int | None = None
+    by_sampling_at_most: float | None = None
 
     def __post_init__(self) -> None:
-        for value in (self.by_noise, self.by_sampling or 0.0):
+        for value in (self.by_noise, self.by_sampling or 0.0, self.by_sampling_at_most or 0.0):
             if not 0 <= value <= _MAX_UTILITY:
                 raise PoolError(f"a standard error of {value}", expected=f"a number from 0 to {_MAX_UTILITY:g}")
 

@@ -13,11 +13,12 @@ from fedjoint.agreement.signing import SignedAgreement, statement_bytes
 from fedjoint.agreement.slots import block_slot, contributions_slot, slot_of
 from fedjoint.encryption.opened import CANARY, MINIMUM_OPENERS
 from fedjoint.encryption.parameters import agreed_parameters
-from fedjoint.errors import IdentityError, PrivacyError, RecordError
+from fedjoint.errors import EncryptionError, IdentityError, PrivacyError, RecordError, ValuationError
 from fedjoint.privacy.receipts import check_releases
 from fedjoint.runs.folder import MODEL, SUMS
 from fedjoint.runs.recorded import RecordedPart, RecordedRun
 from fedjoint.runs.replay import keeps_sums, replay_sums
+from fedjoint.training.contributions import sampling_of
 from fedjoint.training.guarded import guarded
 from fedjoint.valuation.encrypted import OpenedContribution, contribution_of
 
@@ -151,7 +152,9 @@ def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
         if parts or run.valued.openers or run.contributions != agreement.terms.unmeasured_shares:
             raise RecordError("contributions are recorded that were agreed not to be measured")
         return "not measured, as agreed"
-    facts = {"samples": [f"{part.holder}.{part.part}" for part in parts], "values": [part.opened for part in parts]}
+    errors = run.valued.errors
+    names = [f"{part.holder}.{part.part}" for part in parts] + [f"{one.holder}.error.{one.number}" for one in errors]
+    facts = {"samples": names, "values": [part.opened for part in parts] + [str(one.opened) for one in errors]}
     for holder, signature in run.valued.openers.items():
         require_signed(
             agreement, run.run_id, holder, "contributions", facts, signature, f"contributions opened by '{holder}'"
@@ -170,8 +173,25 @@ def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
     for holder, found in guarded(agreement.terms, valued, known, run.contributors, novel=novel).items():
         if found != run.contributions[holder]:
             raise RecordError(f"the contribution of '{holder}' is not what was opened and agreed")
-    numbers = len(parts) - len(canaries)
-    return f"{numbers} opened numbers, signed by {len(run.valued.openers)} holders, give the contributions"
+    _check_sampling(run, agreement)
+    numbers = len(parts) - len(canaries) + len(errors)
+    return f"{numbers} opened numbers, signed by {len(run.valued.openers)} holders, give the contributions" + (
+        " and their errors" if errors else ""
+    )
+
+
+def _check_sampling(run: RecordedRun, agreement: SignedAgreement) -> None:
+    """Where numbers for it were agreed, the stated error by the choice of reference records is what they give."""
+    if not agreement.terms.valuation.error_numbers:
+        if run.valued.errors:
+            raise RecordError("numbers for errors were opened that were not agreed")
+        return
+    try:
+        found = sampling_of(agreement.terms, run.valued.errors)
+    except (EncryptionError, ValuationError) as problem:
+        raise RecordError(f"the opened numbers for errors: {problem}") from None
+    if found != (run.sampled.sampling if run.sampled else None):
+        raise RecordError("the stated error by the choice of reference records is not what was opened")
 
 
 def _known(run: RecordedRun, agreement: SignedAgreement) -> tuple[tuple[float, ...], tuple[float, ...]]:

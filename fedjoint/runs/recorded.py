@@ -15,6 +15,7 @@ from fedjoint.privacy.receipts import RoundReceipt
 from fedjoint.record.log import CLOSED, Event
 from fedjoint.runs.settling import Revenue
 from fedjoint.strict import build, strict
+from fedjoint.valuation.encrypted_errors import OpenedError
 from fedjoint.valuation.uncertainty import ErrorBars
 
 __all__ = [
@@ -75,6 +76,8 @@ class OpenedContributions:
     gains: tuple[float, ...]
     known: tuple[float, ...]
     novel: tuple[float, ...]
+    errors: tuple[OpenedError, ...] = ()
+    sampling_bounds: dict[str, float] | None = None
 
 
 @strict
@@ -82,7 +85,8 @@ class OpenedContributions:
 class SampledContributions:
     """Body of ``contributions.sampled``: as :class:`fedjoint.valuation.uncertainty.ErrorBars`, of all holders in order.
 
-    Only a simulation can write it: it takes every update in the clear.
+    It follows from the numbers that were opened for it or, where none were agreed, a simulation writes it, which has
+    every update in the clear.
     """
 
     sampling: tuple[tuple[float, ...], ...]
@@ -240,7 +244,12 @@ class RecordedRun:
     @property
     def errors(self) -> ErrorBars:
         """Standard errors of the contributions, as stated."""
-        return ErrorBars(noise=self.valued.noise_errors, sampling=self.sampled.sampling if self.sampled else None)
+        return ErrorBars(
+            noise=self.valued.noise_errors,
+            sampling=self.sampled.sampling if self.sampled else None,
+            numbers=max((error.number for error in self.valued.errors), default=None),
+            bounds=self.valued.sampling_bounds,
+        )
 
     @property
     def payouts_minor(self) -> dict[str, int]:

@@ -148,6 +148,8 @@ class HolderReport:
         payout_minor: In minor units.
         noise_error: Standard error of the contribution by privacy noise.
         sampling_error: The same by the choice of reference records; None where it was not measured.
+        sampling_at_most: Where only that is known, a bound of it.
+        sampling_exact: What it is by every update, which only a simulation knows; None elsewhere.
     """
 
     id: str
@@ -168,6 +170,8 @@ class HolderReport:
     noise_error: float
     sampling_error: float | None
     epsilon_if_opened: float | None = None
+    sampling_at_most: float | None = None
+    sampling_exact: float | None = None
 
     @property
     def standard_error(self) -> float:
@@ -195,6 +199,9 @@ class ContributionReport:
         materiality_errors: Which errors count for that.
         materiality_z: How many standard errors of the difference count as error.
         reference: Whose records the utility was measured on.
+        error_numbers: From how many opened numbers of each holder the error by the choice of reference records is
+            estimated; None: from every update in the clear, or not at all.
+        errors_agreed: Whether such numbers were agreed.
     """
 
     method: str
@@ -210,6 +217,8 @@ class ContributionReport:
     materiality_z: float
     materiality_errors: Literal["all", "noise"] = "all"
     reference: Literal["exchange", "holders"] = "exchange"
+    error_numbers: int | None = None
+    errors_agreed: bool = False
 
     @property
     def measured(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from fedjoint.pool.money import format_minor
@@ -37,6 +38,7 @@ __all__ = [
     "privacy_sentence",
     "privacy_warnings",
     "private_metrics_sentence",
+    "sampling_text",
     "units_heading",
 ]
 
@@ -219,14 +221,34 @@ def errors_sentence(report: Report) -> str:
 
     noise = f"by privacy noise at most {most([holder.noise_error for holder in report.holders])}"
     sampled = [holder.sampling_error for holder in report.holders if holder.sampling_error is not None]
-    if not sampled:
+    bounds = [holder.sampling_at_most for holder in report.holders if holder.sampling_at_most is not None]
+    numbers = report.contributions.error_numbers
+    if sampled:
+        sure = "" if numbers is None else f", {_estimated(numbers)}"
         return (
-            f"Standard errors: {noise}. The choice of reference records adds to that and was not measured: it would "
-            "take more opened numbers than the one of each holder."
+            f"Standard errors: {noise}, by the choice of reference records at most {most(sampled)}{sure}; the model's "
+            "path is taken as it was."
         )
+    if bounds:
+        return (
+            f"Standard errors: {noise}. The choice of the records that holders keep out adds at most {most(bounds)} to "
+            "that: a bound from public constants, as nobody sees those records."
+        )
+    why = "the gradients grew beyond what its numbers hold" if report.contributions.errors_agreed else "as agreed"
+    return f"Standard errors: {noise}. The choice of reference records adds to that and was not measured: {why}."
+
+
+def sampling_text(holder: HolderReport, decimals: int) -> str:
+    """A holder's standard error by the choice of reference records; only a bound of it, if no more is known."""
+    if holder.sampling_error is None and holder.sampling_at_most is not None:
+        return f"≤ {contribution_text(holder.sampling_at_most, decimals)}"
+    return contribution_text(holder.sampling_error, decimals)
+
+
+def _estimated(numbers: int) -> str:
     return (
-        f"Standard errors: {noise}, by the choice of reference records at most {most(sampled)}; the model's path is "
-        "taken as it was."
+        f"estimated from {counted(numbers, 'opened number')} of each holder and so itself sure to about "
+        f"{percent_text(1 / math.sqrt(2 * numbers))}"
     )
 
 

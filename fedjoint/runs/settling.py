@@ -122,6 +122,8 @@ def _stated(terms: Terms, errors: ErrorBars, holder: str, alike: tuple[tuple[str
     return StatedError(
         by_noise=errors.noise[holder],
         by_sampling=errors.sampling_error(holder),
+        numbers=errors.numbers,
+        by_sampling_at_most=errors.bound(holder),
         paid_alike_with=tuple(other for other in group if other != holder),
         rule=terms.money.materiality,
         z=terms.money.materiality_z,

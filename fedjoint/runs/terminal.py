@@ -84,7 +84,7 @@ def _errors_table(report: Report, console: Console) -> Table:
         ("contribution", lambda holder: contribution_text(holder.contribution, decimals)),
         ("± standard error", lambda holder: contribution_text(holder.standard_error, decimals)),
         ("noise", lambda holder: contribution_text(holder.noise_error, decimals)),
-        ("sample", lambda holder: contribution_text(holder.sampling_error, decimals)),
+        ("sample", lambda holder: sentences.sampling_text(holder, decimals)),
     ]
     return _rows_of_holders(report, columns, console)
 

@@ -11,9 +11,9 @@ to be worth something the coordinator must know beforehand how large a number ca
 the length of the weights times what an update can be along any direction, a public constant. Where gradients grow so
 much that a number could wrap, none is opened, and the error is not stated.
 
-**Precision.** Weights are rounded to integers of a norm of about 2^10 for each root of 65,000 parameters: off by some 7
-per cent of their length for large models, in a direction that has nothing to do with the update. Unlike those of
-contributions they carry nothing over: half a per cent of an error is no loss.
+**Precision.** Weights are rounded to integers of a norm of about 2^9 for each root of 65,000 parameters: off by some 15
+per cent of their length for large models, in a direction that has nothing to do with the update or the contrast. That
+makes a standard error larger by a hundredth at most; so unlike the weights of contributions these carry nothing over.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Vector = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.int64]
 
 #: Norm of the first round's integer weights, for each root of a block of parameters.
-_NORM = 1 << 10
+_NORM = 1 << 9
 #: Where noise weighs in a number, gradients may grow so many times before weights are halved.
 _NOISY_HEADROOM = 4.0
 #: Noise is not further out than so many standard deviations.

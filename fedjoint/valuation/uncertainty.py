@@ -36,7 +36,11 @@ class ErrorBars:
     Args:
         noise: Holder to the standard error by privacy noise, which is independent from holder to holder.
         sampling: Covariances by the choice of reference records, one row for each holder in the order of ``noise``;
-            None where it could not be had: one number of each holder leaves encryption, a bootstrap would take more.
+            None where they could not be had.
+        numbers: From how many opened numbers of each holder they are estimated, so that a standard error is itself
+            sure to about ``1 / sqrt(2 numbers)`` of it; None: they are computed from every update in the clear.
+        bounds: Where only that is known, holder to the most that the choice of reference records can make of its
+            standard error.
 
     Raises:
         ValuationError: a standard error that is negative or not finite, or a matrix of another shape.
@@ -44,10 +48,15 @@ class ErrorBars:
 
     noise: dict[str, float]
     sampling: tuple[tuple[float, ...], ...] | None = None
+    numbers: int | None = None
+    bounds: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) and value >= 0 for value in self.noise.values()):
             raise ValuationError("a standard error by noise is negative or not finite")
+        bounds = self.noise if self.bounds is None else self.bounds
+        if bounds.keys() != self.noise.keys() or not all(0 <= value < math.inf for value in bounds.values()):
+            raise ValuationError("a bound of a standard error is negative or not finite, or of somebody else")
         rows = self.sampling or ()
         if rows and (len(rows) != len(self.noise) or any(len(row) != len(rows) for row in rows)):
             raise ValuationError(
@@ -65,8 +74,12 @@ class ErrorBars:
         place = list(self.noise).index(holder)
         return math.sqrt(self.sampling[place][place])
 
+    def bound(self, holder: str) -> float | None:
+        """The most that the choice of reference records can make of its standard error; None if no bound is known."""
+        return None if self.bounds is None else self.bounds[holder]
+
     def standard_error(self, holder: str) -> float:
-        """Both errors together.
+        """Both errors together; what is only bounded is not in it.
 
         Example:
             >>> ErrorBars(noise={"a": 3.0}, sampling=((16.0,),)).standard_error("a")

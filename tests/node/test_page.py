@@ -36,9 +36,7 @@ def test_the_page_names_everybody_the_data_the_money_and_what_leaves():
     assert "held back for 90 days" in said
     assert "differ by less than 1.96 standard errors are paid alike, by their numbers of examples" in said
     known = replace(terms, money=replace(terms.money, materiality_errors="noise"))
-    assert "standard errors by privacy noise, the only error that the exchange can know" in words(
-        page_of(known, modes=("none",))
-    )
+    assert "standard errors by privacy noise alone" in words(page_of(known, modes=("none",)))
     assert "it weighs 33.3 %" in said
     assert "Epsilon is unbounded" in said
 

@@ -56,7 +56,7 @@ class Exchange:
     def open(self, key=KEY):
         """What is opened of holders, without the canary."""
         masked = self.account.masked()
-        opened = self.account.opened(masked, [open_sample(key, item.sample) for item in masked])
+        opened, _ = self.account.opened(masked, [open_sample(key, item.sample) for item in masked])
         return tuple(part for part in opened if part.holder != CANARY)
 
     def contributions(self):
@@ -190,7 +190,7 @@ def test_the_canary_comes_to_the_number_of_updates_of_the_first_round(scheme):
     account.add_round(updates, gradient(0.3), rate=1.0)
     masked = account.masked()
     key = SecretKey(COEFFICIENTS, agreed, BINDING)
-    opened = account.opened(masked, [open_sample(key, item.sample) for item in masked])
+    opened, _ = account.opened(masked, [open_sample(key, item.sample) for item in masked])
     (canary,) = [part for part in opened if part.holder == CANARY]
     assert (canary.part, canary.factor) == (0, 3.0)
     assert contribution_of([canary], plain_modulus=agreed.plain_modulus) == 1.0
@@ -251,7 +251,7 @@ def test_an_account_that_is_taken_up_again_before_every_round_comes_to_the_same_
     assert [(one.holder, one.part) for one in again] == [(one.holder, one.part) for one in masked]
     values = [[open_sample(KEY, item.sample) for item in items] for items in (again, masked)]
     sums = [
-        [(part.opened - part.mask) % PARAMETERS.plain_modulus for part in account.opened(items, opened)]
+        [(part.opened - part.mask) % PARAMETERS.plain_modulus for part in account.opened(items, opened)[0]]
         for account, items, opened in zip((cut.account, whole.account), (again, masked), values, strict=True)
     ]
     assert sums[0] == sums[1]
