@@ -182,8 +182,8 @@ def _leaves(terms: Terms) -> Iterator[str]:
         )
     if terms.valuation.error_numbers:
         yield (
-            f"Once, at the end: {terms.valuation.error_numbers} more numbers, {terms.error_bits} bits of each, from which "
-            "the error of your contribution by the choice of reference records is estimated."
+            f"Once, at the end: {terms.valuation.error_numbers} more numbers, {terms.error_bits} bits of each, from "
+            "which the error of your contribution by the choice of reference records is estimated."
         )
     if terms.valuation.audit_blocks:
         yield "After each round, for audit: sums of the updates of agreed blocks of at least three holders."
