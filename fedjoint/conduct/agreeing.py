@@ -228,6 +228,7 @@ def _joint_grid(terms: Terms, bound: float | None) -> EncryptionTerms:
         step=step,
         noise_multiplier=share,
         contributions_noise_multiplier=blur,
+        error_numbers=terms.valuation.error_numbers,
     )
     # on the grid that comes out, deviations of 282 steps or more may be rounded up by two
     wide = bound or noise_bound(plan, privacy, largest_holder=largest) * 1.01

@@ -88,7 +88,7 @@ class Mechanism:
             clip_norm=self.clip_norm,
             step=coarsest_step(self.clip_norm, size),
             noise_multiplier=self.noise_multiplier,
-            contributions_noise_multiplier=1.0,  # of two coordinates that are not looked at
+            contributions_noise_multiplier=1.0,  # of coordinates that are not looked at
         )
         nobody = batch.take(np.zeros(0, dtype=np.int64))
         holders = [batch, *[nobody] * (self.shares - 1)]

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedjoint.agreement.terms import CONTRIBUTION_NOISES
 from fedjoint.privacy.batch import Batch, poisson_sample
 from fedjoint.privacy.clipped_sum import PerExampleLoss, clipped_gradient_sum
 from fedjoint.privacy.discrete_gaussian import discrete_gaussian
@@ -29,8 +28,8 @@ def noisy_share(
         noise: The holder's source of noise and of secret samples.
 
     Returns:
-        int64 [D + 2] in steps of the grid: minus the noisy gradient sum, and two numbers that are noise only. Nothing
-        is divided by a number of records.
+        int64 [D + 2 (J + 1)] in steps of the grid: minus the noisy gradient sum, and for each number that is opened at
+        the end, the contribution's first, two that are noise only. Nothing is divided by a number of records.
 
     Raises:
         PrivacyError: the module cannot be trained privately.
@@ -43,4 +42,4 @@ def noisy_share(
     gradient = clipped_gradient_sum(module, drawn, per_example_loss=per_example_loss, clip_norm=plan.clip_norm)
     share = -np.rint(gradient.total.numpy() / plan.step).astype(np.int64)
     share += discrete_gaussian(plan.num_parameters, sd=plan.share_sd, noise=noise)
-    return np.concatenate([share, discrete_gaussian(CONTRIBUTION_NOISES, sd=plan.contribution_sd, noise=noise)])
+    return np.concatenate([share, discrete_gaussian(plan.contribution_noises, sd=plan.contribution_sd, noise=noise)])

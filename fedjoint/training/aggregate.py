@@ -66,7 +66,7 @@ def apply_sum(
 
     Args:
         state: Before the round.
-        levels: The decrypted sum, uint64 [D] ([D + 2] in mode ``joint``), in fixed-point levels.
+        levels: The decrypted sum, uint64 [num_coordinates], in fixed-point levels.
         contributors: Ids of the holders in the sum, sorted.
         terms: The agreement.
         scratch: Where the new state is kept; in memory if None.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedjoint.agreement.terms import CONTRIBUTION_NOISES, PrivacyTerms, Terms
+from fedjoint.agreement.terms import PrivacyTerms, Terms
 from fedjoint.data.records import Examples
 from fedjoint.encryption.fixed_point import Source, Steps, Update, levels_of
 from fedjoint.encryption.parameters import agreed_parameters
@@ -111,7 +111,7 @@ class LocalTrainer:
         parameters = agreed_parameters(self.terms)
         if self.terms.privacy.mode == "joint":
             # the bound leaves room for the noise: what is cut off is paid for out of delta
-            share = _filled_up(self._share(model), parameters.num_parameters, noises=CONTRIBUTION_NOISES)
+            share = _filled_up(self._share(model), parameters.num_parameters, noises=self.terms.contribution_noises)
             return Steps(values=share, parameters=parameters)
         return Update(
             values=_filled_up(self.update(model, round_number), parameters.num_parameters),

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from fedjoint.agreement.terms import CONTRIBUTION_NOISES, Terms
+from fedjoint.agreement.terms import Terms
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.batch import Batch
 from fedjoint.privacy.clipped_sum import clipped_gradient_sum
@@ -60,7 +60,7 @@ def require_mechanism(terms: Terms, holder_id: str, noise: NoiseSource) -> None:
         none_drawn = _made_up(terms, 0)
         steps = noisy_share(module, none_drawn, per_example_loss=task.per_example_loss, plan=plan, noise=noise)
         drawn = steps.astype(np.float64)
-        drawn[-CONTRIBUTION_NOISES:] *= plan.share_sd / plan.contribution_sd
+        drawn[plan.num_parameters :] *= plan.share_sd / plan.contribution_sd
         return drawn
 
     _require_noise(share, float(plan.share_sd))

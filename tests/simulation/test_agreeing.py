@@ -7,6 +7,7 @@ from fedjoint.config import load_config
 from fedjoint.data.division import Division, HolderRecords
 from fedjoint.privacy.accounting import epsilon_of
 from fedjoint.privacy.events import costs
+from fedjoint.privacy.joint_plan import JointPlan
 from fedjoint.privacy.releases import epsilon_if_opened, releases_of
 from fedjoint.simulation.agreeing import bring_together, compose_terms
 from fedjoint.simulation.simulate import prepare
@@ -49,3 +50,14 @@ def test_where_the_share_is_large_for_its_own_sake_contributions_are_blurred_les
 def test_a_configured_blur_is_kept():
     terms = terms_of(40, "privacy.contributions_noise_multiplier=9")
     assert terms.privacy.contributions_noise_multiplier == 9
+
+
+def test_error_numbers_are_agreed_at_the_same_epsilons_with_more_noise_for_all_that_is_opened_of_a_holder():
+    alone, more = (terms_of(4, f"valuation.error_numbers={count}") for count in (0, 8))
+    assert (alone.contribution_noises, more.contribution_noises) == (2, 18)
+    assert more.privacy == alone.privacy
+    assert more.encryption.bound > alone.encryption.bound
+    assert JointPlan.of(more).error_numbers == 8  # which refuses what would cut noise off
+    rounds = more.training.rounds
+    assert releases_of(more, rounds) == releases_of(alone, rounds)
+    assert epsilon_if_opened(more, rounds) == epsilon_if_opened(alone, rounds)

@@ -3,10 +3,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedjoint.agreement.terms import ReleaseTerms
+from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.privacy.noise import NoiseSource
 from fedjoint.privacy.update_noise import least_local_noise_sd
 from fedjoint.training.local_update import LocalTrainer, agreed_module, agreed_task, expected_batch_size, noise_source
-from tests.fakes import LOCAL_PRIVACY, NO_PRIVACY, NUM_PARAMETERS, examples, make_consortium
+from tests.fakes import (
+    JOINT_ENCRYPTION,
+    JOINT_PRIVACY,
+    LOCAL_PRIVACY,
+    NO_PRIVACY,
+    NUM_PARAMETERS,
+    examples,
+    make_consortium,
+)
 
 
 def trainer(records, holder="ahus", noise=None, **agreed):
@@ -75,3 +85,19 @@ def test_the_noise_of_a_weighted_update_is_the_one_that_fixed_point_is_chosen_fo
         weighted = trainer.update(parties.start, 1) * terms.weight(holder)
         assert weighted.std() == pytest.approx(stated, rel=0.1)  # 1,001 coordinates: four deviations
     assert least_local_noise_sd(replace(terms, privacy=NO_PRIVACY)) is None
+
+
+def test_zeros_fill_up_a_ciphertext_before_the_noise_of_all_numbers_that_are_opened():
+    joint = trainer(
+        examples(40, seed=1),
+        privacy=JOINT_PRIVACY,
+        encryption=JOINT_ENCRYPTION,
+        valuation={"error_numbers": 3},
+        minimum_holders=2,
+        releases=ReleaseTerms(held_out=0.2, metrics_noise_multiplier=1.0),
+    )
+    levels = [joint.levels(np.zeros(NUM_PARAMETERS, np.float32), number) for number in (1, 2)]
+    offset = agreed_parameters(joint.terms).offset
+    update, zeros, noise = np.split(np.array(levels).astype(np.int64) - offset, [4, 20 - 2 * (1 + 3)], axis=1)
+    assert zeros.shape == (2, 8) and not zeros.any()
+    assert (update != 0).sum() > 4 and (noise != 0).sum() > 12  # single zeros are drawn once in thousands

@@ -15,13 +15,20 @@ from fedjoint.training.plan import Parcel
 from fedjoint.training.self_check import require_mechanism
 from tests.fakes import JOINT_ENCRYPTION, JOINT_PRIVACY, LOCAL_PRIVACY, NO_PRIVACY, make_consortium, schema
 
-MODES = {"local": (LOCAL_PRIVACY, None), "joint": (JOINT_PRIVACY, JOINT_ENCRYPTION)}
+MODES = {
+    "local": {"privacy": LOCAL_PRIVACY},
+    "joint": {"privacy": JOINT_PRIVACY, "encryption": JOINT_ENCRYPTION},
+    "joint with error numbers": {
+        "privacy": JOINT_PRIVACY,
+        "encryption": JOINT_ENCRYPTION,
+        "valuation": {"error_numbers": 8},
+    },
+}
 
 
 @pytest.fixture(scope="module", params=MODES)
 def parties(request):
-    privacy, encryption = MODES[request.param]
-    return make_consortium(privacy=privacy, encryption=encryption)
+    return make_consortium(**MODES[request.param])
 
 
 def check(terms):
