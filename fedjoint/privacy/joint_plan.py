@@ -33,13 +33,14 @@ number k and round t (functions of the reference set and of the opened sums, lat
 noises of the rounds are independent), the coordinator computes c_kit = <w_kt, d_it> + L_kt e_kit + f_kit: d_it the D
 integers, e_kit and f_kit the pair of number k, of parameter z = ``contribution_sd``. Number 0 is the contribution, with
 |w_0t| <= L_0t; in an error number noise weighs M times as much, M |w_kt| <= L_kt; and all L_kt <= z / 4. Whatever is
-opened adds multiples of the c_kit up over rounds, so it is enough to protect the vectors c_it = (c_0it, .., c_Jit) as
-if each round's were opened: in how many parts a number comes, and how often a round counts in it, does not matter. Let
-m_t honest holders be in round t, and let the samples of all other records be known (their law is the same for both
-neighbours). Let W have the rows w_kt that are not zero: the other numbers are noise alone. Given the round's sums, the
-noise of d_it, e_kit and f_kit has covariance s² P, z² P, z² P among the honest, with P = I - 11' / m_t; and adding a
-unit to holder i moves the means of W d_t by W v along P e_i, with |v| <= S and |P e_i|² = 1 - 1 / m_t <= 1 - 1 / n for
-n holders in all.
+opened, to all bits or to the leading ones, is made of multiples of the c_kit, added up over rounds, and of noise of the
+encryption, which depends on no record: a value m is encrypted as exactly m 2^(60 - ``plain_bits``). So it is enough to
+protect the vectors c_it = (c_0it, .., c_Jit) as if each round's were opened; in how many parts a number comes, and how
+often a round counts in it, does not matter. Let m_t honest holders be in round t, and let the samples of all other
+records be known (their law is the same for both neighbours). Let W have the rows w_kt that are not zero: the other
+numbers are noise alone. Given the round's sums, the noise of d_it, e_kit and f_kit has covariance s² P, z² P, z² P
+among the honest, with P = I - 11' / m_t; and adding a unit to holder i moves the means of W d_t by W v along P e_i,
+with |v| <= S and |P e_i|² = 1 - 1 / m_t <= 1 - 1 / n for n holders in all.
 
 *No residue shows.* The law of the vectors is a sum over the lattice of integer vectors with given totals, whose dual
 has no vector shorter than sqrt(1/2). Each L_kt e_kit + f_kit is a discrete Gaussian of parameter² z² (1 + L_kt²), as

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedjoint.encryption.parameters import MODULUS, agreed_parameters
 from fedjoint.errors import PrivacyError
 from fedjoint.models.tasks import task_of
 from fedjoint.privacy import joint_plan
@@ -179,3 +180,9 @@ def test_what_blurs_a_contribution_grows_by_a_fifth_however_many_error_numbers_t
     grown = {replace(PLAN, error_numbers=count).contribution_sd / ALONE.contribution_sd for count in (1, 8, 16)}
     assert len(grown) == 1
     assert grown.pop() == pytest.approx(1.5**0.5, rel=1e-4)  # 1.22
+
+
+def test_the_largest_value_is_encrypted_without_rounding_so_that_leading_bits_tell_of_noise_and_of_nothing_else():
+    parameters = agreed_parameters(TERMS)
+    largest, modulus = parameters.levels - 1, parameters.plain_modulus
+    assert (2 * MODULUS * largest + modulus) // (2 * modulus) == largest << (60 - parameters.plain_bits)
