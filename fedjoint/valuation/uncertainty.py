@@ -10,6 +10,8 @@ weight. The sum of squared influences is the variance that a bootstrap over the 
 Influences of two holders on the same records are correlated, and so are their errors: covariances are kept, as what
 matters between two holders is the error of their difference.
 
+On ciphertexts influences are not to be had, but a few weighted sums of them are: :func:`covariance_of_contrasts`.
+
 Source: Jaeckel 1972; Efron 1982 (infinitesimal jackknife, chapter 6).
 """
 
@@ -25,7 +27,7 @@ import numpy.typing as npt
 from fedjoint.errors import ValuationError
 from fedjoint.strict import strict
 
-__all__ = ["ErrorBars", "sampling_covariance"]
+__all__ = ["ErrorBars", "covariance_of_contrasts", "sampling_covariance"]
 
 
 @strict
@@ -121,3 +123,39 @@ def sampling_covariance(influences: Mapping[str, npt.NDArray[np.float64]]) -> tu
     """
     rows: Sequence[npt.NDArray[np.float64]] = list(influences.values())
     return tuple(tuple(float(one @ other) for other in rows) for one in rows)
+
+
+def covariance_of_contrasts(numbers: Mapping[str, Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    """Covariances of contributions by the choice of reference records, estimated from contrasts between groups of them.
+
+    Args:
+        numbers: Holder to its J contrasts ``sum_x xi_k(x) influence(x)`` with the multipliers of
+            :class:`fedjoint.valuation.record_groups.RecordGroups`, J at least 1 and the same for all.
+
+    Returns:
+        The mean over k of the products of two holders' contrasts: one row for each holder, in the mapping's order.
+
+    Raises:
+        ValuationError: a holder has no contrasts, or another number of them than the first.
+
+    Guarantees:
+        The expectation over random groups is ``n (1 - P) / (n - 1) * G / (G - 1)``-fold :func:`sampling_covariance`
+        of n records in G groups, with P the sum of the groups' squared shares: ``n / (n - 1)``-fold for equal groups,
+        as if that divided by n - 1. The estimate has J degrees of freedom: a standard error from it is off by a
+        fraction of about ``1 / sqrt(2 J)``. No variance is negative, nor that of any difference.
+
+    Example:
+        >>> covariance_of_contrasts({"a": [1.0, 3.0], "b": [2.0, 0.0]})
+        ((5.0, 1.0), (1.0, 2.0))
+
+    Source:
+        Shao and Tu 1995, The Jackknife and Bootstrap; Kott 2001, The delete-a-group jackknife, to which it comes for
+        means over records.
+    """
+    rows = [np.asarray(row, dtype=np.float64) for row in numbers.values()]
+    counts = {len(row) for row in rows}
+    if len(counts) > 1 or 0 in counts:
+        raise ValuationError(
+            f"{sorted(counts)} contrasts of {len(rows)} holders", expected="the same number of each, at least 1"
+        )
+    return tuple(tuple(float(one @ other) / len(one) for other in rows) for one in rows)

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -6,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedjoint.errors import ValuationError
-from fedjoint.valuation.uncertainty import ErrorBars, sampling_covariance
+from fedjoint.valuation.record_groups import RecordGroups
+from fedjoint.valuation.uncertainty import ErrorBars, covariance_of_contrasts, sampling_covariance
 
 numbers = st.floats(-1e3, 1e3)
 
@@ -58,3 +60,48 @@ def test_the_error_of_a_difference_is_that_of_the_differences(rows):
 def test_what_is_no_error_is_refused(noise, sampling):
     with pytest.raises(ValuationError):
         ErrorBars(noise=noise, sampling=sampling)
+
+
+def influences_of(count, seed=0):
+    """Of two holders that err alike in part; they sum to zero."""
+    rows = np.random.default_rng(seed).normal(size=(2, count))
+    rows[1] += 0.7 * rows[0]
+    return dict(zip("ab", rows - rows.mean(axis=1, keepdims=True), strict=True))
+
+
+def estimated(influences, found):
+    multipliers = math.sqrt(found.contrasts.shape[1]) * found.contrasts[:, found.groups]
+    return np.array(covariance_of_contrasts({name: multipliers @ row for name, row in influences.items()}))
+
+
+@pytest.mark.parametrize(("count", "numbers"), [(6, 2), (6, 1), (5, 1), (7, 2)])
+def test_over_all_groupings_the_mean_of_contrasts_is_the_covariance_as_if_it_divided_by_one_record_less(count, numbers):
+    influences, base = influences_of(count), RecordGroups.drawn(count, error_numbers=numbers, seed=0)
+    groupings = set(itertools.permutations(base.groups.tolist()))
+    found = [
+        estimated(influences, RecordGroups(groups=np.array(groups), contrasts=base.contrasts)) for groups in groupings
+    ]
+    alike = float(np.sum((np.bincount(base.groups) / count) ** 2))
+    factor = count * (1 - alike) / (count - 1) * (numbers + 1) / numbers
+    assert np.mean(found, axis=0) == pytest.approx(factor * np.array(sampling_covariance(influences)), rel=1e-9)
+    if count % (numbers + 1) == 0:
+        assert factor == pytest.approx(count / (count - 1))
+
+
+def test_over_400_random_groupings_they_find_the_covariance_and_err_as_stated():
+    influences, numbers = influences_of(200), 8
+    groupings = [RecordGroups.drawn(200, error_numbers=numbers, seed=[seed, 3]) for seed in range(400)]
+    found = np.array([estimated(influences, groups) for groups in groupings])
+    truth = np.array(sampling_covariance(influences))
+    # a variance with J degrees of freedom errs by sqrt(2 / J) of it: 2.5 % in the mean of 400
+    assert found.mean(axis=0) == pytest.approx(truth, rel=0.1)
+    errors = np.sqrt(found[:, 0, 0])
+    assert np.std(errors) / np.mean(errors) == pytest.approx(1 / math.sqrt(2 * numbers), rel=0.15)
+    apart = found[:, 0, 0] + found[:, 1, 1] - 2 * found[:, 0, 1]
+    assert (apart >= 0).all()
+
+
+@pytest.mark.parametrize("numbers", [{"a": [1.0], "b": [1.0, 2.0]}, {"a": []}])
+def test_other_numbers_of_contrasts_than_the_first_or_none_are_refused(numbers):
+    with pytest.raises(ValuationError, match="contrasts of"):
+        covariance_of_contrasts(numbers)
