@@ -15,11 +15,13 @@ from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.terms import Terms
 from fedjoint.data.records import Cells, Examples, Index
 from fedjoint.data.standardise import Standardisation
+from fedjoint.encryption.scratch import IN_MEMORY, Scratch, forget
 from fedjoint.models.coalitions import CoalitionReference
-from fedjoint.models.evaluate import evaluate, influences, loss_gradient, mean_loss
+from fedjoint.models.evaluate import evaluate, group_gradients, influences, loss_gradient, mean_loss
 from fedjoint.models.tasks import Metrics, Task
 from fedjoint.models.utilities import NEGATIVE_LOSS, Utility, utility_of
 from fedjoint.training.local_update import agreed_module, agreed_task
+from fedjoint.valuation.record_groups import RecordGroups
 from fedjoint.valuation.round_games import Reference as CoalitionMeasure
 
 __all__ = ["ReferenceSet", "Yardstick"]
@@ -82,6 +84,33 @@ class ReferenceSet:
             utility=self.utility,
             precision=torch.float32,
         )
+
+    def contrast_gradients(
+        self, model: Model, groups: RecordGroups, *, scratch: Scratch = IN_MEMORY
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Gradients of contrasts between groups of the records, float32 [J, D].
+
+        The inner product of row k with an update is the sum over records of ``xi_k`` times their :meth:`influences` in
+        its direction.
+
+        Args:
+            model: Parameters [D].
+            groups: Of these records.
+            scratch: Where they are kept, in an array of G rows.
+
+        Raises:
+            InvalidValue: groups of another number of records.
+        """
+        records = (self.examples.features, self.examples.targets)
+        found = group_gradients(
+            self.module, model, groups=groups.groups, records=records, task=self.task, utility=self.utility
+        )
+        count = groups.contrasts.shape[1]
+        rows: npt.NDArray[np.float32] = scratch.array("<f4", count * model.size).reshape(count, -1)
+        for row, gradient in zip(rows, found, strict=True):
+            row[:] = gradient
+            forget(rows)
+        return groups.contrast(rows)
 
     def influences(self, model: Model, directions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Each record's influence on the rise of the utility along directions [h, D]: float64 [h, records]."""
@@ -151,6 +180,12 @@ class Yardstick:
     def gradient(self, model: Model) -> npt.NDArray[np.float64]:
         """Gradient of the mean loss, float64 [D]."""
         return self.reference.gradient(model)
+
+    def contrast_gradients(
+        self, model: Model, groups: RecordGroups, *, scratch: Scratch = IN_MEMORY
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Gradients of contrasts between groups of the records, float32 [J, D]."""
+        return self.reference.contrast_gradients(model, groups, scratch=scratch)
 
     def metrics(self, model: Model) -> Metrics:
         """Metrics on all records."""

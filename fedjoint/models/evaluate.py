@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from fedjoint.errors import InvalidValue
 from fedjoint.models.tasks import Metrics, Task
-from fedjoint.models.utilities import NEGATIVE_LOSS, Utility, output_influences
+from fedjoint.models.utilities import NEGATIVE_LOSS, Utility, output_influences, slopes_along
 from fedjoint.models.vector import check_vector
 
-__all__ = ["evaluate", "influences", "loss_gradient", "mean_loss", "outputs_at"]
+__all__ = ["evaluate", "group_gradients", "influences", "loss_gradient", "mean_loss", "outputs_at"]
+
+#: Parameters by name, and features [n, inputs] with targets [n].
+_Leaves: TypeAlias = dict[str, torch.Tensor]
+_Records: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
 
 def outputs_at(module: torch.nn.Module, vector: torch.Tensor, *, features: torch.Tensor) -> torch.Tensor:
@@ -112,12 +119,81 @@ def loss_gradient(
         InvalidValue: the vector does not fit the module, or features and targets do not fit each other.
     """
     inputs, wanted = _records(features, targets)
-    # Each parameter is a leaf of its own: through views of one vector each of them would cost a vector of zeros.
-    own = _split(module, torch.from_numpy(check_vector(module, vector)).to(precision))
-    leaves = [part.requires_grad_(True) for part in own.values()]
-    outputs = torch.func.functional_call(module, own, (inputs.to(precision),))
-    gradients = torch.autograd.grad(utility.loss(outputs, wanted, task), leaves)
+    leaves = _leaves(module, vector, precision)
+    outputs = torch.func.functional_call(module, leaves, (inputs.to(precision),))
+    gradients = torch.autograd.grad(utility.loss(outputs, wanted, task), list(leaves.values()))
     return np.concatenate([gradient.numpy().reshape(-1) for gradient in gradients], dtype=np.float64)
+
+
+def _leaves(module: torch.nn.Module, vector: ArrayLike, precision: torch.dtype) -> _Leaves:
+    """Each parameter a leaf of its own: through views of one vector each of them would cost a vector of zeros."""
+    own = _split(module, torch.from_numpy(check_vector(module, vector)).to(precision))
+    return {name: part.requires_grad_(True) for name, part in own.items()}
+
+
+def group_gradients(
+    module: torch.nn.Module,
+    vector: ArrayLike,
+    *,
+    groups: NDArray[np.int64],
+    records: tuple[ArrayLike, ArrayLike],
+    task: Task,
+    utility: Utility = NEGATIVE_LOSS,
+    precision: torch.dtype = torch.float32,
+) -> Iterator[NDArray[np.floating[Any]]]:
+    """What each group of records does to the gradient of the loss, group by group.
+
+    With p_g for group g and s_g for its share of the records, ``p_g - s_g sum_h p_h`` is the derivative of
+    :func:`loss_gradient` as the weights of all its records grow from one. Minus its inner product with a direction is
+    the sum of the group's :func:`influences` in that direction.
+
+    Args:
+        module: Gives the computation; it is not changed.
+        vector: Parameters [D].
+        groups: The group of each record, [n] of 0 to G - 1, none of them empty.
+        records: Features [n, inputs] and targets [n].
+        task: Gives the loss.
+        utility: Whose loss. Of a mean over records each group takes a pass over its own records, of any other a
+            backward pass over all.
+        precision: What it is computed and given in.
+
+    Returns:
+        p, G times [D].
+
+    Raises:
+        InvalidValue: the vector does not fit the module, or features, targets and groups do not fit each other.
+    """
+    inputs, wanted = _records(*records)
+    if groups.shape != wanted.shape:
+        raise InvalidValue(f"groups of shape {list(groups.shape)}", expected=f"one for each of {len(wanted)} records")
+    leaves, members = (
+        _leaves(module, vector, precision),
+        torch.from_numpy(np.arange(groups.max() + 1)[:, None] == groups),
+    )
+    parts = (leaves, (inputs.to(precision), wanted), members)
+    found = _of_mean(module, *parts, task) if utility is NEGATIVE_LOSS else _of_any(module, *parts, task, utility)
+    return (np.concatenate([gradient.numpy().reshape(-1) for gradient in gradients]) for gradients in found)
+
+
+def _of_mean(
+    module: torch.nn.Module, leaves: _Leaves, records: _Records, members: torch.Tensor, task: Task
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    """What each group adds to the gradient of the mean loss."""
+    inputs, wanted = records
+    for chosen in members:
+        outputs = torch.func.functional_call(module, leaves, (inputs[chosen],))
+        loss = task.per_example_loss(outputs, wanted[chosen]).sum() / len(wanted)
+        yield torch.autograd.grad(loss, list(leaves.values()))
+
+
+def _of_any(
+    module: torch.nn.Module, leaves: _Leaves, records: _Records, members: torch.Tensor, task: Task, utility: Utility
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    """How the gradient of a loss changes as the weights of each group grow; these add up to zero."""
+    inputs, wanted = records
+    outputs = torch.func.functional_call(module, leaves, (inputs,))
+    for slopes in slopes_along(outputs, members.to(outputs.dtype), targets=wanted, task=task, utility=utility):
+        yield torch.autograd.grad(outputs, list(leaves.values()), grad_outputs=slopes, retain_graph=True)
 
 
 def influences(

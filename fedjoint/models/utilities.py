@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fedjoint.errors import InvalidValue
 from fedjoint.models.tasks import Task
 
-__all__ = ["NEGATIVE_LOSS", "Utility", "output_influences", "utility_of"]
+__all__ = ["NEGATIVE_LOSS", "Utility", "output_influences", "slopes_along", "utility_of"]
 
 #: (outputs [n, k], targets [n], weights [n], task) to a scalar; of degree 0 in the weights.
 WeightedLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Task], torch.Tensor]
@@ -125,3 +125,29 @@ def output_influences(
     weights = torch.ones(len(targets), dtype=outputs.dtype)
     found = torch.func.vmap(torch.func.grad(rise), in_dims=(None, 0))(weights, changes)
     return np.asarray(found.detach().numpy(), dtype=np.float64)
+
+
+def slopes_along(
+    outputs: torch.Tensor, multipliers: torch.Tensor, *, targets: torch.Tensor, task: Task, utility: Utility
+) -> torch.Tensor:
+    """How the loss's slope in the outputs changes as records count more or less.
+
+    Args:
+        outputs: [n, k]; no gradient flows to them.
+        multipliers: By how much each record's weight changes, one direction a row, [J, n] of the outputs' type.
+        targets: [n].
+        task: Gives the loss.
+        utility: Whose loss.
+
+    Returns:
+        [J, n, k]: the derivative along each row, at weights of one.
+    """
+    ones = torch.ones(len(targets), dtype=outputs.dtype)
+
+    def by_weight(at: torch.Tensor) -> torch.Tensor:
+        found = torch.func.grad(lambda weights: utility.weighted_loss(at, targets, weights, task))(ones)
+        assert isinstance(found, torch.Tensor)
+        return found
+
+    pull_back = torch.func.vjp(by_weight, outputs.detach())[1]  # the order of the two derivatives does not matter
+    return torch.stack([pull_back(row)[0] for row in multipliers])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fedjoint.agreement.terms import ModelTerms
 from fedjoint.errors import InvalidValue
-from fedjoint.models.evaluate import evaluate, loss_gradient, mean_loss
+from fedjoint.models.evaluate import evaluate, group_gradients, loss_gradient, mean_loss
 from fedjoint.models.modules import make_module
 from fedjoint.models.tasks import task_of
 from fedjoint.models.vector import num_parameters, parameters_to_vector
@@ -98,3 +98,29 @@ def test_outputs_that_are_not_finite_have_no_metrics():
     module, vector, records = setting("binary")
     with pytest.raises(InvalidValue, match="outputs are not finite"):
         evaluate(module, vector, **{**records, "features": np.full_like(FEATURES, np.nan)})
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "number"])
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_a_group_adds_the_sum_of_its_records_gradients_to_that_of_the_mean(task, kind):
+    module, vector, records = setting(task, kind)
+    groups, targets = np.arange(30) % 4, records["targets"]
+    own = [
+        loss_gradient(module, vector, features=FEATURES[[row]], targets=targets[[row]], task=records["task"])
+        for row in range(30)
+    ]
+    grouped = {"groups": groups, "records": (FEATURES, targets), "task": records["task"]}
+    found = list(group_gradients(module, vector, **grouped, precision=torch.float64))
+    assert np.array(found) == pytest.approx(
+        np.array([np.sum(np.array(own)[groups == g], axis=0) / 30 for g in range(4)])
+    )
+    assert sum(found) == pytest.approx(loss_gradient(module, vector, **records), rel=1e-10)
+    assert next(group_gradients(module, vector, **grouped)).dtype == np.float32
+
+
+def test_groups_of_other_records_are_refused():
+    module, vector, records = setting("binary")
+    with pytest.raises(InvalidValue, match=r"groups of shape \[29\]; expected one for each of 30 records"):
+        group_gradients(
+            module, vector, groups=np.zeros(29, int), records=(FEATURES, records["targets"]), task=records["task"]
+        )

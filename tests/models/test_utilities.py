@@ -4,10 +4,11 @@ import torch
 
 from fedjoint.agreement.terms import ModelTerms
 from fedjoint.errors import InvalidValue
-from fedjoint.models.evaluate import influences, loss_gradient, mean_loss
+from fedjoint.models.evaluate import group_gradients, influences, loss_gradient, mean_loss, outputs_at
 from fedjoint.models.modules import make_module
 from fedjoint.models.tasks import auc_of, task_of
 from fedjoint.models.utilities import utility_of
+from fedjoint.valuation.record_groups import RecordGroups
 
 RNG = np.random.default_rng(3)
 MODULE = make_module(ModelTerms(kind="mlp", hidden=(4,)), 3, outputs=1, seed=2)
@@ -110,3 +111,47 @@ def test_squared_influences_are_what_a_bootstrap_finds(name):
 def test_a_utility_without_meaning_for_the_task_is_refused(name, task):
     with pytest.raises(InvalidValue, match=f"utility '{name}' for a {task} target"):
         utility_of(name, task_of(task))
+
+
+GROUPS = RecordGroups.drawn(40, error_numbers=4, seed=1)
+MULTIPLIERS = np.sqrt(5) * GROUPS.contrasts[:, GROUPS.groups]
+
+
+def contrasted(name, precision=torch.float64):
+    task, targets = KINDS[name]
+    found = group_gradients(
+        MODULE,
+        VECTOR,
+        groups=GROUPS.groups,
+        records=(FEATURES, targets),
+        task=task,
+        utility=utility_of(name, task),
+        precision=precision,
+    )
+    return GROUPS.contrast(np.array(list(found)))
+
+
+def weighted_gradient(name, weights):
+    task, targets = KINDS[name]
+    point = torch.tensor(VECTOR, requires_grad=True)
+    outputs = outputs_at(MODULE, point, features=torch.from_numpy(FEATURES))
+    found = utility_of(name, task).weighted_loss(outputs, torch.from_numpy(targets), torch.from_numpy(weights), task)
+    return torch.autograd.grad(found, point)[0].numpy()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_contrasted_group_gradients_are_minus_the_change_of_the_gradient_as_records_count_more_or_less(name):
+    for found, multipliers in zip(contrasted(name), MULTIPLIERS, strict=True):
+        up, down = (weighted_gradient(name, 1 + sign * 1e-5 * multipliers) for sign in (1, -1))
+        assert found == pytest.approx(-(up - down) / 2e-5, rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_their_products_with_a_direction_are_multiplied_influences(name):
+    task, targets = KINDS[name]
+    utility, directions = utility_of(name, task), RNG.normal(size=(3, SIZE))
+    found = influences(MODULE, VECTOR, directions, records=(FEATURES, targets), task=task, utility=utility)
+    assert contrasted(name) @ directions.T == pytest.approx(MULTIPLIERS @ found.T, rel=1e-9, abs=1e-12)
+    single = contrasted(name, precision=torch.float32)
+    assert single.dtype == np.float32
+    assert single @ directions.T == pytest.approx(MULTIPLIERS @ found.T, abs=1e-6)
