@@ -12,6 +12,7 @@ from fedjoint.strict import strict
 __all__ = [
     "ERROR_BITS",
     "LEAST_BLOCK",
+    "LEAST_GROUP",
     "MOST_ERROR_NUMBERS",
     "UNCLIPPED_ERROR_BITS",
     "USUAL_ERROR_NUMBERS",
@@ -24,6 +25,8 @@ LEAST_BLOCK = 3
 MOST_ERROR_NUMBERS = 16
 #: Where an exchange proposes: the error of a standard error from so many is about a quarter of it.
 USUAL_ERROR_NUMBERS = 8
+#: Fewest reference records in each of the groups whose contrasts those numbers are.
+LEAST_GROUP = 2
 #: To so many bits each is opened: enough for an error, and little for a coordinator that chooses what it has opened.
 ERROR_BITS = 16
 #: Where no clip norm bounds how large it is.
@@ -124,6 +127,13 @@ class ValuationTerms:
                 f"and known_path {self.known_path}",
                 expected="0, or what is measured along whole gradients of the exchange's own reference set",
                 remedy="Set valuation.error_numbers=0.",
+            )
+        records, least = self.reference_num_examples, LEAST_GROUP * (self.error_numbers + 1)
+        if self.error_numbers and records is not None and records < least:
+            raise InvalidValue(
+                f"valuation.error_numbers = {self.error_numbers} and valuation.reference_num_examples = {records}",
+                expected=f"at least {least} records: {LEAST_GROUP} in each of {self.error_numbers + 1} groups",
+                remedy="Take fewer error_numbers, or a larger reference set.",
             )
 
     @property

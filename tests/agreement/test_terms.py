@@ -296,3 +296,10 @@ def test_joint_noise_needs_measured_contributions(compose):
             privacy=PrivacyTerms(**(LOCAL | joint | {"mode": "joint"})),
             valuation=ValuationTerms(method="none", **REFERENCE),
         )
+
+
+def test_an_error_is_not_estimated_from_groups_of_fewer_than_two_reference_records():
+    committed = REFERENCE | {"reference_num_examples": 18}
+    assert ValuationTerms(**committed, error_numbers=8).error_numbers == 8
+    with pytest.raises(InvalidValue, match=r"error_numbers = 9 and valuation.reference_num_examples = 18; .* 20 rec"):
+        ValuationTerms(**committed, error_numbers=9)
