@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,14 @@ from fedjoint.encryption.parameters import agreed_parameters
 from fedjoint.errors import PrivacyError
 from fedjoint.privacy.sum_plan import SumPlan, deviations_kept, finest_plan, most_examples
 
-__all__ = ["gradient_noise_sd", "gradient_sha256", "read_gradient", "validation_count", "validation_plan"]
+__all__ = [
+    "gradient_noise_sd",
+    "gradient_sampling_sd",
+    "gradient_sha256",
+    "read_gradient",
+    "validation_count",
+    "validation_plan",
+]
 
 #: Without privacy a coordinate of a record's gradient counts up to this: far above any of a scaled table.
 _PLAIN_GRADIENT = 4.0
@@ -71,6 +79,20 @@ def gradient_noise_sd(terms: Terms, contributors: Sequence[str]) -> float:
     """Standard deviation of the noise in a coordinate of :func:`read_gradient`; 0 without privacy."""
     count = sum(validation_count(terms, holder) for holder in contributors)
     return validation_plan(terms).sd(len(contributors)) / count
+
+
+def gradient_sampling_sd(terms: Terms, contributors: Sequence[str]) -> float:
+    """Standard deviation of :func:`read_gradient` along any one direction by which records are held out, at most.
+
+    A sum of clipped gradients that are each there by a coin of their own, or are drawn independently, has along a unit
+    vector at most the variance of the expected number of records times the clip norm squared. Without a clip norm
+    nothing bounds it: infinite.
+    """
+    if terms.privacy.clip_norm is None:
+        return math.inf
+    expected = terms.releases.held_out * sum(terms.holder(holder).num_examples for holder in contributors)
+    count = sum(validation_count(terms, holder) for holder in contributors)
+    return terms.privacy.clip_norm * math.sqrt(expected) / count
 
 
 def gradient_sha256(values: Sequence[str]) -> str:

@@ -35,12 +35,17 @@ from fedjoint.training.plan import ContributionsReply
 from fedjoint.training.session import Session
 from fedjoint.valuation.encrypted import EncryptedContributions, OpenedContribution, contribution_of
 from fedjoint.valuation.encrypted_errors import EncryptedErrors, ErrorNoise, OpenedError, error_numbers_of
+from fedjoint.valuation.record_groups import RecordGroups
 from fedjoint.valuation.saved import SavedContributions
 from fedjoint.valuation.steps import Carried, CarriedWeights
+from fedjoint.valuation.uncertainty import covariance_of_contrasts
 
 __all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "sampling_of", "valuation_of"]
 
 Vector = npt.NDArray[np.float64]
+
+#: Beside the agreement's seed, sets the draw of groups of reference records apart from all others.
+_GROUPS_STREAM = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +142,17 @@ def valuation_of(session: Session, reference: Reference, *, ask: AskHolders, scr
         return UnmeasuredValuation(session)
     if terms.validated_by_holders:
         return PathValuation(session, HolderGradients(terms, ask), scratch)
-    gradients = ExchangeGradients(reference, points=terms.valuation.quadrature_points, scratch=scratch)
+    gradients = ExchangeGradients(
+        reference, points=terms.valuation.quadrature_points, groups=_record_groups(terms), scratch=scratch
+    )
     return PathValuation(session, gradients, scratch)
+
+
+def _record_groups(terms: Terms) -> RecordGroups | None:
+    records, numbers = terms.valuation.reference_num_examples, terms.valuation.error_numbers
+    if not numbers or records is None:
+        return None
+    return RecordGroups.drawn(records, error_numbers=numbers, seed=[terms.training.seed, _GROUPS_STREAM])
 
 
 @strict

@@ -5,6 +5,7 @@ from scipy.stats import spearmanr
 
 from fedjoint.agreement.terms import EncryptionTerms
 from fedjoint.encryption.opened import CANARY
+from fedjoint.encryption.scratch import IN_MEMORY
 from fedjoint.errors import EncryptionError, ValuationError
 from fedjoint.simulation.exact import exact_contributions, holder_steps
 from fedjoint.training.plan import ContributionsTask, Parcel
@@ -214,6 +215,9 @@ def test_a_run_in_which_nothing_was_gained_or_lost_has_contributions_of_zero(par
 
         def gradient(self, model):
             return 0.0 * model.astype(float)
+
+        def contrast_gradients(self, model, groups, *, scratch=IN_MEMORY):
+            return groups.contrasts[:, :1] * model * 0
 
         def metrics(self, model):
             return {}

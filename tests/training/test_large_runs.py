@@ -36,6 +36,9 @@ class Bowl:
     def gradient(self, model):
         return model
 
+    def contrast_gradients(self, model, groups, *, scratch=scratch.IN_MEMORY):
+        return scratch.array("<f4", len(groups.contrasts) * model.size).reshape(-1, model.size)
+
     def metrics(self, model):
         return {}
 
