@@ -18,9 +18,9 @@ from fedjoint.privacy.receipts import check_releases
 from fedjoint.runs.folder import MODEL, SUMS
 from fedjoint.runs.recorded import RecordedPart, RecordedRun
 from fedjoint.runs.replay import keeps_sums, replay_sums
-from fedjoint.training.contributions import sampling_of
 from fedjoint.training.guarded import guarded
 from fedjoint.valuation.encrypted import OpenedContribution, contribution_of
+from fedjoint.valuation.encrypted_errors import sampling_of
 
 __all__ = [
     "check_confirmations",

@@ -34,13 +34,12 @@ from fedjoint.training.path_gradients import (
 from fedjoint.training.plan import ContributionsReply
 from fedjoint.training.session import Session
 from fedjoint.valuation.encrypted import EncryptedContributions, OpenedContribution, contribution_of
-from fedjoint.valuation.encrypted_errors import EncryptedErrors, ErrorNoise, OpenedError, error_numbers_of
+from fedjoint.valuation.encrypted_errors import EncryptedErrors, ErrorNoise, OpenedError, sampling_of
 from fedjoint.valuation.record_groups import RecordGroups
 from fedjoint.valuation.saved import SavedContributions
 from fedjoint.valuation.steps import Carried, CarriedWeights
-from fedjoint.valuation.uncertainty import covariance_of_contrasts
 
-__all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "sampling_of", "valuation_of"]
+__all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "valuation_of"]
 
 Vector = npt.NDArray[np.float64]
 
@@ -361,23 +360,6 @@ def _encrypted_errors(session: Session, plan: JointPlan | None, scratch: Scratch
         )
     numbers, bits = session.terms.valuation.error_numbers, session.terms.error_bits
     return EncryptedErrors(session.parameters, numbers=numbers, bits=bits, noise=noise, scratch=scratch)
-
-
-def sampling_of(terms: Terms, errors: Sequence[OpenedError]) -> tuple[tuple[float, ...], ...] | None:
-    """Covariances of contributions by the choice of reference records, from numbers that holders opened.
-
-    The same function serves the coordinator and whoever verifies the record.
-
-    Args:
-        terms: The agreement.
-        errors: All that were opened; without any nothing is known.
-
-    Raises:
-        ValuationError: some are missing or there twice.
-        EncryptionError: one is out of range.
-    """
-    numbers = error_numbers_of(errors, terms.holder_ids, numbers=terms.valuation.error_numbers, bits=terms.error_bits)
-    return None if numbers is None else covariance_of_contrasts(numbers)
 
 
 def _facts(

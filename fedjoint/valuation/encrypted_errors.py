@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedjoint.agreement.terms import CONTRIBUTION_NOISES
+from fedjoint.agreement.terms import CONTRIBUTION_NOISES, Terms
 from fedjoint.encryption.coarse import CoarseSample, add_doubled, mask_coarse, unmask_coarse
 from fedjoint.encryption.dot import MaskedSample, Sample, scale_weights, squared_norm
 from fedjoint.encryption.packing import blocks
@@ -36,8 +36,9 @@ from fedjoint.encryption.words import BLOCK_POLYNOMIALS
 from fedjoint.errors import ValuationError
 from fedjoint.strict import strict
 from fedjoint.valuation.saved import SavedErrors, SavedSample
+from fedjoint.valuation.uncertainty import covariance_of_contrasts
 
-__all__ = ["EncryptedErrors", "ErrorNoise", "ErrorWeights", "OpenedError", "error_numbers_of"]
+__all__ = ["EncryptedErrors", "ErrorNoise", "ErrorWeights", "OpenedError", "error_numbers_of", "sampling_of"]
 
 Vector = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.int64]
@@ -139,6 +140,23 @@ def error_numbers_of(
     return {
         holder: tuple(values.get(number, 0.0) for number in range(1, numbers + 1)) for holder, values in found.items()
     }
+
+
+def sampling_of(terms: Terms, errors: Sequence[OpenedError]) -> tuple[tuple[float, ...], ...] | None:
+    """Covariances of contributions by the choice of reference records, from numbers that holders opened.
+
+    The same function serves the coordinator and whoever verifies the record.
+
+    Args:
+        terms: The agreement.
+        errors: All that were opened; without any nothing is known.
+
+    Raises:
+        ValuationError: some are missing or there twice.
+        EncryptionError: one is out of range.
+    """
+    numbers = error_numbers_of(errors, terms.holder_ids, numbers=terms.valuation.error_numbers, bits=terms.error_bits)
+    return None if numbers is None else covariance_of_contrasts(numbers)
 
 
 class EncryptedErrors:
