@@ -248,7 +248,7 @@ def sampling_text(holder: HolderReport, decimals: int) -> str:
 def _estimated(numbers: int) -> str:
     return (
         f"estimated from {counted(numbers, 'opened number')} of each holder and so itself sure to about "
-        f"{percent_text(1 / math.sqrt(2 * numbers))}"
+        f"{percent_text(1 / math.sqrt(2 * numbers), decimals=0)}"
     )
 
 

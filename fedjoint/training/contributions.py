@@ -39,7 +39,7 @@ from fedjoint.valuation.record_groups import RecordGroups
 from fedjoint.valuation.saved import SavedContributions
 from fedjoint.valuation.steps import Carried, CarriedWeights
 
-__all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "valuation_of"]
+__all__ = ["Contributions", "PathValuation", "UnmeasuredValuation", "Valuation", "record_groups", "valuation_of"]
 
 Vector = npt.NDArray[np.float64]
 
@@ -142,12 +142,13 @@ def valuation_of(session: Session, reference: Reference, *, ask: AskHolders, scr
     if terms.validated_by_holders:
         return PathValuation(session, HolderGradients(terms, ask), scratch)
     gradients = ExchangeGradients(
-        reference, points=terms.valuation.quadrature_points, groups=_record_groups(terms), scratch=scratch
+        reference, points=terms.valuation.quadrature_points, groups=record_groups(terms), scratch=scratch
     )
     return PathValuation(session, gradients, scratch)
 
 
-def _record_groups(terms: Terms) -> RecordGroups | None:
+def record_groups(terms: Terms) -> RecordGroups | None:
+    """The groups of reference records that an agreement's numbers for errors contrast; None if there are none."""
     records, numbers = terms.valuation.reference_num_examples, terms.valuation.error_numbers
     if not numbers or records is None:
         return None

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 
+from fedjoint.agreement.signing import read_agreement
 from fedjoint.cli.main import cli
 from fedjoint.errors import AgreementError, DataError, IdentityError, TrainingError, TransportError
 from fedjoint.exchange.process import serve
@@ -85,6 +86,10 @@ def test_holders_enrol_sign_train_countersign_and_fetch_their_statements(exchang
     for home in homes:
         (statement,) = json.loads(fedjoint("statements", "--json", "--home", home.folder))
         assert statement["run_id"] == run.run_id
+        error = statement["contribution_error"]
+        assert error["by_sampling"] > 0 and error["numbers"] == 8
+    agreed = read_agreement((folder / "agreement.json").read_bytes()).terms
+    assert (agreed.valuation.error_numbers, agreed.money.materiality_errors) == (8, "all")
     status = json.loads(command(exchange, "status", "--json"))
     assert status["agreements"][0]["state"] == "finished"
     assert status["serving"]["port"] == exchange.port
@@ -268,6 +273,12 @@ def test_a_run_needs_all_signatures_and_an_agreement_is_run_once(exchange, homes
     start_run(exchange, sha256)
     with pytest.raises(TrainingError, match="has a run already"):
         start_run(exchange, sha256)
+
+
+def test_an_exchange_that_has_no_errors_opened_agrees_that_only_those_by_noise_count(exchange, homes):
+    sha256 = propose(exchange, homes[0].folder.parent, "valuation.error_numbers=0")
+    terms = exchange.store.agreements.get(sha256).agreement.terms
+    assert (terms.valuation.error_numbers, terms.money.materiality_errors) == (0, "noise")
 
 
 def test_a_proposal_needs_two_holders_with_one_schema(exchange, homes, tmp_path):

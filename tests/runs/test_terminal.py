@@ -66,7 +66,26 @@ def test_what_was_not_measured_of_the_error_is_said():
     holders = tuple(dataclasses.replace(holder, sampling_error=None) for holder in a_report().holders)
     text = a_report(holders=holders)
     assert "VA Long Beach -0.0021 0.0033 0.0033 n/a" in rows_of(text)
-    assert "The choice of reference records adds to that and was not measured" in words(text)
+    assert "The choice of reference records adds to that and was not measured: as agreed." in words(text)
+
+
+def test_an_error_that_is_estimated_from_opened_numbers_says_how_sure_it_is():
+    known = a_report().contributions
+    report = a_report(contributions=dataclasses.replace(known, error_numbers=8, errors_agreed=True))
+    said = "at most 0.0040, estimated from eight opened numbers of each holder and so itself sure to about 25 %;"
+    assert said in words(report)
+    unknown = tuple(dataclasses.replace(holder, sampling_error=None) for holder in report.holders)
+    grown = dataclasses.replace(known, errors_agreed=True)
+    assert "the gradients grew beyond what its numbers hold" in words(a_report(holders=unknown, contributions=grown))
+
+
+def test_an_error_of_which_only_a_bound_is_known_is_said_to_be_at_most_that():
+    holders = tuple(
+        dataclasses.replace(holder, sampling_error=None, sampling_at_most=0.0123) for holder in a_report().holders
+    )
+    report = a_report(holders=holders)
+    assert "VA Long Beach -0.0021 0.0033 0.0033 ≤ 0.0123" in rows_of(report)
+    assert "The choice of the records that holders keep out adds at most 0.0123 to that: a bound" in words(report)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,15 @@ import pytest
 
 from fedjoint.agreement.canonical import canonical_bytes
 from fedjoint.agreement.signing import read_agreement
+from fedjoint.config import load_config
 from fedjoint.errors import RecordError
 from fedjoint.record.log import read_record
 from fedjoint.runs.folder import AGREEMENT, LEDGER, MODEL, RECORD, REPORT, REPORT_PAGE, STATEMENTS
-from fedjoint.runs.recompute import check_confirmations
+from fedjoint.runs.recompute import check_confirmations, check_contributions
 from fedjoint.runs.recorded import read_recorded_run
 from fedjoint.runs.verify import Check, verify_run
+from fedjoint.simulation.simulate import simulate
+from tests.runs.conftest import SMALL
 
 FILES = (AGREEMENT, RECORD, MODEL, REPORT, REPORT_PAGE, LEDGER, f"{STATEMENTS}/holder-1.json")
 FLIPS = 25
@@ -160,3 +163,58 @@ def test_a_sum_opened_without_a_quorum_that_confirmed_it_fails(small_run, change
         confirmed[1] = change(run.confirmed[1])
     with pytest.raises(RecordError, match=words):
         check_confirmations(replace(run, confirmed=confirmed), agreement)
+
+
+@pytest.fixture(scope="session")
+def run_with_errors(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return simulate(load_config([*SMALL, "privacy=local", "valuation.error_numbers=4", f"run.folder={folder}"]))
+
+
+def test_errors_that_holders_opened_are_computed_again_and_stand_in_report_and_statements(run_with_errors):
+    checks = {check.name: check for check in verify_run(run_with_errors.folder)}
+    assert {check.outcome for check in checks.values()} == {"passed"}
+    num_holders = len(run_with_errors.report.holders)
+    assert checks["contributions"].detail.startswith(f"{5 * num_holders} opened numbers, signed by 2 holders")
+    assert run_with_errors.report.contributions.error_numbers == 4
+    for holder in run_with_errors.report.holders:
+        assert holder.sampling_error > 0 and holder.sampling_exact > 0
+        assert holder.sampling_error != holder.sampling_exact
+        document = json.loads((run_with_errors.folder / STATEMENTS / f"{holder.id}.json").read_text())
+        error = document["statement"]["contribution_error"]
+        assert (error["by_sampling"], error["numbers"]) == (holder.sampling_error, 4)
+
+
+def with_error(run, place, **changes):
+    errors = list(run.valued.errors)
+    errors[place] = replace(errors[place], **changes)
+    return replace(run, valued=replace(run.valued, errors=tuple(errors)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda run: with_error(run, 0, opened=run.valued.errors[0].opened ^ 1), "contributions opened by"),
+        (lambda run: with_error(run, 0, number=2), "contributions opened by"),
+        (lambda run: with_error(run, 0, span=1.0), "is not what was opened"),
+        (lambda run: with_error(run, 0, mask="-1"), "out of range"),
+        (
+            lambda run: replace(run, valued=replace(run.valued, errors=run.valued.errors[:-1])),
+            "contributions opened by",
+        ),
+        (lambda run: replace(run, sampled=None), "is not what was opened"),
+    ],
+)
+def test_numbers_for_errors_that_are_not_what_holders_signed_or_what_is_stated_fail(run_with_errors, change, words):
+    agreement, run = recorded(run_with_errors.folder)
+    assert "give the contributions and their errors" in check_contributions(run, agreement)
+    with pytest.raises(RecordError, match=words):
+        check_contributions(change(run), agreement)
+
+
+def test_numbers_for_errors_that_nobody_agreed_on_fail(small_run, run_with_errors):
+    agreement, run = recorded(small_run.folder)
+    _, other = recorded(run_with_errors.folder)
+    forged = replace(run, valued=replace(run.valued, errors=other.valued.errors))
+    with pytest.raises(RecordError, match="contributions opened by"):
+        check_contributions(forged, agreement)

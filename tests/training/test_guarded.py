@@ -24,6 +24,7 @@ def stated(parties, run):
             openers=facts["openers"],
             known=facts["known"],
             novel=facts["novel"],
+            errors=(),
         ),
         contributions=facts["contributions"],
         contributors=tuple(run.contributors),

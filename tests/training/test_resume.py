@@ -44,6 +44,15 @@ RANGED = Schema(
 STEPS = 280
 
 
+class Agreed(dict):
+    """Terms that a cache may keep."""
+
+    __hash__ = object.__hash__
+
+
+ERRORS = Agreed(error_numbers=3)
+
+
 class Killed(BaseException):
     """What ends a process at once: no handler of ours catches it."""
 
@@ -297,6 +306,18 @@ def test_a_holder_that_is_silent_over_the_task_it_was_killed_over_comes_back_for
 def test_what_the_optimiser_and_the_valuation_remember_of_earlier_rounds_is_taken_up_again(kills):
     training = {"server_optimizer": "adam", "server_learning_rate": 0.1}
     check(conducted(kills, **training), **training)
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@given(kills=st.sets(st.integers(30, STEPS), min_size=1, max_size=4))
+def test_numbers_for_the_error_of_contributions_are_taken_up_again(kills):
+    agreed = {"valuation": ERRORS, "server_optimizer": "momentum", "server_momentum": 0.7}
+    world = conducted(kills, **agreed)
+    check(world, **agreed)
+    if world.membership == (ALL,) * 3:
+        found, undisturbed = (one.contributions.sampling for one in (world, conducted(**agreed)))
+        for row, other in zip(found, undisturbed, strict=True):
+            assert row == pytest.approx(other, rel=1e-2, abs=1e-6)
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
