@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,10 +15,10 @@ from fedjoint.cli.holder_home import home_option, json_option
 
 if TYPE_CHECKING:
     from fedjoint.pool.dataset_statement import DatasetStatement
-    from fedjoint.pool.statement import Statement
+    from fedjoint.pool.statement import StatedError, Statement
     from fedjoint.pool.year_statement import HolderStatement
 
-__all__ = ["command"]
+__all__ = ["command", "error_in_words"]
 
 
 @click.command("statements")
@@ -96,6 +97,8 @@ def _in_words(one: Statement | HolderStatement | DatasetStatement) -> Iterator[s
         paid = format_minor(one.payout_minor, one.currency)
         yield f"{one.period}: {paid} for a share of {share} (run {one.run_id[:16]}…)"
         yield f"contribution {one.contribution:.6g} of a gain of {one.utility_gain:.6g}; {one.method}"
+        if one.contribution_error is not None:
+            yield error_in_words(one.contribution_error)
         return
     period = f"{one.first_day} to {one.last_day}"
     if isinstance(one, HolderStatement):
@@ -106,3 +109,23 @@ def _in_words(one: Statement | HolderStatement | DatasetStatement) -> Iterator[s
         return
     yield f"{period}: dataset '{one.dataset}' earned {format_minor(one.net_minor, one.currency)}"
     yield f"{counted(len(one.months), 'month')}; proven to be in the pool's record"
+
+
+def error_in_words(error: StatedError) -> str:
+    """How far a contribution could be off, by what, and who is paid alike for it.
+
+    Example:
+        >>> from fedjoint.pool.statement import StatedError
+        >>> error_in_words(
+        ...     StatedError(by_noise=3.0, by_sampling=4.0, numbers=8, paid_alike_with=("bern",), rule="equal", z=1.96)
+        ... )
+        'standard error 5: by privacy noise 3, by the choice of reference records 4; paid alike with bern'
+    """
+    whole = math.hypot(error.by_noise, error.by_sampling or 0.0)
+    sampling = "not measured" if error.by_sampling is None else f"{error.by_sampling:.3g}"
+    if error.by_sampling is None and error.by_sampling_at_most is not None:
+        sampling = f"at most {error.by_sampling_at_most:.3g}, which is not counted"
+    words = f"standard error {whole:.3g}: by privacy noise {error.by_noise:.3g}"
+    words += f", by the choice of reference records {sampling}"
+    alike = ", ".join(error.paid_alike_with)
+    return f"{words}; paid alike with {alike}" if alike else words

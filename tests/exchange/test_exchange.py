@@ -88,6 +88,9 @@ def test_holders_enrol_sign_train_countersign_and_fetch_their_statements(exchang
         assert statement["run_id"] == run.run_id
         error = statement["contribution_error"]
         assert error["by_sampling"] > 0 and error["numbers"] == 8
+        assert f"by the choice of reference records {error['by_sampling']:.3g}" in fedjoint(
+            "statements", "--home", home.folder
+        )
     agreed = read_agreement((folder / "agreement.json").read_bytes()).terms
     assert (agreed.valuation.error_numbers, agreed.money.materiality_errors) == (8, "all")
     status = json.loads(command(exchange, "status", "--json"))

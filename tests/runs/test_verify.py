@@ -188,7 +188,11 @@ def test_errors_that_holders_opened_are_computed_again_and_stand_in_report_and_s
 def with_error(run, place, **changes):
     errors = list(run.valued.errors)
     errors[place] = replace(errors[place], **changes)
-    return replace(run, valued=replace(run.valued, errors=tuple(errors)))
+    return with_errors(run, tuple(errors))
+
+
+def with_errors(run, errors):
+    return replace(run, valued=replace(run.valued, errors=errors))
 
 
 @pytest.mark.parametrize(
@@ -198,10 +202,7 @@ def with_error(run, place, **changes):
         (lambda run: with_error(run, 0, number=2), "contributions opened by"),
         (lambda run: with_error(run, 0, span=1.0), "is not what was opened"),
         (lambda run: with_error(run, 0, mask="-1"), "out of range"),
-        (
-            lambda run: replace(run, valued=replace(run.valued, errors=run.valued.errors[:-1])),
-            "contributions opened by",
-        ),
+        (lambda run: with_errors(run, run.valued.errors[:-1]), "contributions opened by"),
         (lambda run: replace(run, sampled=None), "is not what was opened"),
     ],
 )
@@ -215,6 +216,5 @@ def test_numbers_for_errors_that_are_not_what_holders_signed_or_what_is_stated_f
 def test_numbers_for_errors_that_nobody_agreed_on_fail(small_run, run_with_errors):
     agreement, run = recorded(small_run.folder)
     _, other = recorded(run_with_errors.folder)
-    forged = replace(run, valued=replace(run.valued, errors=other.valued.errors))
     with pytest.raises(RecordError, match="contributions opened by"):
-        check_contributions(forged, agreement)
+        check_contributions(with_errors(run, other.valued.errors), agreement)
