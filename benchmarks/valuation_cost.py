@@ -5,7 +5,10 @@
 Ten holders train an MLP of about 100,000 parameters for 20 rounds, encrypted, once without privacy (the cheapest
 training, so the dearest valuation in comparison) and once under local DP. Counted as valuation: the path gradients, the
 inner products with the ciphertexts, and opening the numbers. Not counted on either side: what only a simulation does
-afterwards (baselines, exact values, error by the choice of reference records).
+afterwards (baselines, exact values, error by the choice of reference records in the clear).
+
+The last two rows tell what ``valuation.error_numbers=8`` adds, of which an exchange's agreements have eight: gradients
+along eight contrasts between groups of reference records, and eight more inner products with each ciphertext.
 """
 
 import argparse
@@ -66,7 +69,7 @@ def write_table(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def measure(privacy: str, rounds: int, folder: Path) -> dict[str, object]:
+def measure(privacy: str, rounds: int, folder: Path, *, numbers: int = 0) -> dict[str, object]:
     """One run: training, encryption and valuation, through the real apps."""
     config = load_config(
         [
@@ -78,6 +81,7 @@ def measure(privacy: str, rounds: int, folder: Path) -> dict[str, object]:
             "data.holder=holder",
             "data.target=target",
             f"training.rounds={rounds}",
+            f"valuation.error_numbers={numbers}",
             "training.local_steps=5",
             "training.learning_rate=0.1",
             "training.sampling_rate=0.5",
@@ -103,6 +107,7 @@ def measure(privacy: str, rounds: int, folder: Path) -> dict[str, object]:
         PathValuation.add_round, PathValuation.open = originals  # type: ignore[method-assign]
     return {
         "privacy": privacy,
+        "error_numbers": numbers,
         "holders": HOLDERS,
         "parameters": agreement.terms.num_parameters,
         "rounds": rounds,
@@ -123,11 +128,17 @@ def main() -> None:
         write_table(Path(folder) / "table.csv")
         rounds = 4 if arguments.quick else 20
         with threadpool_limits(1):  # threads that wait for each other spend processor time too
-            rows = [measure(privacy, rounds, Path(folder)) for privacy in ("none", "local")]
-    table = Table("privacy", "holders", "parameters", "rounds", "run, CPU s", "valuation, CPU s", "share")
+            rows = [
+                measure(privacy, rounds, Path(folder), numbers=numbers)
+                for numbers in (0, 8)
+                for privacy in ("none", "local")
+            ]
+    table = Table(
+        "privacy", "error numbers", "holders", "parameters", "rounds", "run, CPU s", "valuation, CPU s", "share"
+    )
     for row in rows:
         table.add_row(
-            *(str(row[key]) for key in ("privacy", "holders", "parameters", "rounds")),
+            *(str(row[key]) for key in ("privacy", "error_numbers", "holders", "parameters", "rounds")),
             *(f"{row[key]:.2f}" for key in ("run_cpu_s", "valuation_cpu_s")),
             f"{row['share']:.1%}",
         )
