@@ -132,10 +132,13 @@ def _training(terms: Terms, holder_id: str) -> Iterator[str]:
         shares = terms.valuation.unmeasured.replace("_", " ")
         yield f"What each holder adds is not measured; shares are agreed {shares}."
     else:
+        records = terms.valuation.reference_num_examples
+        where = (
+            "records that holders keep out of training" if records is None else f"{records:,} records of the exchange"
+        )
         yield (
             f"What your data add is measured on your encrypted updates ({terms.valuation.method}, by "
-            f"{terms.valuation.utility.replace('_', ' ')} on {terms.valuation.reference_num_examples:,} records of the "
-            "exchange) and opened as one number for each holder."
+            f"{terms.valuation.utility.replace('_', ' ')} on {where}) and opened as one number for each holder."
         )
 
 
@@ -179,6 +182,12 @@ def _leaves(terms: Terms) -> Iterator[str]:
         yield (
             f"Once, at the end: how the model does on {percent_text(terms.releases.held_out)} of your records that it "
             "was not trained on, with noise, encrypted, opened as a sum over all holders."
+        )
+    if terms.validated_by_holders:
+        noisy = "" if terms.releases.validation_noise_multiplier is None else ", with noise"
+        yield (
+            f"After each round: the gradient on {percent_text(terms.releases.held_out)} of your records that it is not "
+            f"trained on, clipped{noisy}, encrypted, opened as a sum over all; contributions are measured by it."
         )
     if terms.valuation.error_numbers:
         yield (

@@ -27,7 +27,7 @@ from fedjoint.transport.grpc_grid import make_answer
 from tests.exchange.conftest import Exchange, joined, nodes, now, settings
 from tests.fakes import SIZES, examples
 from tests.network import node
-from tests.node.conftest import add_data, fedjoint, join, make_home
+from tests.node.conftest import add_data, allow, fedjoint, join, make_home
 from tests.pool.conftest import postgres, postgres_url, url  # noqa: F401
 
 
@@ -97,6 +97,28 @@ def test_holders_enrol_sign_train_countersign_and_fetch_their_statements(exchang
     assert status["agreements"][0]["state"] == "finished"
     assert status["serving"]["port"] == exchange.port
     assert "all agreed rounds were trained" in command(exchange, "status")
+
+
+@pytest.mark.parametrize("privacy", ["none", "local"])
+def test_holders_review_and_train_under_an_agreement_that_has_no_reference_set_of_the_exchange(
+    exchange, homes, privacy
+):
+    overrides = ["valuation.reference=holders", f"privacy={privacy}"]
+    overrides += [] if privacy == "none" else ["privacy.epsilon=8", "privacy.delta=1e-3"]
+    for home in homes if privacy == "local" else ():
+        allow(home, "modes: [none]", "modes: [local]")
+    sha256 = signed(exchange, homes, *overrides)
+    with nodes(exchange, homes):
+        entry = start_run(exchange, sha256)
+        run = exchange.ended()
+    assert run.state == "finished", run.words
+    assert {check.outcome for check in verify_run(exchange.home.runs / entry["name"])} == {"passed"}
+    (statement,) = json.loads(fedjoint("statements", "--json", "--home", homes[0].folder))
+    error = statement["contribution_error"]
+    assert error["by_sampling"] is None
+    assert (error["by_sampling_at_most"] is None) == (privacy == "none")  # without clipping nothing bounds it
+    words = fedjoint("statements", "--home", homes[0].folder)
+    assert "by the choice of reference records " + ("not measured" if privacy == "none" else "at most ") in words
 
 
 @settings(task_timeout_s=4.0)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from fedjoint.agreement.release_terms import ReleaseTerms
 from fedjoint.agreement.review import HolderPolicy
 from fedjoint.agreement.signing import terms_sha256
 from fedjoint.errors import InvalidValue
@@ -54,6 +55,21 @@ def test_with_local_noise_opened_ciphertexts_change_nothing():
     said = words(page_of(make_consortium(privacy=LOCAL_PRIVACY).terms))
     assert "against everybody, keys or not" in said
     assert "That holds even if your own ciphertexts were opened" in said
+
+
+def test_where_holders_keep_the_reference_records_the_page_says_so_and_that_their_gradients_leave():
+    releases = ReleaseTerms(held_out=0.25)
+    said = words(page_of(make_consortium(valuation={"reference": "holders"}, releases=releases).terms, modes=("none",)))
+    assert "on records that holders keep out of training) and opened as one number" in said
+    assert "After each round: the gradient on 25.0 % of your records that it is not trained on, clipped, enc" in said
+
+
+def test_numbers_for_the_error_of_a_contribution_are_named_and_a_policy_may_have_fewer():
+    terms = make_consortium(privacy=LOCAL_PRIVACY, valuation={"error_numbers": 9}).terms
+    page = page_of(terms, maximum_epsilon=100.0)
+    assert "Once, at the end: 9 more numbers, 16 bits of each, from which the error" in words(page)
+    assert [str(one) for one in page.differences] == ["valuation.error_numbers = 9 where the policy allows at most 8"]
+    assert "more numbers" not in words(page_of(make_consortium().terms, modes=("none",)))
 
 
 def test_what_goes_beyond_the_policy_is_listed():
