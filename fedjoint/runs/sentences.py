@@ -225,6 +225,8 @@ def errors_sentence(report: Report) -> str:
     numbers = report.contributions.error_numbers
     if sampled:
         sure = "" if numbers is None else f", {_estimated(numbers)}"
+        if numbers is not None and report.privacy.mode == "joint":
+            sure += " (and larger by the noise that these numbers carry)"
         return (
             f"Standard errors: {noise}, by the choice of reference records at most {most(sampled)}{sure}; the model's "
             "path is taken as it was."
