@@ -51,7 +51,9 @@ def ratios(privacy: str, numbers: int, seed: int, folder: Path) -> list[float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="four runs of a setting instead of twenty, eight numbers only")
+    parser.add_argument(
+        "--quick", action="store_true", help="four runs of a setting instead of twenty, eight numbers only"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     arguments = parser.parse_args()
     settings = [(privacy, numbers) for privacy in MODES for numbers in ((8,) if arguments.quick else (4, 8))]

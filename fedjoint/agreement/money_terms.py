@@ -38,7 +38,7 @@ class MoneyTerms:
             certified examples, so that nobody gains by splitting itself in two), ``equal``, or ``off``: by the numbers
             as they are.
         materiality_errors: What counts as error: ``noise``, that by privacy noise; ``all``, that by the choice of
-            reference records too, which only who sees every update can know: an exchange agrees on ``noise``.
+            reference records too, where it is measured (``valuation.error_numbers``, or a simulation).
         materiality_z: How many standard errors of the difference count as error, 0.1 to 10; 1.96: 95 of 100.
     """
 

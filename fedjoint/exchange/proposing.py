@@ -62,7 +62,7 @@ def propose(
         config: Everything about training, privacy, valuation and money; its ``data`` and ``run`` are not used, but for
             ``data.standardise``. Where it leaves ``valuation.error_numbers`` open, ``USUAL_ERROR_NUMBERS`` are agreed
             if they have a meaning. Without any, only errors by noise are agreed to count, whatever it says of
-            ``money.materiality_errors``: no other can be known without seeing updates.
+            ``money.materiality_errors``: no other is measured then.
         wanted: Of whom and which data.
         gate: Asks the pool's registry; None: the exchange has no pool.
         at: The present, ISO 8601 in UTC.
