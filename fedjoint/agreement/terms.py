@@ -17,7 +17,7 @@ from fedjoint.agreement.ranges import MAX_HOLDERS, in_range
 from fedjoint.agreement.release_terms import MAX_RELEASED_VALUES, ReleaseTerms
 from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.training_terms import ModelTerms, TrainingTerms
-from fedjoint.agreement.valuation_terms import ERROR_BITS, UNCLIPPED_ERROR_BITS, ValuationTerms
+from fedjoint.agreement.valuation_terms import ERROR_BITS, UNCLIPPED_ERROR_BITS, ValuationTerms, most_error_numbers
 from fedjoint.agreement.weights import most_counted
 from fedjoint.errors import InvalidValue
 from fedjoint.identity.keys import PublicIdentity
@@ -36,6 +36,7 @@ __all__ = [
     "Terms",
     "TrainingTerms",
     "ValuationTerms",
+    "num_parameters_of",
 ]
 
 _DATASET = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -152,6 +153,7 @@ class Terms:
                 expected="1: a contribution is an inner product, which needs a word for each value",
                 remedy="Choose valuation=none, or one value a word.",
             )
+        self._check_errors()
         if self.training.holders_per_round is not None:
             self._check_sampled(self.training.holders_per_round)
         if self.privacy.mode == "joint":
@@ -203,6 +205,16 @@ class Terms:
             raise InvalidValue(
                 f"training.holders_per_round = {count} and {what}",
                 expected="every holder in every round: each has a part in its noise or its reference",
+            )
+
+    def _check_errors(self) -> None:
+        numbers = self.valuation.error_numbers
+        if numbers and numbers > most_error_numbers(self.num_parameters):
+            raise InvalidValue(
+                f"valuation.error_numbers = {numbers} and a model of {self.num_parameters} parameters",
+                expected=f"at most {most_error_numbers(self.num_parameters)}: with the contribution fewer numbers of a "
+                "holder than an update has, from which it could be solved",
+                remedy="Lower valuation.error_numbers, or take a larger model.",
             )
 
     def _check_joint(self) -> None:
@@ -274,10 +286,7 @@ class Terms:
     @property
     def num_parameters(self) -> int:
         """Number of parameters D of the agreed model."""
-        if self.model.code_parameters is not None:
-            return self.model.code_parameters
-        widths = [self.data.schema.width, *self.model.hidden, self.data.schema.target.outputs]
-        return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
+        return num_parameters_of(self.model, self.data.schema)
 
     @property
     def contribution_noises(self) -> int:
@@ -315,3 +324,11 @@ class Terms:
         sizes = [holder.num_examples for holder in self.holders]
         most = most_counted(sizes, self.training.maximum_weight)
         return min(self.holder(holder_id).num_examples, most) / sum(min(size, most) for size in sizes)
+
+
+def num_parameters_of(model: ModelTerms, schema: Schema) -> int:
+    """Number of parameters D of a model on records of a schema."""
+    if model.code_parameters is not None:
+        return model.code_parameters
+    widths = [schema.width, *model.hidden, schema.target.outputs]
+    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))

@@ -17,6 +17,7 @@ __all__ = [
     "UNCLIPPED_ERROR_BITS",
     "USUAL_ERROR_NUMBERS",
     "ValuationTerms",
+    "most_error_numbers",
 ]
 
 #: Fewest holders of a block: with one of them told by another, two updates are still hidden in its sum.
@@ -184,3 +185,15 @@ class ValuationTerms:
                 "valuation.keep_updates and valuation.reference is holders",
                 expected="one of both: other methods need reference records, which no holder gives away",
             )
+
+
+def most_error_numbers(num_parameters: int) -> int:
+    """How many numbers may be opened of a holder beside its contribution, so that all are fewer than an update's.
+
+    Were an update the same in every round, as many numbers as it has could be solved for it.
+
+    Example:
+        >>> most_error_numbers(4), most_error_numbers(1000)
+        (2, 16)
+    """
+    return max(0, min(MOST_ERROR_NUMBERS, num_parameters - 2))

@@ -39,7 +39,7 @@ from fedjoint.privacy.sum_plan import most_examples
 from fedjoint.privacy.update_noise import least_local_noise_sd, local_noise_sd
 from fedjoint.strict import build, plain
 
-__all__ = ["compose_terms"]
+__all__ = ["agreed_model", "compose_terms"]
 
 #: A coordinate of an update without privacy is clipped at so many times the learning rate and steps: far above any
 #: gradient of a scaled table, and still 16 bits fine.
@@ -85,7 +85,7 @@ def compose_terms(
         coordinator=coordinator,
         holders=tuple(holders),
         data=data,
-        model=_model(config, data),
+        model=agreed_model(config, data),
         training=training,
         privacy=privacy,
         encryption=EncryptionTerms(
@@ -126,7 +126,7 @@ def compose_terms(
     return terms
 
 
-def _model(config: SimulationConfig, data: DataTerms) -> ModelTerms:
+def agreed_model(config: SimulationConfig, data: DataTerms) -> ModelTerms:
     """The agreed model; who proposes code has approved it by naming the file."""
     model = config.model
     if model.code is None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from fedjoint.agreement.canonical import parse_canonical, sha256_hex
 from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
-from fedjoint.agreement.terms import DataTerms, HolderTerms
-from fedjoint.agreement.valuation_terms import USUAL_ERROR_NUMBERS
-from fedjoint.conduct.agreeing import compose_terms
+from fedjoint.agreement.terms import DataTerms, HolderTerms, num_parameters_of
+from fedjoint.agreement.valuation_terms import LEAST_GROUP, USUAL_ERROR_NUMBERS, most_error_numbers
+from fedjoint.conduct.agreeing import agreed_model, compose_terms
 from fedjoint.conduct.reference_file import write_reference
 from fedjoint.config import SimulationConfig
 from fedjoint.data.encode import encode
@@ -78,8 +78,9 @@ def propose(
     schema = _common_schema(entries, config.privacy.unit)
     reference = encode(wanted.reference, schema)
     coordinator = home.load_identity()
+    data = DataTerms(name=wanted.dataset, schema=schema, licence=wanted.licence, citation=wanted.citation)
     terms = compose_terms(
-        _with_errors(config, len(reference)),
+        _with_errors(config, data, num_reference=len(reference)),
         coordinator=coordinator.public,
         holders=[
             HolderTerms(
@@ -89,7 +90,7 @@ def propose(
             )
             for entry in entries
         ],
-        data=DataTerms(name=wanted.dataset, schema=schema, licence=wanted.licence, citation=wanted.citation),
+        data=data,
         reference=reference,
     )
     ask_gate(gate, terms, date.fromisoformat(at[:10]))
@@ -103,13 +104,14 @@ def propose(
     return agreement
 
 
-def _with_errors(config: SimulationConfig, num_reference: int) -> SimulationConfig:
+def _with_errors(config: SimulationConfig, data: DataTerms, *, num_reference: int) -> SimulationConfig:
     """As many numbers for the reference set's error as are asked for, or are usual; without any it cannot count."""
     wanted = config.valuation
     if wanted.error_numbers is None:
         measured = wanted.method != "none" and wanted.reference == "exchange" and wanted.known_path == "valued"
-        most = max(0, min(USUAL_ERROR_NUMBERS, num_reference // 2 - 1)) if measured else 0
-        wanted = dataclasses.replace(wanted, error_numbers=most)
+        size = num_parameters_of(agreed_model(config, data), data.schema)
+        most = min(USUAL_ERROR_NUMBERS, num_reference // LEAST_GROUP - 1, most_error_numbers(size))
+        wanted = dataclasses.replace(wanted, error_numbers=max(0, most) if measured else 0)
     money = config.money if wanted.error_numbers else dataclasses.replace(config.money, materiality_errors="noise")
     return dataclasses.replace(config, valuation=wanted, money=money)
 

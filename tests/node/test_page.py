@@ -65,7 +65,7 @@ def test_where_holders_keep_the_reference_records_the_page_says_so_and_that_thei
 
 
 def test_numbers_for_the_error_of_a_contribution_are_named_and_a_policy_may_have_fewer():
-    terms = make_consortium(privacy=LOCAL_PRIVACY, valuation={"error_numbers": 9}).terms
+    terms = make_consortium(privacy=LOCAL_PRIVACY, hidden=(6,), valuation={"error_numbers": 9}).terms
     page = page_of(terms, maximum_epsilon=100.0)
     assert "Once, at the end: 9 more numbers, 16 bits of each, from which the error" in words(page)
     assert [str(one) for one in page.differences] == ["valuation.error_numbers = 9 where the policy allows at most 8"]

@@ -55,7 +55,7 @@ def test_a_group_whose_gradient_is_not_finite_is_refused():
 
 
 def test_a_valuation_contrasts_as_many_groups_as_were_agreed_the_same_in_every_process():
-    parties = make_consortium(valuation={"error_numbers": 5})
+    parties = make_consortium(hidden=(6,), valuation={"error_numbers": 5})
     state = ServerState(model=parties.start)
     found, again = (
         valuation_of(parties.session, parties.reference, ask=None, scratch=IN_MEMORY)._gradients for _ in range(2)
@@ -63,7 +63,7 @@ def test_a_valuation_contrasts_as_many_groups_as_were_agreed_the_same_in_every_p
     rows = found.errors_of_round(state, state)
     assert rows.shape == (5, len(parties.start)) and rows.any(axis=1).all()
     assert (again.errors_of_round(state, state) == rows).all()
-    none = valuation_of(make_consortium().session, parties.reference, ask=None, scratch=IN_MEMORY)
+    none = valuation_of(make_consortium(hidden=(6,)).session, parties.reference, ask=None, scratch=IN_MEMORY)
     assert none._gradients.errors_of_round(state, state).shape == (0, len(parties.start))
 
 

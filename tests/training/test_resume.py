@@ -50,7 +50,7 @@ class Agreed(dict):
     __hash__ = object.__hash__
 
 
-ERRORS = Agreed(error_numbers=3)
+ERRORS = Agreed(error_numbers=2)
 
 
 class Killed(BaseException):

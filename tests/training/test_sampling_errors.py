@@ -25,6 +25,8 @@ from tests.fakes import (
 
 NUMBERS = 8
 ERRORS = {"error_numbers": NUMBERS}
+#: A model of 31 parameters: of four no eight numbers are opened.
+HIDDEN = (6,)
 FOUR = {"ahus": 60, "bern": 45, "cork": 30, "delft": 40}
 MOMENTUM = {"server_optimizer": "momentum", "server_momentum": 0.7}
 ADAM = {"server_optimizer": "adam", "server_momentum": 0.7, "server_learning_rate": 0.2, "server_tau": 0.1}
@@ -56,14 +58,13 @@ def true_numbers(parties, run):
         {"privacy": NO_PRIVACY},
         {"privacy": replace(LOCAL_PRIVACY, insecure_seed=1)},
         {"privacy": NO_PRIVACY, "local_steps": 4, "learning_rate": 0.3, "proximal": 1.0},
-        {"privacy": NO_PRIVACY, "hidden": (6,)},
         {"privacy": NO_PRIVACY, **MOMENTUM},
         {"privacy": replace(LOCAL_PRIVACY, insecure_seed=1), **ADAM},
     ],
-    ids=["none", "local", "FedProx", "MLP", "momentum", "local with Adam"],
+    ids=["none", "local", "FedProx", "momentum", "local with Adam"],
 )
 def test_numbers_are_what_updates_really_sent_come_to_along_contrasts_of_records(agreed):
-    parties = make_consortium(FOUR, flipped={"delft": 0.5}, rounds=6, valuation=ERRORS, **agreed)
+    parties = make_consortium(FOUR, flipped={"delft": 0.5}, rounds=6, hidden=HIDDEN, valuation=ERRORS, **agreed)
     run = complete(parties, reachable=gone("bern", when=in_round(3)))
     found, truth = opened_numbers(parties, run), true_numbers(parties, run)
     largest = max(np.abs(values).max() for values in truth.values())
@@ -74,7 +75,12 @@ def test_numbers_are_what_updates_really_sent_come_to_along_contrasts_of_records
 
 def test_in_mode_joint_they_carry_noise_of_their_own():
     parties = make_consortium(
-        FOUR, rounds=6, valuation=ERRORS, privacy=JOINT_PRIVACY, encryption=replace(JOINT_ENCRYPTION, value_bits=22)
+        FOUR,
+        rounds=6,
+        hidden=HIDDEN,
+        valuation=ERRORS,
+        privacy=JOINT_PRIVACY,
+        encryption=replace(JOINT_ENCRYPTION, value_bits=22),
     )
     run = complete(parties)
     found, truth = opened_numbers(parties, run), true_numbers(parties, run)
@@ -86,7 +92,7 @@ def test_in_mode_joint_they_carry_noise_of_their_own():
 
 
 def test_a_holder_that_never_took_part_has_no_error():
-    parties = make_consortium(FOUR, valuation=ERRORS)
+    parties = make_consortium(FOUR, hidden=HIDDEN, valuation=ERRORS)
     run = complete(parties, reachable=gone("bern", when=lambda kind, body: kind == "train"))
     place = parties.terms.holder_ids.index("bern")
     assert run.contributions.by_holder["bern"] == 0.0
@@ -94,7 +100,7 @@ def test_a_holder_that_never_took_part_has_no_error():
 
 
 def test_each_is_opened_once_with_the_contributions_and_to_the_agreed_bits():
-    parties = make_consortium(valuation=ERRORS, privacy=LOCAL_PRIVACY)
+    parties = make_consortium(hidden=HIDDEN, valuation=ERRORS, privacy=LOCAL_PRIVACY)
     run = complete(parties)
     (facts,) = run.facts("contributions.opened")
     assert [(one["holder"], one["number"]) for one in facts["errors"]] == [
@@ -129,8 +135,14 @@ def test_no_sample_has_parts_of_a_number_or_numbers_of_the_canary():
 
 
 def test_where_gradients_grow_beyond_what_numbers_hold_the_error_is_not_stated(monkeypatch):
-    parties = make_consortium(valuation=ERRORS)
+    parties = make_consortium(hidden=HIDDEN, valuation=ERRORS)
     monkeypatch.setattr("fedjoint.training.contributions.longest_projection", lambda terms, holder: 1e12)
     run = complete(parties)
     assert run.contributions.sampling is None and run.contributions.numbers_opened == 1
     assert run.facts("contributions.opened")[0]["errors"] == []
+
+
+def test_with_the_contribution_fewer_numbers_of_a_holder_are_opened_than_its_update_has():
+    assert make_consortium(valuation={"error_numbers": 2}).terms.num_parameters == 4
+    with pytest.raises(InvalidValue, match="error_numbers = 3 and a model of 4 parameters; expected at most 2"):
+        make_consortium(valuation={"error_numbers": 3})

@@ -21,7 +21,7 @@ MODES = {
     "joint with error numbers": {
         "privacy": JOINT_PRIVACY,
         "encryption": JOINT_ENCRYPTION,
-        "valuation": {"error_numbers": 8},
+        "valuation": {"error_numbers": 2},
     },
 }
 
