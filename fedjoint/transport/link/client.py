@@ -175,6 +175,7 @@ class HolderLink:
                 _log.info("connected to %s", self._target)
                 await self._exchange(call, beat_s)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+                call.cancel()  # one that is not over has no code, and would be waited for without end
                 code, words = await call.code(), await call.details() or ""
                 _raise_if_final(code, words)
                 if self.connections == before:

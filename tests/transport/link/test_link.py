@@ -1,5 +1,6 @@
 """Server and node over mutual TLS on loopback: what arrives, what is refused, and what happens when it breaks."""
 
+import asyncio
 import dataclasses
 import queue
 import threading
@@ -16,6 +17,7 @@ from fedjoint.transport.link import client as client_module
 from fedjoint.transport.link import link_pb2 as wire
 from fedjoint.transport.link import link_pb2_grpc
 from fedjoint.transport.link.client import ClientCredentials
+from fedjoint.transport.link.server import LinkServer
 from fedjoint.transport.link.settings import LinkSettings, channel_options
 from tests.network import IMPATIENT, PATIENCE_S, QUICK, Network, node, now
 from tests.relay import ConnectProxy, gate
@@ -157,6 +159,23 @@ def test_an_exchange_that_starts_anew_is_found_again(network, replies):
             assert replies.get(timeout=PATIENCE_S)[1:] == ("k2", b"echo again")
     finally:
         running.__exit__(None, None, None)
+
+
+def test_a_node_that_is_not_welcomed_but_left_hanging_connects_anew(network, server, replies, monkeypatch):
+    serve, left_hanging = LinkServer._serve_connection, []
+
+    async def first_hangs(self, holder, link, hello, frames, context):
+        if left_hanging:
+            return await serve(self, holder, link, hello, frames, context)
+        left_hanging.append(holder)
+        await context.write(wire.Frame(beat=wire.Beat(number=1)))  # is no welcome
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(LinkServer, "_serve_connection", first_hangs)
+    with node(server.port, network.credentials("bern"), echo):
+        server.submit("bern", "k1", (b"once more",))
+        assert replies.get(timeout=PATIENCE_S) == ("bern", "k1", b"echo once more")
+    assert left_hanging == ["bern"]
 
 
 def test_a_withdrawn_tasks_reply_is_dropped(network, server, replies):
