@@ -7,8 +7,8 @@ training, so the dearest valuation in comparison) and once under local DP. Count
 inner products with the ciphertexts, and opening the numbers. Not counted on either side: what only a simulation does
 afterwards (baselines, exact values, error by the choice of reference records in the clear).
 
-The last two rows tell what ``valuation.error_numbers=8`` adds, of which an exchange's agreements have eight: gradients
-along eight contrasts between groups of reference records, and eight more inner products with each ciphertext.
+The last two rows tell what ``valuation.error_numbers=4`` adds, of which an exchange's agreements have four: gradients
+along four contrasts between groups of reference records, and four more inner products with each ciphertext.
 """
 
 import argparse
@@ -130,7 +130,7 @@ def main() -> None:
         with threadpool_limits(1):  # threads that wait for each other spend processor time too
             rows = [
                 measure(privacy, rounds, Path(folder), numbers=numbers)
-                for numbers in (0, 8)
+                for numbers in (0, 4)
                 for privacy in ("none", "local")
             ]
     table = Table(

@@ -28,9 +28,9 @@ from fedjoint.runs.verify import verify_run
 from fedjoint.simulation.simulate import simulate
 
 REVENUE = "100000.00"
-#: What the demonstration agrees on, if nothing else is asked for. An exchange has eight numbers of each holder opened
+#: What the demonstration agrees on, if nothing else is asked for. An exchange has four numbers of each holder opened
 #: for the error of its contribution; a simulation, which sees every update, would have none.
-SETTINGS = ["privacy=none", "training.rounds=20", "training.learning_rate=1.0", "valuation.error_numbers=8"]
+SETTINGS = ["privacy=none", "training.rounds=20", "training.learning_rate=1.0", "valuation.error_numbers=4"]
 
 
 class Party:

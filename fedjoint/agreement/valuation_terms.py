@@ -24,8 +24,9 @@ __all__ = [
 LEAST_BLOCK = 3
 #: More of them would be nearer to the error than anybody needs.
 MOST_ERROR_NUMBERS = 16
-#: Where an exchange proposes: the error of a standard error from so many is about a quarter of it.
-USUAL_ERROR_NUMBERS = 8
+#: Where an exchange proposes: a standard error from so many is itself off by a third, and a coordinator that cheats
+#: with them learns little more than from contributions.
+USUAL_ERROR_NUMBERS = 4
 #: Fewest reference records in each of the groups whose contrasts those numbers are.
 LEAST_GROUP = 2
 #: To so many bits each is opened: enough for an error, and little for a coordinator that chooses what it has opened.
