@@ -184,8 +184,8 @@ def _report(evidence: _Evidence) -> str:
         "round metrics": ([r.metrics for r in report.rounds], [r.metrics for r in run.rounds]),
         "contribution": ({h.id: h.contribution for h in report.holders}, run.contributions),
         "errors": (
-            {h.id: (h.noise_error, h.sampling_error) for h in report.holders},
-            {h: (run.errors.noise[h], run.errors.sampling_error(h)) for h in run.contributions},
+            {h.id: (h.noise_error, h.sampling_error, h.sampling_at_most) for h in report.holders},
+            {h: (run.errors.noise[h], run.errors.sampling_error(h), run.errors.bound(h)) for h in run.contributions},
         ),
         "paid alike": (report.contributions.paid_alike, evidence.settled.paid_alike),
         "epsilon": ({h.id: h.epsilon for h in report.holders}, run.epsilons),

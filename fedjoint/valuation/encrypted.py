@@ -358,8 +358,7 @@ class EncryptedContributions:
             raise ValuationError(f"{len(values)} opened numbers", expected=f"{len(masked)}")
         found = list(zip(masked, values, strict=True))
         parts = tuple(self._opened_part(item, value) for item, value in found if not item.error)
-        errors = tuple(self._errors.opened(item.holder, item.error, value) for item, value in found if item.error)
-        return parts, errors
+        return parts, self._errors.opened([value for item, value in found if item.error])
 
     def _opened_part(self, item: MaskedContribution, value: int) -> OpenedContribution:
         part, mask = self._parts[item.part], self._masks[item.holder, item.part]

@@ -261,43 +261,42 @@ class EncryptedErrors:
 
         Nothing where a number could have wrapped.
         """
-        found = self._doublings()
-        if found is None:
-            return ()
         result = []
-        for number, samples in enumerate(self._samples):
-            masks = self._masks[number]
-            for holder, sample in sorted(samples.items()):
-                if holder not in masks:
-                    masks[holder] = self._random_below(MODULUS)
-                masked = mask_coarse(sample, masks[holder], doublings=found[number][holder])
-                result.append((holder, number + 1, masked))
+        for holder, number, doublings in self._to_open():
+            masks = self._masks[number - 1]
+            if holder not in masks:
+                masks[holder] = self._random_below(MODULUS)
+            sample = mask_coarse(self._samples[number - 1][holder], masks[holder], doublings=doublings)
+            result.append((holder, number, sample))
         return tuple(result)
 
-    def _doublings(self) -> list[dict[str, int]] | None:
-        """How often each number is doubled before it is opened; None where one of them could have wrapped."""
-        result: list[dict[str, int]] = []
-        for samples, reach in zip(self._samples, self._reach, strict=True):
-            result.append({})
-            for holder, sample in samples.items():
+    def _to_open(self) -> list[tuple[str, int, int]]:
+        """Holder, number and how often that is doubled before it is opened; none where one could have wrapped."""
+        result = []
+        for number, (samples, reach) in enumerate(zip(self._samples, self._reach, strict=True), start=1):
+            for holder, sample in sorted(samples.items()):
                 doublings = sample.doublings(reach[holder] * (self._factor or 1.0), bits=self._bits)
                 if doublings is None:
-                    return None
-                result[-1][holder] = doublings
+                    return []
+                result.append((holder, number, doublings))
         return result
 
-    def opened(self, holder: str, number: int, value: int) -> OpenedError:
-        """What holders returned for a number of :meth:`masked`.
+    def opened(self, values: Sequence[int]) -> tuple[OpenedError, ...]:
+        """What holders returned for :meth:`masked`.
+
+        Args:
+            values: One for each number, in its order.
 
         Raises:
-            EncryptionError: it is out of range.
+            EncryptionError: one is out of range.
         """
-        doublings = (self._doublings() or [])[number - 1][holder]
-        span = self._parameters.plain_modulus / (self._factor or 1.0) / 2**doublings
-        mask = str(self._masks[number - 1][holder])
-        opened = OpenedError(holder=holder, number=number, opened=value, mask=mask, span=span)
-        opened.value(self._bits)
-        return opened
+        result = []
+        for (holder, number, doublings), value in zip(self._to_open(), values, strict=True):
+            span = self._parameters.plain_modulus / (self._factor or 1.0) / 2**doublings
+            mask = str(self._masks[number - 1][holder])
+            result.append(OpenedError(holder=holder, number=number, opened=value, mask=mask, span=span))
+            result[-1].value(self._bits)  # refuses what is out of range
+        return tuple(result)
 
     def saved(self) -> tuple[SavedErrors, tuple[bytes, ...]]:
         """What :meth:`restore` needs: facts, and for each number the polynomials of its samples, sorted by holder."""
