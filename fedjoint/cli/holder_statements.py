@@ -117,7 +117,7 @@ def error_in_words(error: StatedError) -> str:
     Example:
         >>> from fedjoint.pool.statement import StatedError
         >>> error_in_words(
-        ...     StatedError(by_noise=3.0, by_sampling=4.0, numbers=8, paid_alike_with=("bern",), rule="equal", z=1.96)
+        ...     StatedError(by_noise=3.0, by_sampling=4.0, paid_alike_with=("bern",), rule="equal", z=1.96)
         ... )
         'standard error 5: by privacy noise 3, by the choice of reference records 4; paid alike with bern'
     """
@@ -125,6 +125,8 @@ def error_in_words(error: StatedError) -> str:
     sampling = "not measured" if error.by_sampling is None else f"{error.by_sampling:.3g}"
     if error.by_sampling is None and error.by_sampling_at_most is not None:
         sampling = f"at most {error.by_sampling_at_most:.3g}, which is not counted"
+    if error.by_sampling is not None and error.numbers is not None:
+        sampling += f" (from {error.numbers} opened numbers: give or take {100 / math.sqrt(2 * error.numbers):.0f} %)"
     words = f"standard error {whole:.3g}: by privacy noise {error.by_noise:.3g}"
     words += f", by the choice of reference records {sampling}"
     alike = ", ".join(error.paid_alike_with)

@@ -39,7 +39,8 @@ allow_inferred_schema: false
 allow_kept_updates: false
 # Whether sums of your (noised) updates with those of at least two other holders may be opened, for audit.
 allow_audit_blocks: false
-# How many numbers may be opened of you beside your contribution, 16 bits of each, to estimate how sure it is.
+# How many numbers may be opened of you beside your contribution, 16 bits of each (24 without a
+# clip norm), to estimate how sure it is.
 maximum_error_numbers: 8
 # Whether you tell other holders of an agreement, each once, which of their own records you have too: data that is
 # brought twice should not be paid twice. They learn nothing of your other records.

@@ -176,7 +176,11 @@ def check_contributions(run: RecordedRun, agreement: SignedAgreement) -> str:
     _check_sampling(run, agreement)
     numbers = len(parts) - len(canaries) + len(errors)
     return f"{numbers} opened numbers, signed by {len(run.valued.openers)} holders, give the contributions" + (
-        " and their errors" if errors else ""
+        " and their errors"
+        if errors
+        else "; the agreed numbers for their errors were not opened"
+        if agreement.terms.valuation.error_numbers
+        else ""
     )
 
 
@@ -187,7 +191,8 @@ def _check_sampling(run: RecordedRun, agreement: SignedAgreement) -> None:
             raise RecordError("numbers for errors were opened that were not agreed")
         return
     try:
-        found = sampling_of(agreement.terms, run.valued.errors)
+        took_part = {part.holder for part in run.valued.parts} - {CANARY}
+        found = sampling_of(agreement.terms, run.valued.errors, took_part=took_part)
     except (EncryptionError, ValuationError) as problem:
         raise RecordError(f"the opened numbers for errors: {problem}") from None
     if found != (run.sampled.sampling if run.sampled else None):

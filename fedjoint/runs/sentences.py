@@ -236,7 +236,11 @@ def errors_sentence(report: Report) -> str:
             f"Standard errors: {noise}. The choice of the records that holders keep out adds at most {most(bounds)} to "
             "that: a bound from public constants, as nobody sees those records."
         )
-    why = "the gradients grew beyond what its numbers hold" if report.contributions.errors_agreed else "as agreed"
+    why = (
+        "the agreed numbers for it were not opened, as they have no room for what updates could come to"
+        if report.contributions.errors_agreed
+        else "as agreed"
+    )
     return f"Standard errors: {noise}. The choice of reference records adds to that and was not measured: {why}."
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fedjoint.agreement.terms import Terms
 from fedjoint.encryption.ciphertext import Ciphertext
+from fedjoint.encryption.opened import CANARY
 from fedjoint.encryption.scratch import Scratch, pieces
 from fedjoint.errors import TrainingError
 from fedjoint.privacy.joint_plan import JointPlan
@@ -45,6 +46,8 @@ Vector = npt.NDArray[np.float64]
 
 #: Beside the agreement's seed, sets the draw of groups of reference records apart from all others.
 _GROUPS_STREAM = 3
+#: The same for the rounding of contrasts.
+_ROUNDING_STREAM = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,7 +331,7 @@ class PathValuation:
             novel=tuple(self._guards.novel),
             numbers_opened=self._encrypted.num_parts,
             openers=openers,
-            sampling=sampling_of(self._session.terms, errors),
+            sampling=sampling_of(self._session.terms, errors, took_part={part.holder for part in opened} - {CANARY}),
             sampling_bounds=self._sampling_bounds(),
         )
 
@@ -360,7 +363,10 @@ def _encrypted_errors(session: Session, plan: JointPlan | None, scratch: Scratch
             largest_norm=plan.largest_error_norm, weigh=plan.error_noise_weight, sd=float(plan.contribution_sd)
         )
     numbers, bits = session.terms.valuation.error_numbers, session.terms.error_bits
-    return EncryptedErrors(session.parameters, numbers=numbers, bits=bits, noise=noise, scratch=scratch)
+    rounding = (session.terms.training.seed, _ROUNDING_STREAM)
+    return EncryptedErrors(
+        session.parameters, numbers=numbers, bits=bits, noise=noise, rounding=rounding, scratch=scratch
+    )
 
 
 def _facts(

@@ -184,12 +184,14 @@ class EncryptedContributions:
         if not nonzero:
             return
         part, integers = self._part_for(weights, updates)
-        errors = self._errors.weights(contrasts, unit=rate * self._parameters.step)
+        levels = {holder: length / self._parameters.step for holder, length in longest.items()}
+        errors = self._errors.weights(
+            contrasts, unit=rate * self._parameters.step, longest=max(levels.values(), default=1.0)
+        )
         own, *of_errors = [
             dict(zip(updates, samples, strict=True))
             for samples in dots_of_rows(list(updates.values()), [integers, *errors.rows])
         ]
-        levels = {holder: length / self._parameters.step for holder, length in longest.items()}
         self._errors.add_round(errors, of_errors, longest=levels)
         for holder, sample in own.items():
             before = part.samples.get(holder)

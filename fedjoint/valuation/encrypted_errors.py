@@ -8,19 +8,19 @@ folded into the same ciphertexts, estimate errors and covariances as a bootstrap
 
 **Size.** A rough value is enough, so that only leading bits are opened (:mod:`fedjoint.encryption.coarse`). For these
 to be worth something the coordinator must know beforehand how large a number can be: ``reach``, the sum over rounds of
-the length of the weights times what an update can be along any direction, a public constant. Where gradients grow so
-much that a number could wrap, none is opened, and the error is not stated.
+the length of the weights times what an update can be along any direction, a public constant. Weights are scaled so that
+gradients may grow four times in all rounds. Beyond that a number could wrap: none is opened, and the error is not
+stated.
 
-**Precision.** Weights are rounded to integers of a norm of about 2^9 for each root of 65,000 parameters: off by some 15
-per cent of their length for large models, in a direction that has nothing to do with the update or the contrast. That
-makes a standard error larger by a hundredth at most; so unlike the weights of contributions these carry nothing over.
+**Precision.** Weights are rounded to integers of a norm of at most 2^9 for each root of 65,000 parameters, at random
+and without bias, so that contrasts which shrink do not vanish: rounding adds to an error and never takes from it.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ from fedjoint.encryption.coarse import CoarseSample, add_doubled, mask_coarse, u
 from fedjoint.encryption.dot import MaskedSample, Sample, scale_weights, squared_norm
 from fedjoint.encryption.packing import blocks
 from fedjoint.encryption.parameters import DEGREE, MAX_WEIGHT_NORM, MODULUS, Parameters
-from fedjoint.encryption.scratch import IN_MEMORY, Scratch, product
+from fedjoint.encryption.scratch import IN_MEMORY, Scratch, pieces, product
 from fedjoint.encryption.words import BLOCK_POLYNOMIALS
 from fedjoint.errors import ValuationError
 from fedjoint.strict import strict
@@ -45,6 +45,10 @@ Integers = npt.NDArray[np.int64]
 
 #: Norm of the first round's integer weights, for each root of a block of parameters.
 _NORM = 1 << 9
+#: Weights of a smaller norm would be rounding alone: rather none are opened.
+_LEAST_NORM = 1 << 4
+#: Gradients may grow so many times in all rounds before a number could wrap.
+_HEADROOM = 4.0
 #: Where noise weighs in a number, gradients may grow so many times before weights are halved.
 _NOISY_HEADROOM = 4.0
 #: Noise is not further out than so many standard deviations.
@@ -111,13 +115,14 @@ class OpenedError:
 
 
 def error_numbers_of(
-    opened: Sequence[OpenedError], holders: Sequence[str], *, numbers: int, bits: int
+    opened: Sequence[OpenedError], holders: Sequence[str], *, took_part: Collection[str], numbers: int, bits: int
 ) -> dict[str, tuple[float, ...]] | None:
     """Each holder's numbers; the same function serves the coordinator and whoever verifies the record.
 
     Args:
         opened: All of a run.
-        holders: Of the agreement, in order; one without any took part in no round, and its are 0.
+        holders: Of the agreement, in order.
+        took_part: Those whose updates were valued; the numbers of all others are 0.
         numbers: How many were agreed.
         bits: To how many bits each was opened.
 
@@ -135,14 +140,16 @@ def error_numbers_of(
         if one.holder not in found or not 1 <= one.number <= numbers or one.number in found[one.holder]:
             raise ValuationError(f"number {one.number} of '{one.holder}' for the error of contributions")
         found[one.holder][one.number] = one.value(bits)
-    if any(len(values) not in (0, numbers) for values in found.values()):
+    if any(len(values) != (numbers if holder in took_part else 0) for holder, values in found.items()):
         raise ValuationError("numbers for the error of contributions are missing", expected=f"{numbers} of a holder")
     return {
         holder: tuple(values.get(number, 0.0) for number in range(1, numbers + 1)) for holder, values in found.items()
     }
 
 
-def sampling_of(terms: Terms, errors: Sequence[OpenedError]) -> tuple[tuple[float, ...], ...] | None:
+def sampling_of(
+    terms: Terms, errors: Sequence[OpenedError], *, took_part: Collection[str]
+) -> tuple[tuple[float, ...], ...] | None:
     """Covariances of contributions by the choice of reference records, from numbers that holders opened.
 
     The same function serves the coordinator and whoever verifies the record.
@@ -150,12 +157,23 @@ def sampling_of(terms: Terms, errors: Sequence[OpenedError]) -> tuple[tuple[floa
     Args:
         terms: The agreement.
         errors: All that were opened; without any nothing is known.
+        took_part: The holders whose contributions were opened.
 
     Raises:
-        ValuationError: some are missing or there twice.
+        ValuationError: some are missing or there twice, or are on scales that no run has.
         EncryptionError: one is out of range.
     """
-    numbers = error_numbers_of(errors, terms.holder_ids, numbers=terms.valuation.error_numbers, bits=terms.error_bits)
+    if any(not 0 < one.span < math.inf for one in errors) or len({math.frexp(one.span)[0] for one in errors}) > 1:
+        raise ValuationError(
+            "numbers for the error of contributions on different scales", expected="scales a power of two apart"
+        )
+    numbers = error_numbers_of(
+        errors,
+        terms.holder_ids,
+        took_part=took_part,
+        numbers=terms.valuation.error_numbers,
+        bits=terms.error_bits,
+    )
     return None if numbers is None else covariance_of_contrasts(numbers)
 
 
@@ -168,6 +186,7 @@ class EncryptedErrors:
         bits: To how many each will be opened.
         noise: Of the coordinates that blur them; None where there are none.
         random_below: Gives a uniform integer below its argument; must be unpredictable.
+        rounding: Seed of the random rounding of weights.
         scratch: Where vectors as long as the model are kept.
     """
 
@@ -179,25 +198,28 @@ class EncryptedErrors:
         bits: int = 1,
         noise: ErrorNoise | None = None,
         random_below: Callable[[int], int] = secrets.randbelow,
+        rounding: Sequence[int] = (0,),
         scratch: Scratch = IN_MEMORY,
     ) -> None:
         self._parameters, self.numbers, self._bits, self._noise = parameters, numbers, bits, noise
         self._random_below, self._scratch = random_below, scratch
+        self._rounding = np.random.default_rng(rounding)
         self._factor: float | None = None
         self._samples: list[dict[str, CoarseSample]] = [{} for _ in range(numbers)]
         self._reach: list[dict[str, float]] = [{} for _ in range(numbers)]
         self._masks: list[dict[str, int]] = [{} for _ in range(numbers)]
 
-    def weights(self, contrasts: Sequence[Vector], *, unit: float) -> ErrorWeights:
+    def weights(self, contrasts: Sequence[Vector], *, unit: float, longest: float = 1.0) -> ErrorWeights:
         """A round's contrasts as integers.
 
         Args:
             contrasts: For each number the gradient along its contrast, [D].
             unit: What a level of an update moves the model by.
+            longest: The most that any update can be along any direction, in levels.
         """
         norms = [unit * math.sqrt(product(one, one)) for one in contrasts]
         if self._factor is None and any(norms):
-            self._factor = self._first_norm() / max(norms)
+            self._factor = self._first_norm(longest) / max(norms)
         factor, doublings = unit * (self._factor or 1.0), 0
         while True:
             rows = [self._row(one, factor / 2**doublings, number) for number, one in enumerate(contrasts)]
@@ -205,8 +227,11 @@ class EncryptedErrors:
                 return ErrorWeights(rows=rows, norms=norms, doublings=doublings)
             doublings += 1
 
-    def _first_norm(self) -> float:
-        norm = _NORM * math.sqrt(max(1.0, self._parameters.num_polynomials / BLOCK_POLYNOMIALS))
+    def _first_norm(self, longest: float) -> float:
+        room = self._parameters.plain_modulus / 4 / (_HEADROOM * self._parameters.rounds * max(longest, 1.0))
+        norm = min(
+            max(room, _LEAST_NORM), _NORM * math.sqrt(max(1.0, self._parameters.num_polynomials / BLOCK_POLYNOMIALS))
+        )
         return norm if self._noise is None else min(norm, self._noise.largest_norm / _NOISY_HEADROOM)
 
     def _place(self, number: int) -> int:
@@ -215,7 +240,10 @@ class EncryptedErrors:
 
     def _row(self, weights: Vector, factor: float, number: int) -> Integers:
         integers = self._scratch.array("<i8", self._parameters.num_parameters)
-        scaled = scale_weights(weights, factor, into=integers[: weights.size])
+        scaled = integers[: weights.size]
+        for piece in pieces(weights.size, weights, integers):
+            exact = weights[piece].astype(np.float64) * factor
+            scale_weights(np.floor(exact + self._rounding.random(exact.size)), 1.0, into=scaled[piece])
         if self._noise is not None:
             squares, place = squared_norm(scaled), self._place(number)
             norm = math.isqrt(max(squares - 1, 0)) + (squares > 0)

@@ -76,7 +76,9 @@ def test_an_error_that_is_estimated_from_opened_numbers_says_how_sure_it_is():
     assert said in words(report)
     unknown = tuple(dataclasses.replace(holder, sampling_error=None) for holder in report.holders)
     grown = dataclasses.replace(known, errors_agreed=True)
-    assert "the gradients grew beyond what its numbers hold" in words(a_report(holders=unknown, contributions=grown))
+    assert "the agreed numbers for it were not opened, as they have no room" in words(
+        a_report(holders=unknown, contributions=grown)
+    )
 
 
 def test_an_error_of_which_only_a_bound_is_known_is_said_to_be_at_most_that():

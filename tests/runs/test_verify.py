@@ -200,7 +200,7 @@ def with_errors(run, errors):
     [
         (lambda run: with_error(run, 0, opened=run.valued.errors[0].opened ^ 1), "contributions opened by"),
         (lambda run: with_error(run, 0, number=2), "contributions opened by"),
-        (lambda run: with_error(run, 0, span=1.0), "is not what was opened"),
+        (lambda run: with_error(run, 0, span=1.0), "on different scales"),
         (lambda run: with_error(run, 0, mask="-1"), "out of range"),
         (lambda run: with_errors(run, run.valued.errors[:-1]), "contributions opened by"),
         (lambda run: replace(run, sampled=None), "is not what was opened"),
@@ -218,3 +218,27 @@ def test_numbers_for_errors_that_nobody_agreed_on_fail(small_run, run_with_error
     _, other = recorded(run_with_errors.folder)
     with pytest.raises(RecordError, match="contributions opened by"):
         check_contributions(with_errors(run, other.valued.errors), agreement)
+
+
+def resigned(run, agreement, monkeypatch):
+    """As if holders had signed for what the record now says."""
+    monkeypatch.setattr("fedjoint.runs.recompute.require_signed", lambda *facts: None)
+    return check_contributions(run, agreement)
+
+
+def test_numbers_for_errors_that_are_left_out_of_what_was_signed_fail_too(small_run, run_with_errors, monkeypatch):
+    agreement, run = recorded(run_with_errors.folder)
+    first = run.valued.errors[0].holder
+    without_one = tuple(error for error in run.valued.errors if error.holder != first)
+    with pytest.raises(RecordError, match="missing"):
+        resigned(with_errors(run, without_one), agreement, monkeypatch)
+    with pytest.raises(RecordError, match="for the error of contributions"):
+        resigned(with_error(run, 0, number=2), agreement, monkeypatch)
+    halved = tuple(replace(error, span=error.span / 2) for error in run.valued.errors)
+    with pytest.raises(RecordError, match="is not what was opened"):
+        resigned(with_errors(run, halved), agreement, monkeypatch)
+    nothing = replace(with_errors(run, ()), sampled=None)
+    assert "the agreed numbers for their errors were not opened" in resigned(nothing, agreement, monkeypatch)
+    other_agreement, other = recorded(small_run.folder)
+    with pytest.raises(RecordError, match="that were not agreed"):
+        resigned(with_errors(other, run.valued.errors), other_agreement, monkeypatch)

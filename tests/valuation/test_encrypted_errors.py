@@ -67,7 +67,8 @@ class Exchange:
 
     def numbers(self):
         opened = self.open()
-        found = error_numbers_of(opened, list(self.truth), numbers=NUMBERS, bits=self.bits)
+        present = {one.holder for one in opened}
+        found = error_numbers_of(opened, list(self.truth), took_part=present, numbers=NUMBERS, bits=self.bits)
         return found, max(one.span for one in opened) / 2**self.bits
 
 
@@ -109,7 +110,7 @@ def test_numbers_that_could_have_wrapped_are_not_opened():
     exchange = Exchange()
     exchange.add_round(contrasts(0.3), longest=1e9)
     assert exchange.open() == ()
-    assert error_numbers_of((), ["ahus"], numbers=NUMBERS, bits=BITS) is None
+    assert error_numbers_of((), ["ahus"], took_part=["ahus"], numbers=NUMBERS, bits=BITS) is None
 
 
 def test_the_noise_of_each_number_is_that_of_its_own_two_coordinates():
@@ -189,9 +190,9 @@ def test_numbers_that_no_run_opens_are_refused(changed):
     numbers = [OpenedError(holder="ahus", number=number, opened=3, mask="0", span=1.0) for number in (1, 2, 3)]
     numbers[1] = replace(numbers[1], **changed)
     with pytest.raises((ValuationError, EncryptionError)):
-        error_numbers_of(numbers, ["ahus"], numbers=NUMBERS, bits=BITS)
+        error_numbers_of(numbers, ["ahus"], took_part=["ahus"], numbers=NUMBERS, bits=BITS)
     with pytest.raises(ValuationError, match="missing"):
-        error_numbers_of(numbers[:1], ["ahus"], numbers=NUMBERS, bits=BITS)
+        error_numbers_of(numbers[:1], ["ahus"], took_part=["ahus"], numbers=NUMBERS, bits=BITS)
 
 
 def test_weights_of_large_models_are_exact_block_by_block():
@@ -204,3 +205,29 @@ def test_weights_of_large_models_are_exact_block_by_block():
     peak[7] = 1e6
     weights = errors.weights([peak], unit=1.0)
     assert weights.doublings and abs(weights.rows[0]).max() <= MAX_WEIGHT_NORM
+
+
+def test_numbers_of_a_holder_that_took_part_are_not_left_out():
+    opened = [OpenedError(holder="ahus", number=number, opened=3, mask="0", span=1.0) for number in (1, 2, 3)]
+    with pytest.raises(ValuationError, match="missing"):
+        error_numbers_of(opened, ["ahus", "bern"], took_part=["ahus", "bern"], numbers=NUMBERS, bits=BITS)
+    found = error_numbers_of(opened, ["ahus", "bern"], took_part=["ahus"], numbers=NUMBERS, bits=BITS)
+    assert found["bern"] == (0.0,) * NUMBERS
+
+
+def test_contrasts_that_shrink_twentyfold_are_rounded_without_bias():
+    size = 100_000
+    errors = EncryptedErrors(replace(PARAMETERS, num_parameters=size), numbers=1, bits=BITS)
+    errors.weights([contrasts(1.0, width=size)[0]], unit=1.0)
+    small = contrasts(0.05, seed=1, width=size)[0]
+    (row,) = errors.weights([small], unit=1.0).rows
+    kept = float(row @ small) / (errors._factor * float(small @ small))
+    assert kept == pytest.approx(1.0, abs=0.1)  # rounded to the nearest it would be none
+
+
+def test_first_weights_leave_room_for_all_rounds_of_the_largest_updates():
+    parameters = replace(PARAMETERS, rounds=1000)
+    errors = EncryptedErrors(parameters, numbers=1, bits=BITS)
+    longest = parameters.plain_modulus / 1e6
+    (row,) = errors.weights([contrasts(1.0)[0]], unit=1.0, longest=longest).rows
+    assert np.linalg.norm(row) * longest * 1000 < parameters.plain_modulus / 8
