@@ -42,7 +42,7 @@ class HolderPolicy:
         allow_inferred_schema: Whether, with privacy on, constants that were read off the records are acceptable.
         allow_kept_updates: Whether its (noised) updates may be kept in the clear, for audit and other values.
         allow_audit_blocks: Whether sums of its (noised) updates with those of two others or more may be opened.
-        maximum_error_numbers: Numbers opened of it beside its contribution, to estimate that's error, at most.
+        maximum_error_numbers: Numbers opened of it beside its contribution, to estimate its error, at most.
         allow_duplicate_search: Whether it tells other holders of an agreement, each once, which of their own records it
             has too (:mod:`fedjoint.data.duplicates`).
         allow_exact_size: Whether, with privacy on, its number of examples may be stated as it is: true only if that

@@ -290,7 +290,7 @@ class Terms:
 
     @property
     def contribution_noises(self) -> int:
-        """How many of an update's last coordinates are noise for its contribution and the numbers for that's error."""
+        """How many of an update's last coordinates are noise: for its contribution and the numbers for its error."""
         return CONTRIBUTION_NOISES * (1 + self.valuation.error_numbers) if self.privacy.mode == "joint" else 0
 
     @property

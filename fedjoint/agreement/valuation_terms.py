@@ -18,6 +18,7 @@ __all__ = [
     "USUAL_ERROR_NUMBERS",
     "ValuationTerms",
     "most_error_numbers",
+    "opens_errors",
 ]
 
 #: Fewest holders of a block: with one of them told by another, two updates are still hidden in its sum.
@@ -141,7 +142,7 @@ class ValuationTerms:
     @property
     def opens_errors(self) -> bool:
         """Whether numbers for the reference set's error have a meaning under these terms."""
-        return self.method != "none" and self.reference == "exchange" and self.known_path == "valued"
+        return opens_errors(self.method, self.reference, self.known_path)
 
     def check_guards(self, *, mode: str, optimizer: str, update_norm: float | None) -> None:
         """Refuse guards that have no meaning under privacy mode and server optimiser.
@@ -186,6 +187,11 @@ class ValuationTerms:
                 "valuation.keep_updates and valuation.reference is holders",
                 expected="one of both: other methods need reference records, which no holder gives away",
             )
+
+
+def opens_errors(method: str, reference: str, known_path: str) -> bool:
+    """Whether numbers for the reference set's error have a meaning: on a set of the exchange, by whole gradients."""
+    return method != "none" and reference == "exchange" and known_path == "valued"
 
 
 def most_error_numbers(num_parameters: int) -> int:

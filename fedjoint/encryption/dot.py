@@ -28,6 +28,7 @@ and what is left of trust in the coordinator is stated where contributions are o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,7 @@ __all__ = [
     "fits",
     "largest_factor",
     "mask_sample",
+    "norm_above",
     "require_room",
     "scale_weights",
     "squared_norm",
@@ -165,6 +167,17 @@ def squared_norm(weights: Integers) -> int:
         small = _largest(part) <= MAX_WEIGHT_NORM  # of so many squares at a time the sum stays below 2^63
         total += int(part @ part) if small else sum(int(weight) ** 2 for weight in part)
     return total
+
+
+def norm_above(weights: Integers) -> int:
+    """The norm of integer weights, rounded up to a whole number.
+
+    Example:
+        >>> norm_above(np.array([3, 4])), norm_above(np.array([1, 1])), norm_above(np.array([0]))
+        (5, 2, 0)
+    """
+    squares = squared_norm(weights)
+    return math.isqrt(max(squares - 1, 0)) + (squares > 0)
 
 
 def _largest(weights: Integers) -> int:

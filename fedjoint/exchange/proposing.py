@@ -12,7 +12,7 @@ from fedjoint.agreement.canonical import parse_canonical, sha256_hex
 from fedjoint.agreement.schema import Schema
 from fedjoint.agreement.signing import SignedAgreement, sign_terms, terms_sha256
 from fedjoint.agreement.terms import DataTerms, HolderTerms, num_parameters_of
-from fedjoint.agreement.valuation_terms import LEAST_GROUP, USUAL_ERROR_NUMBERS, most_error_numbers
+from fedjoint.agreement.valuation_terms import LEAST_GROUP, USUAL_ERROR_NUMBERS, most_error_numbers, opens_errors
 from fedjoint.conduct.agreeing import agreed_model, compose_terms
 from fedjoint.conduct.reference_file import write_reference
 from fedjoint.config import SimulationConfig
@@ -108,7 +108,7 @@ def _with_errors(config: SimulationConfig, data: DataTerms, *, num_reference: in
     """As many numbers for the reference set's error as are asked for, or are usual; without any it cannot count."""
     wanted = config.valuation
     if wanted.error_numbers is None:
-        measured = wanted.method != "none" and wanted.reference == "exchange" and wanted.known_path == "valued"
+        measured = opens_errors(wanted.method, wanted.reference, wanted.known_path)
         size = num_parameters_of(agreed_model(config, data), data.schema)
         most = min(USUAL_ERROR_NUMBERS, num_reference // LEAST_GROUP - 1, most_error_numbers(size))
         wanted = dataclasses.replace(wanted, error_numbers=max(0, most) if measured else 0)

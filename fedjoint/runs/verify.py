@@ -187,6 +187,10 @@ def _report(evidence: _Evidence) -> str:
             {h.id: (h.noise_error, h.sampling_error, h.sampling_at_most) for h in report.holders},
             {h: (run.errors.noise[h], run.errors.sampling_error(h), run.errors.bound(h)) for h in run.contributions},
         ),
+        "error numbers": (
+            (report.contributions.error_numbers, report.contributions.errors_agreed),
+            (run.errors.numbers, evidence.agreement.terms.valuation.error_numbers > 0),
+        ),
         "paid alike": (report.contributions.paid_alike, evidence.settled.paid_alike),
         "epsilon": ({h.id: h.epsilon for h in report.holders}, run.epsilons),
         "account": (report.privacy.account, account_of(run, evidence.agreement)),

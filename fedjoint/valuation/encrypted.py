@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedjoint.agreement.terms import CONTRIBUTION_NOISES
+from fedjoint.agreement.valuation_terms import ERROR_BITS
 from fedjoint.encryption.ciphertext import Ciphertext
 from fedjoint.encryption.dot import (
     MaskedSample,
@@ -37,6 +38,7 @@ from fedjoint.encryption.dot import (
     fits,
     largest_factor,
     mask_sample,
+    norm_above,
     scale_weights,
     squared_norm,
     unmask,
@@ -46,7 +48,7 @@ from fedjoint.encryption.parameters import DEGREE, Parameters
 from fedjoint.encryption.scratch import IN_MEMORY, Scratch, pieces, product
 from fedjoint.errors import ValuationError
 from fedjoint.valuation.encrypted_errors import EncryptedErrors, OpenedError
-from fedjoint.valuation.saved import SavedContributions, SavedPart, SavedSample
+from fedjoint.valuation.saved import SavedContributions, SavedPart, SavedSample, polynomials_of, with_polynomials
 
 __all__ = [
     "EncryptedContributions",
@@ -136,7 +138,7 @@ class EncryptedContributions:
     ) -> None:
         self._parameters, self._noise_weight, self._random_below = parameters, noise_weight, random_below
         self._scratch = scratch
-        self._errors = EncryptedErrors(parameters, numbers=0) if errors is None else errors
+        self._errors = EncryptedErrors(parameters, numbers=0, bits=ERROR_BITS) if errors is None else errors
         self._parts: list[_Part] = []
         self._masks: dict[tuple[str, int], int] = {}
         self._weights: dict[str, _Weight] = {}
@@ -257,10 +259,8 @@ class EncryptedContributions:
         integers = self._scratch.array("<i8", size)
         scaled = scale_weights(weights, factor, into=integers[: weights.size])
         if self._noise_weight is not None:
-            squares = squared_norm(scaled)
-            norm = math.isqrt(max(squares - 1, 0)) + (squares > 0)
             start = size - self._blind
-            integers[start : start + CONTRIBUTION_NOISES] = min(norm, 1 << 62), 1
+            integers[start : start + CONTRIBUTION_NOISES] = min(norm_above(scaled), 1 << 62), 1
         return integers
 
     def _noise_fits(self, integers: npt.NDArray[np.int64]) -> bool:
@@ -316,8 +316,7 @@ class EncryptedContributions:
             else (),
             errors=errors,
         )
-        own = tuple(b"".join(one.a.astype("<u8").tobytes() for _, one in samples) for samples in parts)
-        return facts, (*own, *of_errors)
+        return facts, (*(polynomials_of(part.samples) for part in self._parts), *of_errors)
 
     def restore(self, saved: SavedContributions, polynomials: Sequence[bytes]) -> None:
         """Go on from what :meth:`saved` gave.
@@ -331,9 +330,8 @@ class EncryptedContributions:
             raise ValuationError("the polynomials of contributions are not those that were kept with them")
         self._parts = []
         for part, data in zip(saved.parts, polynomials, strict=True):
-            rows = np.frombuffer(data, dtype="<u8").astype(np.uint64).reshape(-1, DEGREE)
             self._parts.append(_Part(factor=part.factor))
-            for (holder, one), row in zip(sorted(part.samples.items()), rows, strict=True):
+            for holder, one, row in with_polynomials(part.samples, data):
                 self._parts[-1].samples[holder] = Sample(
                     parameters=self._parameters,
                     b=int(one.b),

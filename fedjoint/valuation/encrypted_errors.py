@@ -28,14 +28,14 @@ import numpy.typing as npt
 
 from fedjoint.agreement.terms import CONTRIBUTION_NOISES, Terms
 from fedjoint.encryption.coarse import CoarseSample, add_doubled, mask_coarse, unmask_coarse
-from fedjoint.encryption.dot import MaskedSample, Sample, scale_weights, squared_norm
+from fedjoint.encryption.dot import MaskedSample, Sample, norm_above, scale_weights, squared_norm
 from fedjoint.encryption.packing import blocks
 from fedjoint.encryption.parameters import DEGREE, MAX_WEIGHT_NORM, MODULUS, Parameters
 from fedjoint.encryption.scratch import IN_MEMORY, Scratch, pieces, product
 from fedjoint.encryption.words import BLOCK_POLYNOMIALS
 from fedjoint.errors import ValuationError
 from fedjoint.strict import strict
-from fedjoint.valuation.saved import SavedErrors, SavedSample
+from fedjoint.valuation.saved import SavedErrors, SavedSample, polynomials_of, with_polynomials
 from fedjoint.valuation.uncertainty import covariance_of_contrasts
 
 __all__ = ["EncryptedErrors", "ErrorNoise", "ErrorWeights", "OpenedError", "error_numbers_of", "sampling_of"]
@@ -195,7 +195,7 @@ class EncryptedErrors:
         parameters: Parameters,
         *,
         numbers: int,
-        bits: int = 1,
+        bits: int,
         noise: ErrorNoise | None = None,
         random_below: Callable[[int], int] = secrets.randbelow,
         rounding: Sequence[int] = (0,),
@@ -245,9 +245,8 @@ class EncryptedErrors:
             exact = weights[piece].astype(np.float64) * factor
             scale_weights(np.floor(exact + self._rounding.random(exact.size)), 1.0, into=scaled[piece])
         if self._noise is not None:
-            squares, place = squared_norm(scaled), self._place(number)
-            norm = math.isqrt(max(squares - 1, 0)) + (squares > 0)
-            integers[place : place + CONTRIBUTION_NOISES] = min(self._noise.weigh(norm), 1 << 62), 1
+            place, weight = self._place(number), self._noise.weigh(norm_above(scaled))
+            integers[place : place + CONTRIBUTION_NOISES] = min(weight, 1 << 62), 1
         return integers
 
     def _is_small(self, row: Integers, number: int) -> bool:
@@ -340,10 +339,7 @@ class EncryptedErrors:
             reach=tuple(dict(reach) for reach in self._reach),
             masks=tuple({holder: str(mask) for holder, mask in masks.items()} for masks in self._masks),
         )
-        polynomials = tuple(
-            b"".join(one.a.astype("<u8").tobytes() for _, one in sorted(samples.items())) for samples in self._samples
-        )
-        return facts, polynomials
+        return facts, tuple(polynomials_of(samples) for samples in self._samples)
 
     def restore(self, saved: SavedErrors, polynomials: Sequence[bytes]) -> None:
         """Go on from what :meth:`saved` gave.
@@ -355,14 +351,12 @@ class EncryptedErrors:
             raise ValuationError("the polynomials of contributions' errors are not those that were kept with them")
         self._factor, self._reach = saved.factor, [dict(reach) for reach in saved.reach]
         self._masks = [{holder: int(mask) for holder, mask in masks.items()} for masks in saved.masks]
-        self._samples = []
-        for samples, data in zip(saved.samples, polynomials, strict=True):
-            rows = np.frombuffer(data, dtype="<u8").astype(np.uint64).reshape(-1, DEGREE)
-            self._samples.append(
-                {
-                    holder: CoarseSample(
-                        parameters=self._parameters, b=int(one.b), a=row, squared_norm=int(one.squared_norm)
-                    )
-                    for (holder, one), row in zip(sorted(samples.items()), rows, strict=True)
-                }
-            )
+        self._samples = [
+            {
+                holder: CoarseSample(
+                    parameters=self._parameters, b=int(one.b), a=row, squared_norm=int(one.squared_norm)
+                )
+                for holder, one, row in with_polynomials(samples, data)
+            }
+            for samples, data in zip(saved.samples, polynomials, strict=True)
+        ]

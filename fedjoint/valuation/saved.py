@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from fedjoint.encryption.coarse import CoarseSample
+from fedjoint.encryption.dot import Sample
+from fedjoint.encryption.parameters import DEGREE
+from fedjoint.encryption.words import Words
 from fedjoint.strict import strict
 
-__all__ = ["SavedContributions", "SavedErrors", "SavedPart", "SavedSample"]
+__all__ = [
+    "SavedContributions",
+    "SavedErrors",
+    "SavedPart",
+    "SavedSample",
+    "polynomials_of",
+    "with_polynomials",
+]
 
 
 @strict
@@ -62,3 +76,14 @@ class SavedContributions:
     weights: dict[str, tuple[float, float]] = field(default_factory=dict)
     masks: tuple[dict[str, str], ...] = ()
     errors: SavedErrors = SavedErrors()
+
+
+def polynomials_of(samples: Mapping[str, Sample | CoarseSample]) -> bytes:
+    """The polynomials of samples, sorted by holder, as little-endian uint64."""
+    return b"".join(one.a.astype("<u8").tobytes() for _, one in sorted(samples.items()))
+
+
+def with_polynomials(samples: Mapping[str, SavedSample], data: bytes) -> Iterator[tuple[str, SavedSample, Words]]:
+    """Holder, sample and polynomial of what :func:`polynomials_of` wrote."""
+    rows = np.frombuffer(data, dtype="<u8").astype(np.uint64).reshape(-1, DEGREE)
+    return ((holder, one, row) for (holder, one), row in zip(sorted(samples.items()), rows, strict=True))
